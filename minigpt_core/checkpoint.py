@@ -1,0 +1,118 @@
+"""Models and training runs on disk: safetensors for numbers, JSON for settings, and no code in either.
+
+A folder holds config.json and model.safetensors, the tokenizer's files where it was saved there too, and, for a run that
+can be resumed, training.safetensors: weights, the optimizer's state and, as JSON in the header, everything else. One
+file, replaced in one step, so that a run killed at any moment resumes from a whole checkpoint.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from .config import GPTConfig
+from .files import write_atomic
+from .model import GPT
+
+FORMAT_VERSION = 1
+
+
+def save_model(model: GPT, folder: str | Path) -> None:
+    """Write config.json and model.safetensors into `folder`, which is made if need be.
+
+    >>> save_model(model, "runs/alice"); tokenizer.save("runs/alice")                   # doctest: +SKIP
+    """
+    folder = Path(folder)
+    description = {"version": FORMAT_VERSION, "model": asdict(model.config)}
+    write_atomic(folder / "config.json", json.dumps(description, indent=1).encode("utf-8"))
+    write_atomic(folder / "model.safetensors", save(_on_cpu(model.state_dict())))
+
+
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> GPT:
+    """The model that `save_model` wrote, in evaluation mode. A folder that is missing, damaged, of another format
+    version, or whose weights do not have the shapes that its config.json states, is a `ValueError`.
+
+    >>> model = load_model("runs/alice")                                                # doctest: +SKIP
+    """
+    path = Path(folder) / "config.json"
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        _check_version(description["version"])
+        config = GPTConfig(**description["model"])
+    except FileNotFoundError:
+        raise ValueError(f"there is no model in {folder}: {path.name} is missing") from None
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    tensors, _ = _read(path.with_name("model.safetensors"))
+    model = GPT(config)
+    _load_weights(model, tensors, path.with_name("model.safetensors"))
+    return model.to(device).eval()
+
+
+def save_training(folder: str | Path, model: GPT, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
+    """Write training.safetensors: model, optimizer, and `progress`, any values that JSON can hold."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for i, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{i}.{name}": value for name, value in state.items()}
+    header = {"version": FORMAT_VERSION, "model": asdict(model.config), **progress}
+    write_atomic(Path(folder) / "training.safetensors", save(_on_cpu(tensors), {"minigpt": json.dumps(header)}))
+
+
+def load_progress(folder: str | Path) -> dict[str, Any]:
+    """The `progress` of a saved training run, without its tensors, and under "model" the model's settings."""
+    return _read(Path(folder) / "training.safetensors", names=())[1]
+
+
+def load_training(folder: str | Path, model: GPT, optimizer: torch.optim.Optimizer) -> None:
+    """Fill `model` and `optimizer` with what `save_training` wrote."""
+    path = Path(folder) / "training.safetensors"
+    tensors, _ = _read(path)
+    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    _load_weights(model, weights, path)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, i, key = name.split(".")
+            state.setdefault(int(i), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _read(path: Path, names: tuple[str, ...] | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a safetensors file, all or those in `names`, and the JSON in its header."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("minigpt", "{}"))
+            if header:
+                _check_version(header["version"])
+            return {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}, header
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing") from None
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read, it may be damaged: {error}") from None
+
+
+def _load_weights(model: GPT, tensors: dict[str, Tensor], path: Path) -> None:
+    expected = model.state_dict()
+    if missing := sorted(expected.keys() ^ tensors.keys()):
+        raise ValueError(f"{path} does not fit its settings: {missing[0]} is in one of them only")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise ValueError(
+                f"{path} does not fit its settings: {name} has the shape {tuple(tensor.shape)}, "
+                f"expected {tuple(expected[name].shape)}"
+            )
+    model.load_state_dict(tensors)
+
+
+def _check_version(version: object) -> None:
+    if version != FORMAT_VERSION:
+        raise ValueError(f"its format version is {version!r}, this program reads {FORMAT_VERSION}")
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

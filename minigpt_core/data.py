@@ -1,0 +1,67 @@
+"""From one long text to a training and a validation part, and from token ids to batches of shifted windows."""
+
+import torch
+from torch import Tensor
+
+
+def split_text(text: str, how: str = "blocks", *, fraction: float = 0.1, seed: int = 0) -> tuple[str, str]:
+    """Cut `text` into a training and a validation part; every character lands in exactly one of them.
+
+    `how="blocks"` takes the validation part as up to 20 contiguous blocks, one at a random place in each twentieth of
+    the text, so that it resembles the rest wherever the text changes. `how="tail"` takes the last tenth, as most
+    benchmarks do: simple, and misleading where a text ends differently from how it begins.
+
+    >>> split_text("abcdefghij" * 3, "tail")
+    ('abcdefghijabcdefghijabcdefg', 'hij')
+    """
+    if how not in ("blocks", "tail"):
+        raise ValueError(f"how={how!r} is neither 'blocks' nor 'tail'")
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction={fraction} must lie between 0 and 1")
+    size = int(len(text) * fraction)
+    if how == "tail":
+        return text[: len(text) - size], text[len(text) - size :]
+    count = min(20, max(1, size // 500))  # a block shorter than 500 characters is more seam than text
+    generator = torch.Generator().manual_seed(seed)
+    train, val, last = [], [], 0
+    for i in range(count):
+        low, high = len(text) * i // count, len(text) * (i + 1) // count
+        length = size * (i + 1) // count - size * i // count
+        start = low + int(torch.randint(high - low - length + 1, (1,), generator=generator))
+        train.append(text[last:start])
+        val.append(text[start : start + length])
+        last = start + length
+    return "".join([*train, text[last:]]), "".join(val)
+
+
+def get_batch(ids: Tensor, block_size: int, batch_size: int, *, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """`batch_size` windows of `ids` drawn at random, and the same windows moved on by one token: x, y of shape (B, T).
+
+    The batch follows from `seed` and `step` alone, on every device, so a run that resumes at a step needs no other
+    memory of what it has drawn. `ids`, shape (N,), must hold at least block_size + 1 tokens.
+
+    >>> x, y = get_batch(torch.arange(100), block_size=4, batch_size=2, seed=0, step=1)
+    >>> (y == x + 1).all()
+    tensor(True)
+    """
+    generator = torch.Generator().manual_seed(seed * 2_147_483_647 + step)
+    starts = torch.randint(len(ids) - block_size, (batch_size, 1), generator=generator)  # (B, 1)
+    windows = ids[(starts + torch.arange(block_size + 1)).to(ids.device)]  # (B, T + 1)
+    return windows[:, :-1], windows[:, 1:]
+
+
+def check_parts(train_ids: Tensor, val_ids: Tensor, block_size: int) -> None:
+    """Refuse parts too short for one window of block_size tokens and the token after it.
+
+    >>> check_parts(torch.arange(340), torch.arange(38), 64)
+    Traceback (most recent call last):
+    ValueError: one window needs block_size + 1 = 65 tokens, but the training part has 340 and the validation part 38: \
+take a longer text, a larger validation fraction, or a block_size of at most 37
+    """
+    shortest = min(len(train_ids), len(val_ids))
+    if shortest < block_size + 1:
+        smaller = f", or a block_size of at most {shortest - 1}" if shortest > 1 else ""
+        raise ValueError(
+            f"one window needs block_size + 1 = {block_size + 1} tokens, but the training part has {len(train_ids)} and "
+            f"the validation part {len(val_ids)}: take a longer text, a larger validation fraction{smaller}"
+        )

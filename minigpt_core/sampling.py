@@ -1,0 +1,266 @@
+"""From logits to text: change the distribution, draw from it, append, repeat.
+
+The functions on logits take and return shape (B, V). They are applied in one order, the one of `shape_logits`:
+penalties, temperature, top-k, top-p, min-p. A removed token has the logit -inf. Ties go to the lower id.
+"""
+
+import codecs
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from .model import GPT
+from .tokenizer import Tokenizer
+
+
+def penalize(logits: Tensor, ids: Tensor, frequency: float, presence: float) -> Tensor:
+    """Subtract count x `frequency`, and once more `presence` from each token that occurs in `ids` (B, N) at all.
+
+    This is the definition of OpenAI's API. What counts is what was generated, all of it, beyond the window too, not the
+    prompt. Negative penalties reward repetition.
+
+    >>> penalize(torch.tensor([[5.0, 5.0, 5.0]]), torch.tensor([[0, 0, 1]]), frequency=0.5, presence=1.0)
+    tensor([[3.0000, 3.5000, 5.0000]])
+    """
+    _check("frequency", frequency, -math.inf, math.inf)
+    _check("presence", presence, -math.inf, math.inf)
+    counts = torch.zeros_like(logits).scatter_add_(1, ids, torch.ones_like(ids, dtype=logits.dtype))  # (B, V)
+    return logits - counts * frequency - (counts > 0) * presence
+
+
+def scale_temperature(logits: Tensor, temperature: float) -> Tensor:
+    """Divide by `temperature`: below 1 the likely tokens gain, above 1 the unlikely ones. At 0 only the most likely
+    token stays, the limit of the division.
+
+    >>> scale_temperature(torch.tensor([[2.0, 1.0, 0.0]]), 0.5)
+    tensor([[4., 2., 0.]])
+    """
+    _check("temperature", temperature, 0, math.inf)
+    return logits / temperature if temperature > 0 else keep_top_k(logits, 1)
+
+
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """Keep exactly the `k` most likely tokens; a k above the vocabulary keeps all.
+
+    >>> keep_top_k(torch.tensor([[1.0, 3.0, 2.0, 2.0]]), 2)
+    tensor([[-inf, 3., 2., -inf]])
+    """
+    if not isinstance(k, int) or k < 1:
+        raise ValueError(f"top_k={k!r} must be a whole number of at least 1")
+    order = logits.argsort(dim=-1, descending=True, stable=True)  # (B, V), ties to the lower id
+    return logits.scatter(1, order[:, k:], -math.inf)
+
+
+def keep_top_p(logits: Tensor, p: float) -> Tensor:
+    """Keep the smallest set of most likely tokens whose probability reaches `p`, the one that crosses it included
+    (Holtzman et al. 2020, arXiv:1904.09751). Cumulated in float64; p = 1 changes nothing.
+
+    >>> keep_top_p(torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log(), 0.7).exp()
+    tensor([[0.5000, 0.2500, 0.0000, 0.0000]])
+    """
+    _check("top_p", p, 0, 1, low_included=False)
+    if p == 1:
+        return logits
+    order = logits.argsort(dim=-1, descending=True, stable=True)  # (B, V)
+    probabilities = logits.double().softmax(dim=-1).gather(1, order)  # (B, V), falling
+    before = probabilities.cumsum(dim=-1) - probabilities  # what the likelier tokens hold together
+    return logits.masked_fill(torch.zeros_like(order, dtype=torch.bool).scatter(1, order, before >= p), -math.inf)
+
+
+def keep_min_p(logits: Tensor, p: float) -> Tensor:
+    """Keep the tokens whose probability is at least `p` times that of the most likely one (Nguyen et al. 2024,
+    arXiv:2407.01082); p = 0 changes nothing.
+
+    >>> keep_min_p(torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log(), 0.4).exp()
+    tensor([[0.5000, 0.2500, 0.0000, 0.0000]])
+    """
+    _check("min_p", p, 0, 1)
+    if p == 0:
+        return logits
+    probabilities = logits.double().softmax(dim=-1)
+    return logits.masked_fill(probabilities < p * probabilities.max(dim=-1, keepdim=True).values, -math.inf)
+
+
+def shape_logits(
+    logits: Tensor,
+    generated: Tensor,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    frequency_penalty: float = 0.0,
+    presence_penalty: float = 0.0,
+) -> Tensor:
+    """All of the above in their order: the logits (B, V) to draw from, given what was generated so far (B, N).
+
+    >>> shape_logits(torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([[0]]), temperature=0.5, top_k=2, presence_penalty=1.0)
+    tensor([[2., 2., -inf]])
+    """
+    if frequency_penalty or presence_penalty:
+        logits = penalize(logits, generated, frequency_penalty, presence_penalty)
+    logits = scale_temperature(logits, temperature)
+    if top_k is not None:
+        logits = keep_top_k(logits, top_k)
+    return keep_min_p(keep_top_p(logits, top_p), min_p)
+
+
+class Mulberry32:
+    """Random numbers that every language and device can repeat: Tommy Ettinger's mulberry32, 32 bits of state.
+
+    >>> Mulberry32(1).uniform()
+    0.6270739405881613
+    """
+
+    def __init__(self, seed: int):
+        if not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise ValueError(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1")
+        self.state = seed
+
+    def uniform(self) -> float:
+        """The next number in [0, 1), a multiple of 2**-32."""
+        bits = 0xFFFFFFFF
+        self.state = (self.state + 0x6D2B79F5) & bits
+        t = self.state
+        t = (t ^ (t >> 15)) * (t | 1) & bits
+        t ^= (t + ((t ^ (t >> 7)) * (t | 61) & bits)) & bits
+        return (t ^ (t >> 14)) / 2**32
+
+
+def draw(logits: Tensor, u: float) -> int:
+    """The token at which the cumulated probability of `logits` (V,) first exceeds `u` in [0, 1), in float64.
+
+    >>> [draw(torch.tensor([0.5, 0.25, 0.25]).log(), u) for u in (0.0, 0.49, 0.51, 0.99)]
+    [0, 0, 1, 2]
+    """
+    weights = (logits.double() - logits.max()).exp()  # (V,)
+    cumulated = weights.cumsum(dim=0)
+    index = int(torch.searchsorted(cumulated, u * cumulated[-1], right=True))
+    # Rounding may carry u to the very end: then the last token that can be drawn at all.
+    return min(index, int(weights.nonzero()[-1]))
+
+
+@torch.no_grad()
+def generate(
+    model: GPT,
+    ids: Sequence[int],
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    frequency_penalty: float = 0.0,
+    presence_penalty: float = 0.0,
+    seed: int = 0,
+    cache: bool = True,
+) -> Iterator[int]:
+    """Continue the prompt `ids`, one token id at a time; the model's end token is yielded and ends the text.
+
+    The model sees at most block_size tokens: of a longer prompt the last ones, and when the window is full,
+    generation keeps the last block_size // 2 tokens and goes on from these. With `cache` only new tokens are computed;
+    the distribution is the same.
+
+    >>> list(generate(model, tokenizer.encode("Mina "), 3, temperature=0))              # doctest: +SKIP
+    [26, 10, 9]
+    """
+    config = model.config
+    if not isinstance(max_new_tokens, int) or max_new_tokens < 0:
+        raise ValueError(f"max_new_tokens={max_new_tokens!r} must be a whole number of at least 0")
+    window = [int(i) for i in ids][-config.block_size :]
+    if not window:
+        raise ValueError("the prompt is empty: generation needs at least one token to continue")
+    for i in window:
+        if not 0 <= i < config.vocab_size:
+            raise ValueError(f"token id {i} is outside the model's vocabulary of {config.vocab_size} tokens")
+    knobs = dict(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        frequency_penalty=frequency_penalty,
+        presence_penalty=presence_penalty,
+    )
+    random = Mulberry32(seed)
+    generated: list[int] = []
+    kv_cache, fresh = None, window
+    was_training = model.training
+    model.eval()
+    try:
+        for _ in range(max_new_tokens):
+            if cache and kv_cache is None:
+                kv_cache = model.new_cache()
+            x = torch.tensor([fresh if cache else window], device=model.device)  # (1, T)
+            logits = model(x, cache=kv_cache)[0][:, -1].cpu().double()  # (1, V)
+            logits = shape_logits(logits, torch.tensor([generated], dtype=torch.long), **knobs)  # type: ignore[arg-type]
+            token = draw(logits[0], random.uniform())
+            yield token
+            if token == config.end_id:
+                return
+            generated.append(token)
+            window, fresh = [*window, token], [token]
+            if len(window) > config.block_size:
+                window = window[-max(1, config.block_size // 2) :]
+                kv_cache, fresh = None, window
+    finally:
+        model.train(was_training)
+
+
+def stream(
+    model: GPT,
+    tokenizer: Tokenizer,
+    prompt: str,
+    max_new_tokens: int = 500,
+    *,
+    stop: Sequence[str] = (),
+    **knobs: float | int | bool | None,
+) -> Iterator[str]:
+    """Continue `prompt` with text, piece by piece, as soon as a piece is certain; `knobs` are those of `generate`.
+
+    Ends before the first of the `stop` strings, before the end token, or after `max_new_tokens`. Held back are half
+    characters (bytes that wait for the next token) and what may yet become a stop string. An empty prompt begins a text.
+
+    >>> print("".join(stream(model, tokenizer, "Mina ", stop=["."])))                   # doctest: +SKIP
+    lit the lamp
+    """
+    if tokenizer.vocab_size != model.config.vocab_size:
+        raise ValueError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens and the model {model.config.vocab_size}: they belong to "
+            "different runs"
+        )
+    stops = [stop] if isinstance(stop, str) else list(stop)
+    if "" in stops:
+        raise ValueError("a stop string is empty: every text would end at once")
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    ids = tokenizer.encode(prompt) or [tokenizer.end_id]
+    held = ""
+    for token in generate(model, ids, max_new_tokens, **knobs):  # type: ignore[arg-type]
+        if token == tokenizer.end_id:
+            break
+        held += decoder.decode(tokenizer.token_bytes[token])
+        found = [held.index(s) for s in stops if s in held]
+        if found:
+            if text := held[: min(found)]:
+                yield text
+            return
+        safe = len(held) - max((_overlap(held, s) for s in stops), default=0)
+        if safe:
+            yield held[:safe]
+            held = held[safe:]
+    if held := held + decoder.decode(b"", final=True):
+        yield held
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many characters at the end of `text` are the beginning of `stop`."""
+    return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)
+
+
+def _check(name: str, value: float, low: float, high: float, low_included: bool = True) -> None:
+    number = isinstance(value, (int, float)) and math.isfinite(value)
+    if not number or not low <= value <= high or (value == low and not low_included):
+        raise ValueError(
+            f"{name}={value!r} must be a number {'at least' if low_included else 'above'} {low} and at most {high}"
+        )

@@ -1,0 +1,262 @@
+"""Text to token ids and back: one token a character, or pieces found by byte-pair encoding (BPE).
+
+Both tokenizers have the same face, and both keep id 0 for the end of a text, so that a model can learn to stop.
+"""
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Protocol
+
+import sentencepiece
+
+from .files import write_atomic
+
+END_OF_TEXT = "<|endoftext|>"
+END_ID = 0
+FORMAT_VERSION = 1
+
+SPACE_PIECE = "\u2581"  # how SentencePiece writes a space inside a piece
+UNKNOWN = "\ufffd"  # what an unknown piece decodes to
+VISIBLE = {" ": SPACE_PIECE, "\n": "\u21b5", "\t": "\u21e5"}  # how blanks look in `tokens`
+
+
+class Tokenizer(Protocol):
+    """What the rest of the package asks of a tokenizer. `token_bytes[i]` are the UTF-8 bytes that token i stands for."""
+
+    end_id: int
+    token_bytes: list[bytes]
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def tokens(self) -> list[str]: ...
+    def encode(self, text: str) -> list[int]: ...
+    def decode(self, ids: list[int]) -> str: ...
+    def save(self, folder: str | Path) -> None: ...
+
+
+class _ByteTable:
+    """The half that both tokenizers share: decoding is joining the bytes of the tokens."""
+
+    end_id = END_ID
+    token_bytes: list[bytes]
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, the end of text included."""
+        return len(self.token_bytes)
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of `ids`. Bytes that form no character come out as U+FFFD; an id outside the vocabulary is a
+        `ValueError`.
+
+        >>> CharTokenizer.train("hello").decode([3, 2, 4, 4, 5])
+        'hello'
+        """
+        for i in ids:
+            if not 0 <= i < self.vocab_size:
+                raise ValueError(f"token id {i} is outside the vocabulary of {self.vocab_size} tokens")
+        return b"".join(self.token_bytes[i] for i in ids).decode("utf-8", errors="replace")
+
+
+class CharTokenizer(_ByteTable):
+    """One token a character. The vocabulary is the end of text, then the characters in the order of their code points.
+
+    >>> tokenizer = CharTokenizer.train("hello")
+    >>> tokenizer.tokens
+    ['<|endoftext|>', 'e', 'h', 'l', 'o']
+    >>> tokenizer.encode("hole")
+    [2, 4, 3, 1]
+    """
+
+    def __init__(self, characters: list[str]):
+        self.characters = [END_OF_TEXT, *characters]
+        self.ids = {character: i for i, character in enumerate(self.characters)}
+        self.token_bytes = [character.encode("utf-8") for character in self.characters]
+
+    @classmethod
+    def train(cls, text: str) -> "CharTokenizer":
+        """Collect the characters of `text`. Give it the whole text, the validation part included: which characters
+        exist is settled before any learning begins, and a character without an id could not be scored at all."""
+        _check_encodable(text)
+        return cls(sorted(set(text.replace(END_OF_TEXT, ""))))
+
+    @property
+    def tokens(self) -> list[str]:
+        """A printable form of each token, in the order of the ids."""
+        return [_printable(character) for character in self.characters]
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`. A character that training never saw is a `ValueError` with its position."""
+        ids = self.ids
+        try:
+            if END_OF_TEXT not in text:
+                return [ids[character] for character in text]
+            return [ids[part] for part in re.findall(f"{re.escape(END_OF_TEXT)}|.", text, re.DOTALL)]
+        except KeyError as error:
+            character = error.args[0]
+            raise ValueError(
+                f"character {character!r} (U+{ord(character):04X}) at position {text.index(character)} is not among the "
+                f"{len(ids) - 1} characters of this tokenizer: train it on a text that holds the character, or use a "
+                "BPETokenizer, which can write any character as bytes"
+            ) from None
+
+    def save(self, folder: str | Path) -> None:
+        """Write tokenizer.json into `folder`."""
+        _write_description(folder, kind="char", characters=self.characters[1:])
+
+
+class BPETokenizer(_ByteTable):
+    """Byte-pair encoding by SentencePiece: the pairs of pieces that occur most often are merged, one pair after the
+    other, until the vocabulary is full (Sennrich, Haddow and Birch 2016, arXiv:1508.07909).
+
+    With `byte_fallback` nothing is lost: a character outside the vocabulary becomes its UTF-8 bytes, and
+    `decode(encode(s)) == s`. Without it such a character becomes the unknown piece.
+
+    >>> tokenizer = BPETokenizer.train("the cat and the hat\\n" * 9, vocab_size=275)
+    >>> [tokenizer.tokens[i] for i in tokenizer.encode("the cat")]
+    ['the', '▁', 'c', 'at']
+    """
+
+    def __init__(self, model: bytes):
+        self.model = model
+        self.processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.token_bytes = [self._bytes_of(i) for i in range(self.processor.vocab_size())]
+
+    @classmethod
+    def train(
+        cls, text: str, *, vocab_size: int, byte_fallback: bool = True, character_coverage: float = 1.0
+    ) -> "BPETokenizer":
+        """Learn `vocab_size` pieces from `text`, line by line; a piece never crosses a line break, which has a piece of
+        its own. `character_coverage` is the share of the text whose characters get a piece of their own, the most
+        frequent first (0.98 suits Chinese); the others are left to the bytes.
+
+        A `vocab_size` that the text cannot fill, or too small for its characters, is a `ValueError` with the range.
+        """
+        _check_encodable(text)
+        if not 0 < character_coverage <= 1:
+            raise ValueError(f"character_coverage={character_coverage} must be above 0 and at most 1")
+        # SentencePiece skips a line that holds U+2585 and reads U+2581 as a space: neither may reach it.
+        lines = [line for line in re.split(f"\n|\u2581|\u2585|{re.escape(END_OF_TEXT)}", text) if line]
+        if not lines:
+            raise ValueError("the text is empty, there is nothing to learn pieces from")
+
+        def learn(size: int, hard_limit: bool) -> bytes:
+            model = io.BytesIO()
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(lines),
+                model_writer=model,
+                model_type="bpe",
+                vocab_size=size,
+                hard_vocab_limit=hard_limit,
+                byte_fallback=byte_fallback,
+                character_coverage=character_coverage,
+                normalization_rule_name="identity",
+                add_dummy_prefix=False,
+                remove_extra_whitespaces=False,
+                max_sentence_length=10**9,  # by default, longer lines than 4,192 bytes are dropped
+                user_defined_symbols=["\n"],
+                eos_id=END_ID,
+                eos_piece=END_OF_TEXT,
+                unk_id=1,
+                unk_surface=UNKNOWN,
+                bos_id=-1,
+                pad_id=-1,
+                num_threads=1,
+                minloglevel=10,
+            )
+            return model.getvalue()
+
+        try:
+            return cls(learn(vocab_size, hard_limit=True))
+        except (RuntimeError, OverflowError, TypeError):
+            full = cls(learn(2**30, hard_limit=False))  # every merge that the text allows
+            merges = sum(1 for i in range(full.vocab_size) if full._is_merge(i))
+            raise ValueError(
+                f"vocab_size={vocab_size} does not fit this text: with character_coverage={character_coverage} and "
+                f"byte_fallback={byte_fallback} it must lie between {full.vocab_size - merges} and {full.vocab_size}"
+            ) from None
+
+    @property
+    def tokens(self) -> list[str]:
+        """A printable form of each piece, in the order of the ids: `▁` is a space, `<0xE4>` a byte."""
+        return [_printable(self.processor.id_to_piece(i)) for i in range(self.vocab_size)]
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`; `<|endoftext|>` in it becomes the end token. A lone surrogate is a `ValueError`."""
+        _check_encodable(text)
+        if END_OF_TEXT not in text and SPACE_PIECE not in text:
+            return self.processor.encode(text)
+        ids: list[int] = []
+        for part in re.split(f"({re.escape(END_OF_TEXT)}|{SPACE_PIECE})", text):
+            if part == END_OF_TEXT:
+                ids.append(self.end_id)
+            elif part == SPACE_PIECE:  # as an ordinary character it would be read as a space
+                ids += [self.processor.piece_to_id(f"<0x{byte:02X}>") for byte in part.encode("utf-8")]
+            else:
+                ids += self.processor.encode(part)
+        return ids
+
+    def save(self, folder: str | Path) -> None:
+        """Write tokenizer.json and SentencePiece's own bpe.model into `folder`."""
+        write_atomic(Path(folder) / "bpe.model", self.model)
+        _write_description(folder, kind="bpe")
+
+    def _bytes_of(self, i: int) -> bytes:
+        if self.processor.is_byte(i):
+            return bytes([int(self.processor.id_to_piece(i)[3:5], 16)])
+        if self.processor.is_unknown(i):
+            return UNKNOWN.encode("utf-8")
+        return self.processor.id_to_piece(i).replace(SPACE_PIECE, " ").encode("utf-8")
+
+    def _is_merge(self, i: int) -> bool:
+        p = self.processor
+        return len(p.id_to_piece(i)) > 1 and not (p.is_byte(i) or p.is_unknown(i) or p.is_control(i))
+
+
+def load_tokenizer(folder: str | Path) -> Tokenizer:
+    """The tokenizer that `save(folder)` wrote. A folder without one, or one that cannot be read, is a `ValueError`.
+
+    >>> tokenizer = load_tokenizer("runs/alice")                                        # doctest: +SKIP
+    """
+    path = Path(folder) / "tokenizer.json"
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        version, kind = description["version"], description["kind"]
+        if version != FORMAT_VERSION:
+            raise ValueError(f"its format version is {version!r}, this program reads {FORMAT_VERSION}")
+        if kind == "char":
+            characters = description["characters"]
+            if not all(isinstance(c, str) and len(c) == 1 for c in characters) or len(set(characters)) < len(
+                characters
+            ):
+                raise ValueError("its characters are not a list of different single characters")
+            return CharTokenizer(characters)
+        if kind == "bpe":
+            return BPETokenizer((path.parent / "bpe.model").read_bytes())
+        raise ValueError(f"its kind is {kind!r}, neither 'char' nor 'bpe'")
+    except FileNotFoundError as error:
+        raise ValueError(f"no tokenizer in {folder}: {Path(error.filename).name} is missing") from None
+    except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise ValueError(f"the tokenizer in {folder} cannot be read: {error}") from None
+
+
+def _write_description(folder: str | Path, **description: object) -> None:
+    text = json.dumps({"version": FORMAT_VERSION, **description}, ensure_ascii=False, indent=1)
+    write_atomic(Path(folder) / "tokenizer.json", text.encode("utf-8"))
+
+
+def _check_encodable(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the text holds a lone surrogate, U+{ord(text[error.start]):04X}, at position {error.start}: it is half of "
+            "a character, and no encoding can write it; remove it"
+        ) from None
+
+
+def _printable(piece: str) -> str:
+    return "".join(VISIBLE.get(c) or (c if c.isprintable() else ascii(c)[1:-1]) for c in piece)
