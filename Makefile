@@ -1,0 +1,48 @@
+# The book's commands. `make` alone lists them. Everything is installed into .venv, nothing elsewhere.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+PYTEST := $(BIN)/python -m pytest
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600
+# On Linux without an NVIDIA GPU, torch comes from PyTorch's CPU index, where that can be reached: it is a tenth of the size.
+TORCH_INDEX := $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && \
+	echo "--extra-index-url https://download.pytorch.org/whl/cpu --retries 0 --timeout 5")
+
+.PHONY: help book test check notebooks clean
+
+help:  ## list these commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+book: $(INSTALLED)  ## build the book into _build/html
+	@$(BIN)/jupyter-book build . -n -W --keep-going -q
+	@test -f _build/html/index.html
+	@echo "The book is built. Open this file in a browser: $(CURDIR)/_build/html/index.html"
+
+test: $(INSTALLED)  ## run all tests: package, command line, every notebook, the book
+	$(PYTEST) $(NBVAL) tests notebooks
+
+check: $(INSTALLED)  ## lint, types and unit tests only, in under three minutes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(PYTEST) tests --ignore tests/test_book.py
+
+notebooks: $(INSTALLED)  ## run notebooks in place and normalise them (NAME=00 for one)
+	$(BIN)/python book/tools/notebooks.py $(NAME)
+
+clean:  ## remove the built book and the environment
+	rm -rf _build .venv
+
+$(INSTALLED): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: name one with make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "Python's venv module is missing: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@echo "Installing torch, then the pinned requirements: a few minutes, once."
+	$(BIN)/pip install --quiet $$(grep '^torch==' requirements.txt) $(TORCH_INDEX) || \
+		$(BIN)/pip install --quiet $$(grep '^torch==' requirements.txt)
+	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@

@@ -1,0 +1,192 @@
+"""The command line, run as a reader runs it: in a process of its own."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+TINY = ["--corpus", "tales", "--n-layer", "1", "--n-embd", "32", "--block-size", "16", "--batch-size", "4"]
+
+
+def minigpt(*arguments: str, cwd=None, stdin=None) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "minigpt_core", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a small finished run, and what training printed."""
+    folder = tmp_path_factory.mktemp("run") / "tales"
+    return folder, minigpt("train", *TINY, "--steps", "40", "--out", folder)
+
+
+def test_train_shows_losses_and_samples_and_saves(run):
+    folder, done = run
+    assert done.returncode == 0, done.stderr
+    losses = [float(x) for x in re.findall(r"validation loss (\d+\.\d+)", done.stdout)]
+    assert len(losses) == 10 and losses[-1] < losses[0]
+    assert "parameters, saved in" in done.stdout and "--steps 40 --seed 0" in done.stdout
+    names = {"config.json", "model.safetensors", "tokenizer.json", "training.safetensors", "run.json"}
+    assert {p.name for p in folder.iterdir()} == names
+
+
+def test_the_progress_bar_shows_loss_and_time_left(run, tmp_path, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    done = minigpt("train", *TINY, "--steps", "40", "--out", tmp_path / "run")
+    assert re.search(r"training: .*40/40 .*<\d\d:\d\d.*loss=", done.stderr)
+
+
+def test_generate_streams_repeats_with_its_seed_and_turns_with_every_knob(run):
+    folder, _ = run
+    arguments = ["generate", "--model", folder, "--prompt", "The ", "--max-new-tokens", "60"]
+    text = minigpt(*arguments).stdout
+    assert text.startswith("The ") and text == minigpt(*arguments, "--seed", "0").stdout
+    greedy = minigpt(*arguments, "--temperature", "0").stdout
+    assert greedy == minigpt(*arguments, "--temperature", "1", "--top-k", "1").stdout != text
+    knobs = ("--seed=3", "--temperature=2", "--top-k=2", "--top-p=0.1", "--min-p=0.5")
+    knobs += ("--frequency-penalty=1.5", "--presence-penalty=1.5")
+    for knob in knobs:
+        assert minigpt(*arguments, knob).stdout != text, knob
+    stopped = minigpt(*arguments, "--stop", text[10:12]).stdout
+    assert stopped == text[: text.index(text[10:12], 4)] + "\n"
+
+
+def test_resume_goes_on_with_its_own_settings(tmp_path):
+    arguments = [sys.executable, "-m", "minigpt_core", "train", *TINY, "--steps", "3000", "--out", str(tmp_path / "r")]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while "step 300" not in process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith("minigpt: stopped after step") and last.endswith(f"train --out {tmp_path / 'r'} --resume")
+    assert "Traceback" not in errors
+    stopped = int(re.search(r"step (\d+) of 3000", last).group(1))
+    assert f"{stopped:,} steps" in minigpt("info", "--model", tmp_path / "r").stdout
+    done = minigpt("train", "--out", tmp_path / "r", "--resume")
+    assert done.returncode == 0 and "step 3,000" in done.stdout and "step 300:" not in done.stdout
+
+
+def test_minutes_become_steps_that_can_be_repeated(tmp_path):
+    began = time.perf_counter()
+    done = minigpt("train", *TINY, "--minutes", "0.05", "--out", tmp_path / "a")
+    assert done.returncode == 0, done.stderr
+    assert time.perf_counter() - began < 40
+    steps = int(re.search(r"--steps (\d+) --seed 0", done.stdout).group(1))
+    assert steps > 20
+    again = minigpt("train", *TINY, "--steps", steps, "--seed", 0, "--out", tmp_path / "b")
+    losses = re.compile(r"step [\d,]+: .*")
+    assert losses.findall(done.stdout) == losses.findall(again.stdout)
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+
+
+def test_the_article_recipe_is_chosen_by_name(tmp_path):
+    out = minigpt("info", "--recipe", "article", "--corpus", "tales").stdout
+    assert "2 layers, 4 heads, 128 wide, context of 64 tokens" in out
+    assert "for 1,000 steps of 32 x 64 tokens" in out
+
+
+def test_info_estimates_before_one_runs():
+    out = minigpt("info", *TINY, "--steps", "500").stdout
+    assert re.search(r"training memory +about \d+ MiB", out) and re.search(r"training time +about .*\d+ s on", out)
+    assert "500 steps of 4 x 16 tokens" in out
+
+
+def test_tokenize_shows_pieces_ids_and_counts(run):
+    out = minigpt("tokenize", "the cat", "--tokenizer", "bpe", "--vocab-size", "400").stdout.splitlines()
+    assert out[0].replace(" | ", "") == "the▁cat"
+    assert len(out[0].split(" | ")) == len(out[1].split()) == int(out[2].split()[0]) < 7
+    by_model = minigpt("tokenize", "the cat", "--model", run[0]).stdout.splitlines()
+    assert by_model[0] == "t | h | e | ▁ | c | a | t"
+
+
+def test_a_bpe_run_writes_too(tmp_path):
+    done = minigpt("train", *TINY, "--tokenizer", "bpe", "--vocab-size", 350, "--steps", 5, "--out", tmp_path / "r")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "r/bpe.model").exists()
+    assert minigpt("generate", "--model", tmp_path / "r", "--prompt", "猫", "--max-new-tokens", 5).stdout.startswith(
+        "猫"
+    )
+
+
+def test_help_answers_without_torch():
+    script = (
+        "import sys\nfrom minigpt_core.cli import main\n"
+        "try: main(['train', '--help'])\nexcept SystemExit: pass\n"
+        "assert 'torch' not in sys.modules and 'sentencepiece' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--minutes" in done.stdout
+
+
+BAD = {
+    "no command": ([], "required: COMMAND"),
+    "unknown command": (["fly"], "invalid choice: 'fly'"),
+    "not a number": (["train", "--steps", "many"], "invalid int value: 'many'"),
+    "no such corpus": (["train", "--corpus", "nowhere.txt"], "there is no file nowhere.txt"),
+    "a directory": (["train", "--corpus", "."], "is a directory"),
+    "steps and minutes": (["train", "--steps", "5", "--minutes", "1"], "give one of them"),
+    "no minutes": (["train", "--minutes", "0"], "must be above 0"),
+    "no steps": (["train", "--steps", "0"], "steps=0 must be a whole number"),
+    "heads": (["train", "--n-embd", "30"], "n_embd=30 is not divisible by n_head=4"),
+    "too short a text": (["train", "--corpus", "sample", "--split", "tail"], "the validation part 38"),
+    "char with a size": (["train", "--vocab-size", "400"], "--vocab-size is for --tokenizer bpe"),
+    "impossible size": (["train", "--tokenizer", "bpe", "--vocab-size", "100"], "it must lie between"),
+    "resume without folder": (["train", "--resume"], "name its folder with --out"),
+    "resume with settings": (["train", "--resume", "--out", "x", "--steps", "9"], "leave out --steps"),
+    "resume nothing": (["train", "--resume", "--out", "nowhere"], "nowhere/training.safetensors is missing"),
+    "no model": (["generate", "--model", "nowhere"], "no tokenizer in nowhere"),
+    "info of nothing": (["info", "--model", "nowhere"], "there is no model in nowhere"),
+    "model and settings": (["info", "--model", "x", "--n-layer", "2"], "leave out --n-layer"),
+    "unseen character": (["tokenize", "\u732b"], "character '\u732b' (U+732B) at position 0"),
+    "device": (["train", "--device", "tpu9"], "device='tpu9' cannot be used"),
+    "encoding": (["tokenize", "a", "--corpus", __file__, "--encoding", "klingon"], "encoding='klingon' is unknown"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_errors_are_one_line_and_exit_code_2(name, tmp_path):
+    arguments, expected = BAD[name]
+    done = minigpt(*arguments, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert expected in done.stderr
+    assert list(tmp_path.iterdir()) == [], "an error left files behind"
+
+
+@pytest.mark.parametrize(
+    "knob",
+    ["--temperature=-1", "--top-k=0", "--top-p=0", "--top-p=1.5", "--min-p=2", "--temperature=nan", "--seed=-1",
+     "--max-new-tokens=-1", "--stop=", "--frequency-penalty=inf"],
+)  # fmt: skip
+def test_a_knob_out_of_range_is_one_line(run, knob):
+    done = minigpt("generate", "--model", run[0], "--prompt", "The ", knob)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_finished_run_is_not_overwritten(run):
+    done = minigpt("train", *TINY, "--steps", "5", "--out", run[0])
+    assert done.returncode == 2 and "already holds a run" in done.stderr
+
+
+def test_a_damaged_run_is_one_line(run, tmp_path):
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(run[0], folder)
+    (folder / "run.json").write_text("{")
+    assert "run.json is missing or damaged" in minigpt("train", "--resume", "--out", folder).stderr
+    (folder / "config.json").write_text(json.dumps({"version": 99, "model": {}}))
+    assert "format version is 99" in minigpt("generate", "--model", folder).stderr
+
+
+def test_a_closed_pipe_is_no_error(run):
+    command = f'"{sys.executable}" -m minigpt_core generate --model "{run[0]}" --max-new-tokens 3000 | head -c 5'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stderr == ""

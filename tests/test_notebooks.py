@@ -1,0 +1,110 @@
+"""Notebooks as stored: in their normal form, fit to publish; and the first one's model against the package's.
+
+That their cells still give the stored outputs is nbval's work, in the same pytest run (see the Makefile).
+"""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+spec = importlib.util.spec_from_file_location("notebooks_tool", ROOT / "book" / "tools" / "notebooks.py")
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_is_fit_to_publish(path):
+    assert tool.problems(path) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_opens_in_colab_and_states_its_budget(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert tool.badge(path.name) in cells[0].source
+    assert cells[0].source.startswith("# ") and "**Budget:**" in cells[0].source
+    codes = [cell for cell in cells if cell.cell_type == "code"]
+    assert sum(cell.source == tool.setup_cell() for cell in codes) == 1
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_stored_outputs_name_no_machine(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            text = output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
+            assert not re.search(r"\bcuda\b|\bcpu\b|\bmps\b|/home/|/root/|/work/|0x[0-9a-f]{6}", text, re.IGNORECASE), (
+                text
+            )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_every_uncompared_cell_is_followed_by_one_that_asserts(path):
+    codes = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    for i, cell in enumerate(codes):
+        if "nbval-ignore-output" in cell.metadata.get("tags", []):
+            following = next(c for c in codes[i + 1 :] if "nbval-ignore-output" not in c.metadata.get("tags", []))
+            assert "assert" in following.source, cell.source[:60]
+
+
+def broken(tmp_path, change) -> list[str]:
+    """The problems that are found in a notebook after a change to it."""
+    notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
+    change([cell for cell in notebook.cells if cell.cell_type == "code"], notebook)
+    path = tmp_path / NOTEBOOKS[0].name
+    nbformat.write(notebook, path)
+    return tool.problems(path)
+
+
+def test_the_check_sees_a_cell_that_was_never_run(tmp_path):
+    found = broken(tmp_path, lambda codes, _: codes[2].update(execution_count=None, outputs=[]))
+    assert any("not run from top to bottom" in problem for problem in found)
+
+
+def test_the_check_sees_errors_missing_alt_text_directives_size_and_stray_metadata(tmp_path):
+    error = nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])
+    assert any("ends in an error" in p for p in broken(tmp_path, lambda c, _: c[2].outputs.append(error)))
+    picture = nbformat.v4.new_output("display_data", data={"image/png": "AAAA"})
+    assert any("alt text" in p for p in broken(tmp_path, lambda c, _: c[2].outputs.append(picture)))
+    directive = nbformat.v4.new_markdown_cell(":::{note}\nhidden\n:::")
+    assert any("MyST directive" in p for p in broken(tmp_path, lambda _, n: n.cells.append(directive)))
+    large = nbformat.v4.new_output("stream", name="stdout", text="x" * 600_000)
+    assert any("larger than" in p for p in broken(tmp_path, lambda c, _: c[2].outputs.append(large)))
+    assert any("normal form" in p for p in broken(tmp_path, lambda _, n: n.metadata.update(machine="mine")))
+
+
+def test_the_first_notebooks_model_and_the_packages_give_the_same_numbers():
+    """The cells that define its model, run alone; then the same weights in both."""
+    from minigpt_core import GPT, GPTConfig
+
+    codes = [
+        c for c in nbformat.read(ROOT / "notebooks/00_first_light.ipynb", as_version=4).cells if c.cell_type == "code"
+    ]
+    names: dict = {}
+    for cell in codes:
+        if {"imports", "model"} & set(cell.metadata.get("tags", [])):
+            exec(cell.source, names)
+    torch.manual_seed(0)
+    theirs = names["GPT"](vocab_size=61)
+    ours = GPT(GPTConfig(61, block_size=names["block_size"], n_layer=names["n_layer"], n_head=names["n_head"],
+                         n_embd=names["n_embd"]))  # fmt: skip
+    ours.load_state_dict(theirs.state_dict())
+    idx = torch.randint(61, (3, names["block_size"]))
+    targets = torch.randint(61, (3, names["block_size"]))
+    (logits, loss), (logits2, loss2) = theirs(idx, targets), ours(idx, targets)
+    assert torch.allclose(logits, logits2, atol=1e-5) and torch.allclose(loss, loss2, atol=1e-5)
+    assert abs(loss.item() - torch.tensor(61.0).log().item()) < 0.05
+
+
+def test_the_first_notebook_is_complete_in_200_lines_and_imports_nothing_of_the_package():
+    codes = [
+        c for c in nbformat.read(ROOT / "notebooks/00_first_light.ipynb", as_version=4).cells if c.cell_type == "code"
+    ]
+    lines = [line for c in codes for line in c.source.splitlines() if line.strip()]
+    assert len(lines) <= 200
+    assert not any(re.match(r"\s*(from|import) minigpt_core", line) for line in lines)
