@@ -91,9 +91,9 @@ def train_command(a: argparse.Namespace) -> None:
         model = _new_model(a, tokenizer)
         config = _recipe(a, model, train_ids, val_ids)
         done = 0
+        records = train(model, train_ids, val_ids, config, folder)
         tokenizer.save(folder)
         write_atomic(folder / "run.json", json.dumps(origin, indent=1).encode("utf-8"))
-        records = train(model, train_ids, val_ids, config, folder)
 
     print(f"{_describe_data(train_ids, val_ids, tokenizer)}\n{model.n_parameters:,} parameters, saved in {folder}")
     print(

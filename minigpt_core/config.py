@@ -48,17 +48,17 @@ class TrainConfig:
     ValueError: warmup_steps=200 is more than steps=100
     """
 
-    steps: int = 2000
-    batch_size: int = 32
+    steps: int = 1500
+    batch_size: int = 16
     learning_rate: float = 3e-3  # at the peak, after the warm-up
     min_learning_rate: float = 0.0  # the floor at which the cosine ends
     warmup_steps: int = 100
     betas: tuple[float, float] = (0.9, 0.99)  # AdamW's memory of gradients, and of their squares
     weight_decay: float = 0.1
     clip: float = 1.0  # the largest norm of the gradient
-    eval_every: int = 200
+    eval_every: int = 150
     eval_windows: int | None = None  # None: the whole validation part
-    checkpoint_every: int = 200
+    checkpoint_every: int = 150
     seed: int = 0
     device: str = "auto"  # "cuda", "mps", "cpu", or the best of these
     precision: str = "auto"  # "float32", "bfloat16" (autocast), or the better for the device

@@ -114,6 +114,7 @@ def train(
     >>> for record in train(model, train_ids, val_ids, TrainConfig(steps=200)):         # doctest: +SKIP
     ...     print(record.step, record.train_loss)
     """
+    check_parts(train_ids, val_ids, model.config.block_size)
     device = pick_device(config.device)
     return _run(model.to(device), train_ids, val_ids, config, folder, make_optimizer(model, config), [])
 
@@ -160,7 +161,6 @@ def _run(
     optimizer: torch.optim.Optimizer,
     records: list[Record],
 ) -> Iterator[Record]:
-    check_parts(train_ids, val_ids, model.config.block_size)
     fingerprint = _fingerprint(train_ids, val_ids)
     train_ids, val_ids = train_ids.to(model.device), val_ids.to(model.device)
     saved_at = len(records)

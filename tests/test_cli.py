@@ -21,7 +21,7 @@ def minigpt(*arguments: str, cwd=None, stdin=None) -> subprocess.CompletedProces
 def run(tmp_path_factory):
     """The folder of a small finished run, and what training printed."""
     folder = tmp_path_factory.mktemp("run") / "tales"
-    return folder, minigpt("train", *TINY, "--steps", "40", "--out", folder)
+    return folder, minigpt("train", *TINY, "--steps", "200", "--learning-rate", "0.01", "--out", folder)
 
 
 def test_train_shows_losses_and_samples_and_saves(run):
@@ -29,7 +29,7 @@ def test_train_shows_losses_and_samples_and_saves(run):
     assert done.returncode == 0, done.stderr
     losses = [float(x) for x in re.findall(r"validation loss (\d+\.\d+)", done.stdout)]
     assert len(losses) == 10 and losses[-1] < losses[0]
-    assert "parameters, saved in" in done.stdout and "--steps 40 --seed 0" in done.stdout
+    assert "parameters, saved in" in done.stdout and "--steps 200 --seed 0" in done.stdout
     names = {"config.json", "model.safetensors", "tokenizer.json", "training.safetensors", "run.json"}
     assert {p.name for p in folder.iterdir()} == names
 

@@ -20,6 +20,7 @@ RECIPES = {
     "learning rate 1e-3": ({}, {"learning_rate": 1e-3}),
     "learning rate 5e-3": ({}, {"learning_rate": 5e-3}),
     "batch 8": ({}, {"batch_size": 8}),
+    "batch 12": ({}, {"batch_size": 12}),
     "batch 32": ({}, {"batch_size": 32}),
     "weight decay 0": ({}, {"weight_decay": 0.0}),
     "betas 0.9, 0.95": ({}, {"betas": (0.9, 0.95)}),

@@ -1,0 +1,123 @@
+"""The book, built as `make book` builds it: no warning, no dead link, no request that leaves it, alt text everywhere."""
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+PAGES = [TOC["root"], *(chapter["file"] for chapter in TOC["chapters"])]
+
+
+@pytest.fixture(scope="session")
+def html(tmp_path_factory) -> Path:
+    """The folder of the built book."""
+    out = tmp_path_factory.mktemp("book")
+    command = [sys.executable, "-m", "jupyter_book", "build", str(ROOT), "--path-output", str(out)]
+    done = subprocess.run([*command, "-n", "-W", "--keep-going"], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return out / "_build" / "html"
+
+
+class Page(HTMLParser):
+    """What a page refers to: links, resources that a browser fetches, ids, pictures."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.links, self.resources, self.ids, self.images = [], [], set(), []
+        self.language = None
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        a = dict(attributes)
+        self.ids |= {a[name] for name in ("id", "name") if a.get(name)}
+        if tag == "html":
+            self.language = a.get("lang")
+        if tag == "a" and a.get("href"):
+            self.links.append(a["href"])
+        if tag == "img":
+            self.images.append(a)
+        if tag in ("script", "img", "iframe", "source", "audio", "video", "embed") and a.get("src"):
+            self.resources.append(a["src"])
+        if tag == "link" and a.get("href") and a.get("rel") in ("stylesheet", "preload", "icon", "shortcut icon", "manifest"):
+            self.resources.append(a["href"])
+
+
+@pytest.fixture(scope="session")
+def pages(html) -> dict[Path, Page]:
+    return {path: Page(path) for path in html.rglob("*.html") if "_static" not in path.parts}
+
+
+def test_every_page_of_the_contents_is_there(html):
+    assert (html / "index.html").is_file()
+    for page in PAGES:
+        assert (html / f"{page}.html").is_file(), page
+    assert (html / "search.html").is_file() and (html / "searchindex.js").stat().st_size > 1000
+
+
+def test_every_notebook_is_in_the_contents():
+    assert {f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.ipynb")} <= set(PAGES)
+
+
+def test_every_link_leads_somewhere(pages, html):
+    for path, page in pages.items():
+        for link in page.links + page.resources:
+            parts = urlsplit(link)
+            if parts.scheme in ("http", "https", "mailto", "data", "javascript"):
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if target.is_dir():
+                target /= "index.html"
+            assert target.is_file(), f"{path.relative_to(html)}: {link}"
+            if parts.fragment and target in pages:
+                assert unquote(parts.fragment) in pages[target].ids, f"{path.relative_to(html)}: {link}"
+
+
+def test_no_request_leaves_the_book(pages, html):
+    for path, page in pages.items():
+        outside = [r for r in page.resources if urlsplit(r).scheme in ("http", "https") or r.startswith("//")]
+        assert not outside, f"{path.relative_to(html)}: {outside}"
+    for sheet in html.rglob("*.css"):
+        fetched = re.findall(r"@import[^;]*|url\(\s*['\"]?(?:https?:)?//[^)]*", sheet.read_text(encoding="utf-8"))
+        assert not [f for f in fetched if "//" in f], sheet.name
+
+
+def test_every_picture_has_alt_text(pages, html):
+    for path, page in pages.items():
+        for image in page.images:
+            decorative = image.get("alt") == "" and image.get("aria-hidden") == "true"
+            assert image.get("alt") or decorative, f"{path.relative_to(html)}: {image}"
+
+
+def test_pages_state_their_language_and_licence(pages, html):
+    for page in PAGES:
+        assert pages[html / f"{page}.html"].language == "en"
+        footer = (html / f"{page}.html").read_text(encoding="utf-8")
+        assert "CC BY 4.0" in footer and "CC0" in footer
+
+
+def test_notebook_pages_lead_to_colab_at_the_stated_revision(pages, html):
+    place = CONFIG["repository"]["url"].removeprefix("https://github.com/")
+    for page in PAGES:
+        if page.startswith("notebooks/"):
+            name = page.removeprefix("notebooks/")
+            target = f"colab.research.google.com/github/{place}/blob/{CONFIG['repository']['branch']}/notebooks/{name}.ipynb"
+            links = [link for link in pages[html / f"{page}.html"].links if "colab" in link]
+            assert links and all(link.endswith(target) for link in links), links
+
+
+def test_the_repositorys_address_is_the_same_everywhere():
+    """It is stated in _config.yml; whatever names it elsewhere must follow."""
+    stated = CONFIG["repository"]["url"]
+    files = [ROOT / "README.md", *(ROOT / "book").rglob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
+    own = stated.rsplit("/", 1)[1]
+    for path in files:
+        for address in re.findall(rf"https://github\.com/[\w-]+/{re.escape(own)}", path.read_text(encoding="utf-8")):
+            assert address == stated, path.name
