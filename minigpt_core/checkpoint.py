@@ -30,7 +30,7 @@ def save_model(model: GPT, folder: str | Path) -> None:
     folder = Path(folder)
     description = {"version": FORMAT_VERSION, "model": asdict(model.config)}
     write_atomic(folder / "config.json", json.dumps(description, indent=1).encode("utf-8"))
-    write_atomic(folder / "model.safetensors", save(_on_cpu(model.state_dict())))
+    write_atomic(folder / "model.safetensors", save(_on_cpu(model.state_dict()), {"minigpt": json.dumps(description)}))
 
 
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> GPT:
@@ -46,11 +46,19 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> GPT:
         config = GPTConfig(**description["model"])
     except FileNotFoundError:
         raise ValueError(f"there is no model in {folder}: {path.name} is missing") from None
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
-    tensors, _ = _read(path.with_name("model.safetensors"))
-    model = GPT(config)
-    _load_weights(model, tensors, path.with_name("model.safetensors"))
+    weights = path.with_name("model.safetensors")
+    tensors, header = _read(weights)
+    if header and header["model"] != asdict(config):
+        raise ValueError(f"{weights} does not fit its settings: those in {path.name} are of another model")
+    try:
+        device = torch.device(device)
+        with torch.device("meta"):  # shapes only: no memory, no random numbers
+            model = GPT(config)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"{path}: device or settings impossible: {str(error).splitlines()[0]}") from None
+    _load_weights(model, tensors, weights)
     return model.to(device).eval()
 
 
@@ -87,12 +95,14 @@ def _read(path: Path, names: tuple[str, ...] | None = None) -> tuple[dict[str, T
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("minigpt", "{}"))
+            if not isinstance(header, dict):
+                raise ValueError("its header is no description")
             if header:
                 _check_version(header["version"])
             return {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}, header
     except FileNotFoundError:
         raise ValueError(f"{path} is missing") from None
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read, it may be damaged: {error}") from None
 
 
@@ -106,7 +116,8 @@ def _load_weights(model: GPT, tensors: dict[str, Tensor], path: Path) -> None:
                 f"{path} does not fit its settings: {name} has the shape {tuple(tensor.shape)}, "
                 f"expected {tuple(expected[name].shape)}"
             )
-    model.load_state_dict(tensors)
+    tensors = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
+    model.load_state_dict(tensors, assign=model.head.weight.is_meta)
 
 
 def _check_version(version: object) -> None:

@@ -78,8 +78,9 @@ class TrainConfig:
         _check_number("min_learning_rate", self.min_learning_rate, 0, math.inf)
         if self.min_learning_rate > self.learning_rate:
             raise ValueError(f"min_learning_rate={self.min_learning_rate} is above learning_rate={self.learning_rate}")
-        object.__setattr__(self, "betas", tuple(self.betas))  # JSON has lists only
-        if len(self.betas) != 2:
+        if isinstance(self.betas, list):  # JSON has lists only
+            object.__setattr__(self, "betas", tuple(self.betas))
+        if not isinstance(self.betas, tuple) or len(self.betas) != 2:
             raise ValueError(f"betas={self.betas} must be two numbers")
         for beta in self.betas:
             _check_number("betas", beta, 0, 1, high_included=False)

@@ -1,6 +1,8 @@
 """Texts to learn from: two that ship with the package, two that are downloaded on request, and any file of yours."""
 
+import contextlib
 import hashlib
+import http.client
 import os
 import urllib.request
 from dataclasses import dataclass
@@ -64,29 +66,29 @@ def load_corpus(name_or_path: str | Path, *, encoding: str | None = None) -> str
     if name in DOWNLOADS:
         return _decode(_fetch(name, DOWNLOADS[name]), name, None)
     path = Path(name_or_path)
-    if path.is_dir():
-        raise ValueError(f"{name} is a directory: give the path of one text file")
     try:
         raw = path.read_bytes()
+    except IsADirectoryError:
+        raise ValueError(f"{name} is a directory: give the path of one text file") from None
     except FileNotFoundError:
         known = ", ".join([*BUNDLED, *DOWNLOADS])
         raise ValueError(f"there is no file {name}, and it is none of the known corpora: {known}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{name} cannot be read: {reason}") from None
+        raise ValueError(f"{name[:200]} cannot be read: {reason}") from None
     return _decode(raw, name, encoding)
 
 
 def _decode(raw: bytes, name: str, encoding: str | None) -> str:
     if encoding is None:
-        encoding = "utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+        encoding = "utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
     try:
         text = raw.decode(encoding).removeprefix("\ufeff")
     except LookupError:
         raise ValueError(f"encoding={encoding!r} is unknown: try 'utf-8', 'utf-16' or 'gb18030'") from None
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{name} is not text in {encoding.removesuffix('-sig')} (byte 0x{raw[error.start]:02x} at position "
+            f"{name} is not text in {encoding} (byte 0x{raw[error.start]:02x} at position "
             f"{error.start}): if it is text, name its encoding, such as encoding='gb18030'"
         ) from None
     if "\0" in text:
@@ -111,13 +113,14 @@ def _fetch(name: str, download: Download) -> bytes:
     for address in download.addresses:
         try:
             raw = _download(address, name)
-        except (OSError, ValueError) as error:  # URLError and timeouts are OSErrors
-            failures.append(f"{address}: {getattr(error, 'reason', error)}")
+        except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+            failures.append(f"{address}: {' '.join(str(getattr(error, 'reason', error)).split())}")
             continue
         if hashlib.sha256(raw).hexdigest() != download.sha256:
             failures.append(f"{address}: not the expected file (its SHA-256 differs)")
             continue
-        write_atomic(cached, raw)
+        with contextlib.suppress(OSError):  # a home that cannot be written costs another download, no more
+            write_atomic(cached, raw)
         return raw
     raise ValueError(
         f"{name} could not be downloaded ({'; '.join(failures)}): check the network, or put the file into a folder as "

@@ -24,21 +24,21 @@ def penalize(logits: Tensor, ids: Tensor, frequency: float, presence: float) -> 
     >>> penalize(torch.tensor([[5.0, 5.0, 5.0]]), torch.tensor([[0, 0, 1]]), frequency=0.5, presence=1.0)
     tensor([[3.0000, 3.5000, 5.0000]])
     """
-    _check("frequency", frequency, -math.inf, math.inf)
-    _check("presence", presence, -math.inf, math.inf)
+    _check("frequency_penalty", frequency, -math.inf, math.inf)
+    _check("presence_penalty", presence, -math.inf, math.inf)
     counts = torch.zeros_like(logits).scatter_add_(1, ids, torch.ones_like(ids, dtype=logits.dtype))  # (B, V)
-    return logits - counts * frequency - (counts > 0) * presence
+    return logits - counts * frequency - counts.clamp(max=1) * presence
 
 
 def scale_temperature(logits: Tensor, temperature: float) -> Tensor:
     """Divide by `temperature`: below 1 the likely tokens gain, above 1 the unlikely ones. At 0 only the most likely
-    token stays, the limit of the division.
+    token stays, the limit of the division; below 1e-6, where the division would overflow, likewise.
 
     >>> scale_temperature(torch.tensor([[2.0, 1.0, 0.0]]), 0.5)
     tensor([[4., 2., 0.]])
     """
     _check("temperature", temperature, 0, math.inf)
-    return logits / temperature if temperature > 0 else keep_top_k(logits, 1)
+    return logits / temperature if temperature > 1e-6 else keep_top_k(logits, 1)
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -47,7 +47,7 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
     >>> keep_top_k(torch.tensor([[1.0, 3.0, 2.0, 2.0]]), 2)
     tensor([[-inf, 3., 2., -inf]])
     """
-    if not isinstance(k, int) or k < 1:
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise ValueError(f"top_k={k!r} must be a whole number of at least 1")
     order = logits.argsort(dim=-1, descending=True, stable=True)  # (B, V), ties to the lower id
     return logits.scatter(1, order[:, k:], -math.inf)
@@ -138,7 +138,7 @@ def draw(logits: Tensor, u: float) -> int:
     weights = (logits.double() - logits.max()).exp()  # (V,)
     cumulated = weights.cumsum(dim=0)
     index = int(torch.searchsorted(cumulated, u * cumulated[-1], right=True))
-    # Rounding may carry u to the very end: then the last token that can be drawn at all.
+    # Should u be 1 all the same: the last token that can be drawn at all.
     return min(index, int(weights.nonzero()[-1]))
 
 
@@ -194,6 +194,8 @@ def generate(
                 kv_cache = model.new_cache()
             x = torch.tensor([fresh if cache else window], device=model.device)  # (1, T)
             logits = model(x, cache=kv_cache)[0][:, -1].cpu().double()  # (1, V)
+            if not logits.isfinite().all():
+                raise ValueError("the model's logits are not all finite: its training may have diverged")
             logits = shape_logits(logits, torch.tensor([generated], dtype=torch.long), **knobs)  # type: ignore[arg-type]
             token = draw(logits[0], random.uniform())
             yield token
@@ -236,21 +238,20 @@ def stream(
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     ids = tokenizer.encode(prompt) or [tokenizer.end_id]
     held = ""
-    for token in generate(model, ids, max_new_tokens, **knobs):  # type: ignore[arg-type]
-        if token == tokenizer.end_id:
-            break
-        held += decoder.decode(tokenizer.token_bytes[token])
-        found = [held.index(s) for s in stops if s in held]
-        if found:
-            if text := held[: min(found)]:
+    tokens = generate(model, ids, max_new_tokens, **knobs)  # type: ignore[arg-type]
+    while True:
+        token = next(tokens, tokenizer.end_id)
+        ended = token == tokenizer.end_id
+        held += decoder.decode(b"" if ended else tokenizer.token_bytes[token], final=ended)
+        found = [(held.index(s) + len(s), held.index(s)) for s in stops if s in held]
+        if found or ended:
+            if text := held[: min(found)[1] if found else None]:
                 yield text
             return
         safe = len(held) - max((_overlap(held, s) for s in stops), default=0)
         if safe:
             yield held[:safe]
             held = held[safe:]
-    if held := held + decoder.decode(b"", final=True):
-        yield held
 
 
 def _overlap(text: str, stop: str) -> int:

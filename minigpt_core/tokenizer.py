@@ -96,9 +96,12 @@ class CharTokenizer(_ByteTable):
                 return [ids[character] for character in text]
             return [ids[part] for part in re.findall(f"{re.escape(END_OF_TEXT)}|.", text, re.DOTALL)]
         except KeyError as error:
+            _check_encodable(text)
             character = error.args[0]
+            masked = text.replace(END_OF_TEXT, " " * len(END_OF_TEXT)) if character != " " else text
+            position = masked.index(character)
             raise ValueError(
-                f"character {character!r} (U+{ord(character):04X}) at position {text.index(character)} is not among the "
+                f"character {character!r} (U+{ord(character):04X}) at position {position} is not among the "
                 f"{len(ids) - 1} characters of this tokenizer: train it on a text that holds the character, or use a "
                 "BPETokenizer, which can write any character as bytes"
             ) from None
@@ -123,6 +126,8 @@ class BPETokenizer(_ByteTable):
     def __init__(self, model: bytes):
         self.model = model
         self.processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        if self.processor.vocab_size() == 0 or self.processor.id_to_piece(END_ID) != END_OF_TEXT:
+            raise ValueError("the SentencePiece model is empty or was not trained by this program")
         self.token_bytes = [self._bytes_of(i) for i in range(self.processor.vocab_size())]
 
     @classmethod
@@ -136,10 +141,12 @@ class BPETokenizer(_ByteTable):
         A `vocab_size` that the text cannot fill, or too small for its characters, is a `ValueError` with the range.
         """
         _check_encodable(text)
-        if not 0 < character_coverage <= 1:
-            raise ValueError(f"character_coverage={character_coverage} must be above 0 and at most 1")
+        if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
+            raise ValueError(f"vocab_size={vocab_size!r} must be a whole number")
+        if not 0.98 <= character_coverage <= 1:
+            raise ValueError(f"character_coverage={character_coverage} must be at least 0.98 and at most 1")
         # SentencePiece skips a line that holds U+2585 and reads U+2581 as a space: neither may reach it.
-        lines = [line for line in re.split(f"\n|\u2581|\u2585|{re.escape(END_OF_TEXT)}", text) if line]
+        lines = [line for line in re.split(f"\n|\u2581|\u2585|\0|{re.escape(END_OF_TEXT)}", text) if line]
         if not lines:
             raise ValueError("the text is empty, there is nothing to learn pieces from")
 
@@ -170,8 +177,10 @@ class BPETokenizer(_ByteTable):
             return model.getvalue()
 
         try:
+            if vocab_size > 300 + 2 * len(text):  # SentencePiece would try, for half a minute
+                raise RuntimeError
             return cls(learn(vocab_size, hard_limit=True))
-        except (RuntimeError, OverflowError, TypeError):
+        except RuntimeError:
             full = cls(learn(len(text) + 300, hard_limit=False))  # every merge that the text allows
             merges = sum(1 for i in range(full.vocab_size) if full._is_merge(i))
             raise ValueError(
@@ -194,7 +203,8 @@ class BPETokenizer(_ByteTable):
             if part == END_OF_TEXT:
                 ids.append(self.end_id)
             elif part == SPACE_PIECE:  # as an ordinary character it would be read as a space
-                ids += [self.processor.piece_to_id(f"<0x{byte:02X}>") for byte in part.encode("utf-8")]
+                pieces = [self.processor.piece_to_id(f"<0x{byte:02X}>") for byte in part.encode("utf-8")]
+                ids += pieces if self.processor.is_byte(pieces[0]) else pieces[:1]
             else:
                 ids += self.processor.encode(part)
         return ids

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .checkpoint import load_progress, load_training, save_model, save_training
 from .config import TrainConfig
-from .data import check_parts, get_batch
+from .data import check_parts, get_batch, step_seed
 from .model import GPT
 
 
@@ -248,7 +248,7 @@ def _interrupt_flag() -> Iterator[threading.Event]:
 def _seeded_dropout(seed: int, step: int, device: torch.device) -> Iterator[None]:
     """Dropout follows from seed and step alone; the caller's own random numbers are left as they were."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed * 2_147_483_647 + step)
+        torch.manual_seed(step_seed(seed, step))
         yield
 
 

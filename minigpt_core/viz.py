@@ -6,9 +6,11 @@ every line carries its label. Figures have a transparent ground and mid-grey axe
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 TRAINING = "#0072B2"
@@ -19,7 +21,7 @@ REFERENCE = "#767676"  # and axes: legible on white and on black
 CHINESE_FONT = Path(__file__).parent / "fonts" / "NotoSansSC-subset.otf"
 font_manager.fontManager.addfont(CHINESE_FONT)
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans", "MiniGPT Noto Sans SC"],
     "font.size": 11,
     "figure.dpi": 120,
@@ -69,7 +71,7 @@ def loss_curve(
     return figure
 
 
-def _label(axes: plt.Axes, x: float, y: float, text: str, color: str, below: bool) -> None:
+def _label(axes: Axes, x: float, y: float, text: str, color: str, below: bool) -> None:
     """The name of a line at its end, in its colour."""
     offset = (6, -4 if below else 4)
     axes.annotate(text, (x, y), offset, textcoords="offset points", color=color, va="top" if below else "bottom")

@@ -46,7 +46,11 @@ class Page(HTMLParser):
             self.images.append(a)
         if tag in ("script", "img", "iframe", "source", "audio", "video", "embed") and a.get("src"):
             self.resources.append(a["src"])
-        if tag == "link" and a.get("href") and a.get("rel") in ("stylesheet", "preload", "icon", "shortcut icon", "manifest"):
+        if (
+            tag == "link"
+            and a.get("href")
+            and a.get("rel") in ("stylesheet", "preload", "icon", "shortcut icon", "manifest")
+        ):
             self.resources.append(a["href"])
 
 
@@ -108,7 +112,9 @@ def test_notebook_pages_lead_to_colab_at_the_stated_revision(pages, html):
     for page in PAGES:
         if page.startswith("notebooks/"):
             name = page.removeprefix("notebooks/")
-            target = f"colab.research.google.com/github/{place}/blob/{CONFIG['repository']['branch']}/notebooks/{name}.ipynb"
+            target = (
+                f"colab.research.google.com/github/{place}/blob/{CONFIG['repository']['branch']}/notebooks/{name}.ipynb"
+            )
             links = [link for link in pages[html / f"{page}.html"].links if "colab" in link]
             assert links and all(link.endswith(target) for link in links), links
 

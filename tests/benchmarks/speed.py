@@ -54,17 +54,23 @@ def main() -> None:
     times = [[seconds(lambda w=w: steps(w)) for w in (0, 1)] for _ in range(ROUNDS + 1)][1:]
     report("training, batch of 16 x 64", 10 * 16 * config.block_size, times)
 
-    for new in (60, 500):
-        other = transformers_model(config, 512).eval()
-        prompt = torch.tensor([[1, 2, 3]])
-        knobs = dict(do_sample=True, temperature=0.8, top_k=40, top_p=0.95, min_p=0.01, repetition_penalty=1.1)
-        work = [
-            lambda n=new: list(generate(model.eval(), [1, 2, 3], n, **KNOBS)),
-            lambda n=new: other.generate(prompt, max_new_tokens=n, min_new_tokens=n, pad_token_id=0, **knobs),
-        ]
-        repeats = 5 if new == 60 else 1
-        times = [[sum(seconds(w) for _ in range(repeats)) for w in work] for _ in range(ROUNDS + 1)][1:]
-        report(f"generation of {new} tokens, every knob on", new * repeats, times)
+    for new, repeats in ((60, 5), (500, 1)):
+        compare_generation(model.eval(), transformers_model(config, 512).eval(), new, repeats)
+
+
+def compare_generation(ours: GPT, theirs: GPT2LMHeadModel, new: int, repeats: int) -> None:
+    """`new` tokens after a prompt of three, with every knob on, on both sides."""
+    prompt = torch.tensor([[1, 2, 3]])
+    knobs = dict(do_sample=True, temperature=0.8, top_k=40, top_p=0.95, min_p=0.01, repetition_penalty=1.1)
+
+    def write_ours() -> None:
+        list(generate(ours, [1, 2, 3], new, **KNOBS))
+
+    def write_theirs() -> None:
+        theirs.generate(prompt, max_new_tokens=new, min_new_tokens=new, pad_token_id=0, **knobs)
+
+    times = [[sum(seconds(w) for _ in range(repeats)) for w in (write_ours, write_theirs)] for _ in range(ROUNDS + 1)]
+    report(f"generation of {new} tokens, every knob on", new * repeats, times[1:])
 
 
 def report(name: str, tokens: int, times: list[list[float]]) -> None:

@@ -1,0 +1,187 @@
+"""Splitting a text, drawing batches, and the message when a part is too short."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigpt_core import get_batch, load_corpus, split_text
+from minigpt_core.data import check_parts
+
+examples = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+
+any_text = st.text("aé猫\n", max_size=50) | st.integers(0, 30_000).map(lambda n: ("lamp 猫\n" * n)[:n])
+UNIQUE = "".join(chr(c) for c in range(0x10000, 0x10000 + 200_000))  # no character occurs twice
+
+
+# Splitting
+
+
+@examples
+@given(any_text, st.sampled_from(["blocks", "tail"]), st.floats(0.001, 0.999), st.integers(0, 2**32 - 1))
+def test_every_character_lands_in_exactly_one_part(text, how, fraction, seed):
+    train, val = split_text(text, how, fraction=fraction, seed=seed)
+    assert len(val) == int(len(text) * fraction)
+    assert sorted(train + val) == sorted(text)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_blocks_are_disjoint_complete_and_in_order(seed):
+    train, val = split_text(UNIQUE, seed=seed)
+    assert not set(train) & set(val) and set(train) | set(val) == set(UNIQUE)
+    assert list(train) == sorted(train) and list(val) == sorted(val)
+
+
+def runs(part: str) -> int:
+    """How many contiguous pieces of UNIQUE a part of it consists of."""
+    return 1 + sum(ord(b) != ord(a) + 1 for a, b in itertools.pairwise(part))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_there_are_20_blocks_one_in_each_twentieth(seed):
+    _, val = split_text(UNIQUE, seed=seed)
+    assert runs(val) == 20
+    for start in range(0, 200_000, 10_000):
+        assert len(set(UNIQUE[start : start + 10_000]) & set(val)) == 1_000
+
+
+def test_a_short_text_has_fewer_blocks_none_below_500_characters():
+    for size, blocks in ((1_000, 1), (9_990, 1), (20_000, 4), (30_000, 6)):
+        assert runs(split_text(UNIQUE[:size])[1]) == blocks
+
+
+@pytest.mark.parametrize("n, fraction", [(10_019, 0.999), (25_683, 0.99997), (14_697, 0.99993), (6_810, 0.9999999)])
+def test_a_fraction_close_to_one_works(n, fraction):
+    train, val = split_text(UNIQUE[:n], fraction=fraction)
+    assert len(val) == int(n * fraction) and sorted(train + val) == list(UNIQUE[:n])
+
+
+def test_a_split_follows_from_its_seed():
+    assert split_text(UNIQUE, seed=3) == split_text(UNIQUE, seed=3)
+    assert len({split_text(UNIQUE, seed=s)[1] for s in range(20)}) == 20
+    assert split_text(UNIQUE, "tail", seed=0) == split_text(UNIQUE, "tail", seed=1)
+
+
+def test_a_block_falls_anywhere_in_its_twentieth():
+    """Of 40,000 characters there are 8 blocks of 500, the first one below 5,000."""
+    starts = [ord(split_text(UNIQUE[:40_000], seed=s)[1][0]) - 0x10000 for s in range(300)]
+    assert 0 <= min(starts) < 100 and 4_400 < max(starts) <= 4_500
+    assert 2_000 < sum(starts) / 300 < 2_500
+
+
+def test_tail_is_the_last_tenth():
+    assert split_text(UNIQUE, "tail") == (UNIQUE[:180_000], UNIQUE[180_000:])
+    assert split_text("abcdefghij" * 3, "tail") == ("abcdefghijabcdefghijabcdefg", "hij")
+    assert split_text("abcdefghij", "tail", fraction=0.3) == ("abcdefg", "hij")
+    assert split_text("abc", "tail") == ("abc", "")
+
+
+def test_blocks_resemble_a_text_that_changes_where_the_tail_does_not():
+    """Half English, half Chinese: half the blocks are English; the tail is all Chinese."""
+    text = "e" * 30_000 + "猫" * 30_000
+    for seed in range(10):
+        _, val = split_text(text, seed=seed)
+        assert val.count("e") == val.count("猫") == 3_000
+    assert "e" not in split_text(text, "tail")[1]
+
+
+def test_the_tail_of_sample_is_too_short_for_the_articles_window():
+    train, val = split_text(load_corpus("sample"), "tail")
+    with pytest.raises(ValueError, match=f"65 tokens, .* has {len(train)} .* {len(val)}: "):
+        check_parts(torch.arange(len(train)), torch.arange(len(val)), 64)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.1, float("nan"), float("inf"), True])
+@pytest.mark.parametrize("how", ["blocks", "tail"])
+def test_a_fraction_that_leaves_a_part_empty_is_refused(fraction, how):
+    with pytest.raises(ValueError, match=f"fraction={fraction} must lie between 0 and 1"):
+        split_text(UNIQUE, how, fraction=fraction)
+
+
+def test_an_unknown_way_to_split_is_refused():
+    for how in ("head", "Blocks", "", None):
+        with pytest.raises(ValueError, match=f"how={how!r} is neither 'blocks' nor 'tail'"):
+            split_text(UNIQUE, how)
+
+
+def test_no_text_gives_no_parts():
+    assert split_text("") == split_text("", "tail") == ("", "")
+
+
+# Batches
+
+IDS = torch.arange(100)
+
+
+def test_y_is_x_moved_on_by_one_token():
+    ids = torch.randperm(1000, generator=torch.Generator().manual_seed(0))
+    x, y = get_batch(ids, 8, 64, seed=0, step=1)
+    assert x.shape == y.shape == (64, 8) and x.dtype == torch.int64
+    assert (x[:, 1:] == y[:, :-1]).all()
+    where = {int(i): n for n, i in enumerate(ids)}
+    for row_x, row_y in zip(x, y, strict=True):
+        start = where[int(row_x[0])]
+        assert (row_x == ids[start : start + 8]).all() and (row_y == ids[start + 1 : start + 9]).all()
+
+
+def test_every_start_is_reached_about_equally_often():
+    """100 tokens and windows of 8 + 1: starts 0 to 91, the first token and the last included."""
+    starts = torch.cat([get_batch(IDS, 8, 100, seed=0, step=s)[0][:, 0] for s in range(92)])
+    counts = starts.bincount(minlength=92)
+    assert len(counts) == 92 and counts.min() > 60 and counts.max() < 145  # 100 expected, deviation 10
+    y = get_batch(IDS, 8, 5000, seed=0, step=0)[1]
+    assert y.max() == 99
+
+
+def test_a_part_of_exactly_one_window_is_enough():
+    x, y = get_batch(torch.arange(9), 8, 3, seed=0, step=0)
+    assert (x == torch.arange(8)).all() and (y == torch.arange(1, 9)).all()
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8])
+def test_a_part_shorter_than_a_window_is_refused_with_both_numbers(length):
+    """The article's get_batch("val") crashes here, with a message that names neither."""
+    with pytest.raises(ValueError, match=f"9.* {length}"):
+        get_batch(torch.arange(length), 8, 3, seed=0, step=0)
+
+
+def test_a_batch_follows_from_seed_and_step_alone():
+    def batch(seed, step):
+        return get_batch(IDS, 8, 4, seed=seed, step=step)[0].tolist()
+
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = batch(0, 1)
+    assert torch.equal(torch.get_rng_state(), before), "the global generator is left alone"
+    torch.manual_seed(2)
+    assert batch(0, 1) == first
+
+
+def test_different_seeds_and_steps_draw_different_batches():
+    """PyTorch's CPU generator looks at the low 32 bits of its seed only."""
+    pairs = [(seed, step) for seed in (*range(10), 1234, 2**31, 2**32 - 1) for step in range(50)]
+    batches = {str(get_batch(torch.arange(10_000), 2, 4, seed=seed, step=step)[0].tolist()) for seed, step in pairs}
+    assert len(batches) == len(pairs)
+
+
+def test_the_message_for_short_parts_has_both_lengths_and_a_way_out():
+    with pytest.raises(ValueError) as caught:
+        check_parts(torch.arange(340), torch.arange(38), 64)
+    message = str(caught.value)
+    assert all(number in message for number in ("65", "340", "38", "at most 37"))
+    with pytest.raises(ValueError, match=r"training part has 20 and the validation part 100.* at most 19"):
+        check_parts(torch.arange(20), torch.arange(100), 64)
+    with pytest.raises(ValueError, match="validation part 1: ") as caught:
+        check_parts(torch.arange(20), torch.arange(1), 64)
+    assert "at most" not in str(caught.value)
+
+
+def test_parts_of_exactly_one_window_pass():
+    check_parts(torch.arange(65), torch.arange(65), 64)
+    check_parts(torch.arange(38), torch.arange(38), 37)  # what the message recommends
+    with pytest.raises(ValueError):
+        check_parts(torch.arange(65), torch.arange(64), 64)
+    with pytest.raises(ValueError):
+        check_parts(torch.arange(64), torch.arange(65), 64)
