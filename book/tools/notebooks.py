@@ -22,7 +22,7 @@ FOLDER = ROOT / "notebooks"
 LARGEST = 500_000  # bytes of a notebook
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-    "language_info": {"name": "python"},
+    "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
 CELL_METADATA = {"tags", "mystnb"}
 FORBIDDEN_MIMES = {"application/vnd.jupyter.widget-view+json"}
@@ -46,10 +46,11 @@ def setup_cell() -> str:
     """The first code cell of every notebook."""
     url, revision = repository()
     return f"""\
-# In Colab: fetch the book, install its package. On your own machine this cell does nothing.
+# In Colab: fetch the book, install its package. Elsewhere: do nothing.
 import sys
+
 if "google.colab" in sys.modules and not sys.path[0].endswith("book"):
-    !git clone -q --depth 1 --branch {revision} {url} /content/book
+    !git clone -q --depth 1 -b {revision} {url} /content/book
     %pip install -q /content/book
     sys.path.insert(0, "/content/book")
     %cd -q /content/book/notebooks"""
@@ -131,7 +132,11 @@ def main() -> int:
                 if cell.cell_type == "code" and "setup" in cell.metadata.get("tags", []):
                     cell.source = setup_cell()
             NotebookClient(
-                notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": FOLDER}}
+                notebook,
+                timeout=600,
+                kernel_name="python3",
+                coalesce_streams=True,
+                resources={"metadata": {"path": FOLDER}},
             ).execute()
         normalise(notebook, path.name)
         nbformat.write(notebook, path)
