@@ -9,7 +9,7 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600
 TORCH_INDEX := $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && \
 	echo "--extra-index-url https://download.pytorch.org/whl/cpu --retries 0 --timeout 5")
 
-.PHONY: help book test check notebooks clean
+.PHONY: help book test check lint notebooks clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -19,14 +19,16 @@ book: $(INSTALLED)  ## build the book into _build/html
 	@test -f _build/html/index.html
 	@echo "The book is built. Open this file in a browser: $(CURDIR)/_build/html/index.html"
 
-test: $(INSTALLED)  ## run all tests: package, command line, every notebook, the book
+test: lint  ## run all tests: lint, types, package, command line, every notebook, the book
 	$(PYTEST) $(NBVAL) tests notebooks
 
-check: $(INSTALLED)  ## lint, types and unit tests only, in under three minutes
+check: lint  ## lint, types and unit tests only, in under three minutes
+	$(PYTEST) tests --ignore tests/test_book.py
+
+lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) tests --ignore tests/test_book.py
 
 notebooks: $(INSTALLED)  ## run notebooks in place and normalise them (NAME=00 for one)
 	$(BIN)/python book/tools/notebooks.py $(NAME)

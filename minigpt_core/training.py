@@ -54,8 +54,9 @@ def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
     decay = [m.weight for m in model.modules() if isinstance(m, torch.nn.Linear)]
     chosen = {id(p) for p in decay}
     rest = [p for p in model.parameters() if id(p) not in chosen]
+    fused = model.device.type in ("cpu", "cuda")  # one kernel for the whole update, where all versions have it
     groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=fused)
 
 
 @torch.no_grad()

@@ -23,8 +23,8 @@ font_manager.fontManager.addfont(CHINESE_FONT)
 
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans", "MiniGPT Noto Sans SC"],
-    "font.size": 11,
-    "figure.dpi": 120,
+    "font.size": 10,
+    "figure.dpi": 140,
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
     "axes.facecolor": "none",
@@ -32,7 +32,7 @@ STYLE: dict[Any, Any] = {
     "axes.labelcolor": REFERENCE,
     "axes.titlecolor": REFERENCE,
     "axes.titlelocation": "left",
-    "axes.titlesize": 12,
+    "axes.titlesize": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "text.color": REFERENCE,
@@ -53,10 +53,10 @@ def loss_curve(
     lines at `references`, such as {"ln V": 4.17}. The title states what is seen.
 
     >>> loss_curve([1, 2, 3], [4.2, 3.9, 3.5], {3: 3.6}, title="Both losses fall").get_size_inches()
-    array([6.4, 3.6])
+    array([5.2, 3.2])
     """
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+        figure, axes = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
         axes.plot(steps, training, color=TRAINING, linewidth=1)
         axes.plot(list(validation), list(validation.values()), color=VALIDATION, marker="o", markersize=4)
         _label(axes, steps[-1], training[-1], "training", TRAINING, below=True)

@@ -28,7 +28,7 @@ def test_loss_curve_draws_what_it_is_given_and_is_closed():
     assert set(reference.get_ydata()) == {4.2} and reference.get_linestyle() == "--"
     words = {text.get_text() for text in figure.axes[0].texts}
     assert words == {"training", "validation", "ln V = 4.20"}
-    assert tuple(figure.get_size_inches()) == (6.4, 3.6) and not plt.get_fignums()
+    assert tuple(figure.get_size_inches()) == (5.2, 3.2) and not plt.get_fignums()
 
 
 def test_chinese_words_show_no_empty_boxes(tmp_path):
