@@ -110,7 +110,8 @@ def train_command(a: argparse.Namespace) -> None:
                     tqdm.write(f"\nstep {record.step:,}: {losses}\n{_sample(model, tokenizer)}")
     except KeyboardInterrupt as interrupt:
         raise KeyboardInterrupt(f"{interrupt}; go on with: minigpt train --out {folder} --resume") from None
-    print(f'\nsaved in {folder}; let it write: minigpt generate --model {folder} --prompt "Once "')
+    opening = tokenizer.decode(train_ids[:50].tolist()).split()[:1] or [""]
+    print(f'\nsaved in {folder}; let it write: minigpt generate --model {folder} --prompt "{opening[0]}"')
 
 
 def generate_command(a: argparse.Namespace) -> None:
@@ -123,8 +124,9 @@ def generate_command(a: argparse.Namespace) -> None:
     tokenizer = load_tokenizer(a.model)
     model = load_model(a.model, pick_device(a.device or "cpu"))  # one token at a time, a CPU is as fast
     knobs = {name: getattr(a, name) for name in _KNOBS}
-    print(a.prompt, end="", flush=True)
-    for text in stream(model, tokenizer, a.prompt, a.max_new_tokens, stop=a.stop or (), **knobs):
+    texts = stream(model, tokenizer, a.prompt, a.max_new_tokens, stop=a.stop or (), **knobs)
+    print(a.prompt + next(texts, ""), end="", flush=True)  # a prompt or a knob that is refused shows no text before
+    for text in texts:
         print(text, end="", flush=True)
     print()
 
