@@ -9,7 +9,7 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600
 TORCH_INDEX := $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && \
 	echo "--extra-index-url https://download.pytorch.org/whl/cpu --retries 0 --timeout 5")
 
-.PHONY: help book test check lint notebooks clean
+.PHONY: help book test check lint notebooks records models clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +32,12 @@ lint: $(INSTALLED)
 
 notebooks: $(INSTALLED)  ## run notebooks in place and normalise them (NAME=00 for one)
 	$(BIN)/python book/tools/notebooks.py $(NAME)
+
+records: $(INSTALLED)  ## remake the recorded runs that chapters read (NAME=tales for one)
+	$(BIN)/python book/tools/records.py $(NAME)
+
+models: $(INSTALLED)  ## train a model that ships with the book anew (NAME=tales-char, ...)
+	$(BIN)/python book/tools/models.py $(NAME)
 
 clean:  ## remove the built book and the environment
 	rm -rf _build .venv

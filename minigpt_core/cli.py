@@ -21,6 +21,7 @@ examples
   minigpt info --corpus alice                      how large, how long, before you start
   minigpt train --corpus alice --minutes 1         learn for a minute, save to runs/alice
   minigpt generate --model runs/alice --prompt "Alice "
+  minigpt generate --model tales-char              a model that ships with the package
   minigpt tokenize "The cat sat." --tokenizer bpe  see the pieces a text is cut into
 
 `minigpt COMMAND --help` lists what a command takes.
@@ -121,8 +122,9 @@ def generate_command(a: argparse.Namespace) -> None:
     from .tokenizer import load_tokenizer
     from .training import pick_device
 
-    tokenizer = load_tokenizer(a.model)
-    model = load_model(a.model, pick_device(a.device or "cpu"))  # one token at a time, a CPU is as fast
+    folder = _model_folder(a.model)
+    tokenizer = load_tokenizer(folder)
+    model = load_model(folder, pick_device(a.device or "cpu"))  # one token at a time, a CPU is as fast
     knobs = {name: getattr(a, name) for name in _KNOBS}
     texts = stream(model, tokenizer, a.prompt, a.max_new_tokens, stop=a.stop or (), **knobs)
     print(a.prompt + next(texts, ""), end="", flush=True)  # a prompt or a knob that is refused shows no text before
@@ -139,7 +141,7 @@ def tokenize_command(a: argparse.Namespace) -> None:
         given = [name for name in _TEXT if getattr(a, name) is not None]
         if given:
             raise ValueError(f"--model brings its own tokenizer: leave out --{given[0].replace('_', '-')}")
-        tokenizer = load_tokenizer(a.model)
+        tokenizer = load_tokenizer(_model_folder(a.model))
     else:
         _, _, tokenizer = _prepare(_origin(a))
     ids = tokenizer.encode(a.text)
@@ -155,7 +157,7 @@ def info_command(a: argparse.Namespace) -> None:
         given = [name for name in (*_TEXT, *_SIZE, *_RECIPE) if getattr(a, name) is not None]
         if given:
             raise ValueError(f"--model shows a saved model: leave out --{given[0].replace('_', '-')}")
-        _show_saved(a.model)
+        _show_saved(_model_folder(a.model))
         return
     train_ids, val_ids, tokenizer = _prepare(_origin(a))
     model = _new_model(a, tokenizer)
@@ -288,7 +290,14 @@ def _describe_data(train_ids: "Tensor", val_ids: "Tensor", tokenizer: "Tokenizer
     )
 
 
-def _show_saved(folder: str) -> None:
+def _model_folder(name: str) -> Path:
+    """The folder of that name, or that of the shipped model called so."""
+    from .pretrained import FOLDER, PRETRAINED
+
+    return FOLDER / name if name in PRETRAINED and not Path(name).exists() else Path(name)
+
+
+def _show_saved(folder: Path) -> None:
     from .checkpoint import load_model
     from .tokenizer import load_tokenizer
     from .training import saved_records
@@ -296,7 +305,7 @@ def _show_saved(folder: str) -> None:
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     print(f"tokenizer        {type(tokenizer).__name__}, {tokenizer.vocab_size} tokens")
     _show_size(model)
-    if (Path(folder) / "training.safetensors").exists() and (records := saved_records(folder)):
+    if (folder / "training.safetensors").exists() and (records := saved_records(folder)):
         val_loss = next((r.val_loss for r in reversed(records) if r.val_loss is not None), None)
         shown = f"validation loss {val_loss:.3f}" if val_loss is not None else "not yet evaluated"
         print(f"training         {records[-1].step:,} steps in {_clock(records[-1].elapsed)}, {shown}")
@@ -347,7 +356,8 @@ def _build_parser() -> argparse.ArgumentParser:
     group.add_argument("--resume", action="store_true", help="go on with the run in --out where it was saved")
 
     p = add_command("generate", generate_command, "let a trained model write")
-    p.add_argument("--model", required=True, metavar="FOLDER", help="folder of a trained model")
+    text = "folder of a trained model, or a shipped one: tales-char, tales-bpe, tales-zh, shakespeare-char"
+    p.add_argument("--model", required=True, metavar="MODEL", help=text)
     p.add_argument("--prompt", default="", metavar="TEXT", help="text to continue (default: begin a new one)")
     p.add_argument("--stop", action="append", metavar="TEXT", help="end before this text; may be given several times")
     p.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps (default cpu)")
@@ -359,16 +369,16 @@ def _build_parser() -> argparse.ArgumentParser:
     _option(group, "min_p", float, "drop what is less than X times as likely as the likeliest", default=0.0)
     _option(group, "frequency_penalty", float, "cost of each earlier occurrence of a token", default=0.0)
     _option(group, "presence_penalty", float, "cost of having occurred at all", default=0.0)
-    _option(group, "seed", int, "another number, another text", default=0)
+    _option(group, "seed", int, "another number, another text", default=42)
 
     p = add_command("tokenize", tokenize_command, "show the pieces of a text and their ids")
     p.usage = "minigpt tokenize TEXT [options]"
     p.add_argument("text", metavar="TEXT", help="the text to cut into pieces")
-    p.add_argument("--model", metavar="FOLDER", help="use the tokenizer of this model, not a new one")
+    p.add_argument("--model", metavar="MODEL", help="use the tokenizer of this model, not a new one")
     _add_text(p)
 
     p = add_command("info", info_command, "show what a run would take, or what a saved model is")
-    p.add_argument("--model", metavar="FOLDER", help="a saved model")
+    p.add_argument("--model", metavar="MODEL", help="a saved or a shipped model")
     for add in (_add_text, _add_size, _add_recipe):
         add(p)
     return parser
@@ -376,7 +386,9 @@ def _build_parser() -> argparse.ArgumentParser:
 
 def _add_text(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("text")
-    group.add_argument("--corpus", metavar="TEXT", help="tales, sample, alice, shakespeare or a file (default tales)")
+    group.add_argument(
+        "--corpus", metavar="TEXT", help="tales, tales_zh, sample, alice, shakespeare or a file (default tales)"
+    )
     group.add_argument("--encoding", metavar="NAME", help="of the file, where it is not UTF-8: gb18030, ...")
     group.add_argument("--tokenizer", choices=("char", "bpe"), help="characters, or byte-pair pieces (default char)")
     _option(group, "vocab_size", int, "number of BPE pieces (default 512)")

@@ -1,4 +1,4 @@
-"""Texts to learn from: two that ship with the package, two that are downloaded on request, and any file of yours."""
+"""Texts to learn from: three that ship with the package, two that are downloaded on request, and any file of yours."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from .files import write_atomic
 
-BUNDLED = ("sample", "tales")
+BUNDLED = ("sample", "tales", "tales_zh")
 FOLDER = Path(__file__).parent / "corpora"
 
 
@@ -48,9 +48,10 @@ DOWNLOADS = {
 def load_corpus(name_or_path: str | Path, *, encoding: str | None = None) -> str:
     """A text, by name or from a file.
 
-    The names are `sample` (400 characters that show how a split can mislead) and `tales` (written for this book), both
-    in the package, and `alice` and `shakespeare`, which are downloaded once, checked and kept in ~/.cache/minigpt; if
-    the environment variable MINIGPT_CORPORA names a folder, that is looked into first. Anything else is the path of a
+    The names are `sample` (400 characters that show how a split can mislead), `tales` and `tales_zh` (written for this
+    book, in English and in Chinese), all in the package, and `alice` and `shakespeare`, which are downloaded once,
+    checked and kept in ~/.cache/minigpt; if the environment variable MINIGPT_CORPORA names a folder, that is looked into
+    first. Anything else is the path of a
     text file: UTF-8 with or without a byte order mark, UTF-16 with one, or the `encoding` that you name, such as
     "gb18030". Line ends become "\\n", and a final end-of-file mark of old systems (U+001A) goes.
 

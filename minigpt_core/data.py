@@ -3,9 +3,12 @@
 import torch
 from torch import Tensor
 
+from .tokenizer import END_OF_TEXT
+
 
 def split_text(text: str, how: str = "blocks", *, fraction: float = 0.1, seed: int = 0) -> tuple[str, str]:
-    """Cut `text` into a training and a validation part; every character lands in exactly one of them.
+    """Cut `text` into a training and a validation part; every character lands in exactly one of them. A cut that would
+    go through an end-of-text mark is made after it.
 
     `how="blocks"` takes the validation part as up to 20 contiguous blocks, one at a random place in each twentieth of
     the text, so that it resembles the rest wherever the text changes. `how="tail"` takes the last tenth, as most
@@ -21,7 +24,8 @@ def split_text(text: str, how: str = "blocks", *, fraction: float = 0.1, seed: i
     size = int(len(text) * fraction)
     rest = len(text) - size
     if how == "tail":
-        return text[:rest], text[rest:]
+        cut = _after_mark(text, rest)
+        return text[:cut], text[cut:]
     count = min(20, max(1, size // 500))  # a block shorter than 500 characters is more seam than text
     generator = torch.Generator().manual_seed(seed)
     train, val, last = [], [], 0
@@ -30,10 +34,18 @@ def split_text(text: str, how: str = "blocks", *, fraction: float = 0.1, seed: i
         length = size * (i + 1) // count - size * i // count
         room = rest * (i + 1) // count - rest * i // count
         start = low + int(torch.randint(room + 1, (1,), generator=generator))
+        start = max(last, _after_mark(text, start))
+        end = max(start, _after_mark(text, start + length))
         train.append(text[last:start])
-        val.append(text[start : start + length])
-        last = start + length
+        val.append(text[start:end])
+        last = end
     return "".join([*train, text[last:]]), "".join(val)
+
+
+def _after_mark(text: str, cut: int) -> int:
+    """`cut`, or where it lies inside an end-of-text mark, the end of the mark."""
+    begin = text.rfind(END_OF_TEXT, max(0, cut - len(END_OF_TEXT) + 1), cut + len(END_OF_TEXT) - 1)
+    return cut if begin in (-1, cut) else begin + len(END_OF_TEXT)
 
 
 def get_batch(ids: Tensor, block_size: int, batch_size: int, *, seed: int, step: int) -> tuple[Tensor, Tensor]:

@@ -154,7 +154,7 @@ def generate(
     min_p: float = 0.0,
     frequency_penalty: float = 0.0,
     presence_penalty: float = 0.0,
-    seed: int = 0,
+    seed: int = 42,  # seed 0 draws 0.0003 second: nearly always id 0, the end of the text
     cache: bool = True,
 ) -> Iterator[int]:
     """Continue the prompt `ids`, one token id at a time; the model's end token is yielded and ends the text.

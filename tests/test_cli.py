@@ -44,7 +44,7 @@ def test_generate_streams_repeats_with_its_seed_and_turns_with_every_knob(run):
     folder, _ = run
     arguments = ["generate", "--model", folder, "--prompt", "The ", "--max-new-tokens", "60"]
     text = minigpt(*arguments).stdout
-    assert text.startswith("The ") and text == minigpt(*arguments, "--seed", "0").stdout
+    assert text.startswith("The ") and text == minigpt(*arguments, "--seed", "42").stdout
     greedy = minigpt(*arguments, "--temperature", "0").stdout
     assert greedy == minigpt(*arguments, "--temperature", "1", "--top-k", "1").stdout != text
     knobs = ("--seed=3", "--temperature=2", "--top-k=2", "--top-p=0.1", "--min-p=0.5")
@@ -190,3 +190,12 @@ def test_a_closed_pipe_is_no_error(run):
     command = f'"{sys.executable}" -m minigpt_core generate --model "{run[0]}" --max-new-tokens 3000 | head -c 5'
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stderr == ""
+
+
+def test_a_shipped_model_is_named_by_its_name(tmp_path):
+    assert "tales-char" in minigpt("generate", "--help").stdout
+    assert "CharTokenizer" in minigpt("info", "--model", "tales-char", cwd=tmp_path).stdout
+    out = minigpt(
+        "generate", "--model", "tales-char", "--prompt", "Wren ", "--max-new-tokens", "5", cwd=tmp_path
+    ).stdout
+    assert out.startswith("Wren ") and len(out) > 6

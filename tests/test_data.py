@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from minigpt_core import get_batch, load_corpus, split_text
 from minigpt_core.data import check_parts
+from minigpt_core.tokenizer import END_OF_TEXT
 
 examples = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 
@@ -25,6 +26,17 @@ def test_every_character_lands_in_exactly_one_part(text, how, fraction, seed):
     train, val = split_text(text, how, fraction=fraction, seed=seed)
     assert len(val) == int(len(text) * fraction)
     assert sorted(train + val) == sorted(text)
+
+
+@examples
+@given(st.integers(0, 4000), st.integers(1, 40), st.sampled_from(["blocks", "tail"]), st.floats(0.01, 0.99))
+def test_no_end_of_text_mark_is_cut_in_two(n, gap, how, fraction):
+    text = (("x" * gap + END_OF_TEXT) * 400)[:n]
+    text = text[: text.rfind(">") + 1]
+    train, val = split_text(text, how, fraction=fraction, seed=n)
+    assert sorted(train + val) == sorted(text)
+    assert train.count(END_OF_TEXT) + val.count(END_OF_TEXT) == text.count(END_OF_TEXT)
+    assert set(train.replace(END_OF_TEXT, "")) | set(val.replace(END_OF_TEXT, "")) <= {"x"}
 
 
 @pytest.mark.parametrize("seed", range(5))

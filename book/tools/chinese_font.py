@@ -1,5 +1,5 @@
 """Make minigpt_core/fonts/NotoSansSC-subset.otf: the 3,755 characters of GB 2312's first level (over 99 % of running
-modern Chinese) and punctuation, from Noto Sans CJK, so that figures with Chinese words show no empty boxes.
+modern Chinese), those of the Chinese tales, and punctuation, from Noto Sans CJK, so that figures with Chinese words show no empty boxes.
 
     pip install fonttools; apt install fonts-noto-cjk; python book/tools/chinese_font.py
 """
@@ -9,8 +9,9 @@ from pathlib import Path
 from fontTools import subset
 from fontTools.ttLib import TTCollection
 
+ROOT = Path(__file__).parents[2]
 SOURCE = Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc")
-TARGET = Path(__file__).parents[2] / "minigpt_core" / "fonts" / "NotoSansSC-subset.otf"
+TARGET = ROOT / "minigpt_core" / "fonts" / "NotoSansSC-subset.otf"
 PUNCTUATION = "，。：；？！、“”‘’（）《》〈〉【】—…·「」　￥％"
 
 
@@ -25,7 +26,8 @@ def main() -> None:
     font = next(font for font in fonts if font["name"].getDebugName(1) == "Noto Sans CJK SC")
     options = subset.Options(hinting=False, layout_features=[], name_IDs=[0, 1, 2, 4, 6, 13, 14], notdef_outline=True)
     worker = subset.Subsetter(options)
-    worker.populate(text=level_one() + PUNCTUATION)
+    tales = (ROOT / "minigpt_core" / "corpora" / "tales_zh.txt").read_text(encoding="utf-8")
+    worker.populate(text=level_one() + PUNCTUATION + tales)
     worker.subset(font)
     for record in font["name"].names:  # a name of its own, so that no installed font is taken for it
         if record.nameID in (1, 4):

@@ -1,0 +1,204 @@
+"""Remake the recorded training runs in book/records that chapters read, or check that they are not stale.
+
+    make records                    all of them, about five minutes on two cores (NAME=tales for one)
+    python book/tools/records.py --check
+
+A record is a small JSON file: settings (corpus, split, model, training), the curve, samples and attention maps at a few
+steps. It is stale when its settings or its corpus are no longer those of the table below, or when the first STEPS steps,
+run again, give other losses. corpora.json, made first, holds the statistics of each corpus and its losses by counting.
+"""
+
+import argparse
+import hashlib
+import itertools
+import json
+import math
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from minigpt_core import (
+    GPT,
+    CharTokenizer,
+    GPTConfig,
+    TrainConfig,
+    attention_maps,
+    load_corpus,
+    ngram_loss,
+    split_text,
+    stream,
+    train,
+)
+from minigpt_core.files import write_atomic
+from minigpt_core.tokenizer import END_OF_TEXT
+
+FOLDER = Path(__file__).parents[1] / "records"
+STEPS = 5  # run again by the check
+NEAR = 1e-3  # nats: how far two machines may be apart after so few steps
+SENTENCE = '"Where is the Spoon?" asked Wren.'
+
+NO_CLIP = 1e9  # a limit that no gradient reaches; JSON has no infinity
+_STANDARD = {"steps": 900, "warmup_steps": 50, "eval_every": 100, "checkpoint_every": 900}
+
+# name: settings that differ from chapter 07's run, and what it is for
+RUNS: dict[str, dict] = {
+    "tales": {"looks": (1, 50, 200, 900)},  # the run itself, with samples and maps
+    "short": {"training": {"steps": 150}},  # stopped long before the end
+    "small": {"model": {"n_layer": 1, "n_head": 2, "n_embd": 16}},  # too small a model: underfits
+    "little-text": {"characters": 8000},  # too little text: overfits
+    "no-warmup": {"training": {"warmup_steps": 0}},
+    "no-clipping": {"training": {"clip": NO_CLIP}},
+    "high-rate": {"training": {"learning_rate": 1e-2}},
+    "high-rate-no-warmup": {"training": {"learning_rate": 1e-2, "warmup_steps": 0}},
+    "high-rate-no-clipping": {"training": {"learning_rate": 1e-2, "clip": NO_CLIP}},
+}
+CORPORA = {"tales": "blocks", "tales_zh": "blocks", "alice": "tail", "shakespeare": "tail"}
+
+
+def settings_of(name: str) -> dict:
+    """All that determines a run, as JSON keeps it."""
+    run = RUNS[name]
+    text = load_corpus("tales")
+    V = CharTokenizer.train(text).vocab_size
+    return json.loads(
+        json.dumps(
+            {
+                "corpus": "tales",
+                "corpus_sha256": hashlib.sha256(text.encode("utf-8")).hexdigest(),
+                "split": "blocks",
+                "characters": run.get("characters"),  # how many of the training part, null for all
+                "model": asdict(GPTConfig(V, end_id=0, **({"n_layer": 2} | run.get("model", {})))),
+                "training": asdict(TrainConfig(device="cpu", **(_STANDARD | run.get("training", {})))),
+            }
+        )
+    )
+
+
+def start(settings: dict) -> tuple:
+    """Model, tokenizer and the records of a run as they come."""
+    text = load_corpus(settings["corpus"])
+    tokenizer = CharTokenizer.train(text)
+    parts = split_text(text, settings["split"])
+    train_ids, val_ids = (torch.tensor(tokenizer.encode(part)) for part in parts)
+    torch.manual_seed(settings["training"]["seed"])
+    model = GPT(GPTConfig(**settings["model"]))
+    config = TrainConfig(**settings["training"])
+    return model, tokenizer, train(model, train_ids[: settings["characters"]], val_ids, config)
+
+
+def make(name: str) -> None:
+    """Run and write one record."""
+    settings = settings_of(name)
+    model, tokenizer, records = start(settings)
+    looks = RUNS[name].get("looks", ())
+    ids = torch.tensor([tokenizer.encode(SENTENCE)])
+    samples, maps, curve = [], [], []
+    for record in tqdm(records, total=settings["training"]["steps"], desc=name, unit="step"):
+        curve.append(record)
+        if record.step in looks:
+            model.eval()
+            samples.append(
+                {"step": record.step, "text": "".join(stream(model, tokenizer, "Wren ", 300, temperature=0.8))}
+            )
+            weights = (100 * attention_maps(model, ids)[:, 0]).round().int().tolist()  # layers, heads, T, T
+            maps.append({"step": record.step, "percent": [[_triangle(head) for head in layer] for layer in weights]})
+    evaluated = [r for r in curve if r.val_loss is not None]
+    found = {
+        "name": name,
+        "settings": settings,
+        "curve": {
+            "train_loss": [round(r.train_loss, 4) for r in curve],  # of steps 1, 2, 3 and so on
+            "grad_norm": [round(r.grad_norm, 3) for r in curve],
+            "val_step": [r.step for r in evaluated],
+            "val_loss": [round(r.val_loss, 4) for r in evaluated],
+        },
+        "samples": samples,
+        "maps": {"text": SENTENCE, "at": maps} if maps else None,
+        "seconds": round(curve[-1].elapsed),
+    }
+    write_atomic(FOLDER / f"{name}.json", json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
+
+
+def _triangle(rows: list[list[int]]) -> list[list[int]]:
+    """The weights on the past, row by row; those on the future are zero."""
+    return [row[: i + 1] for i, row in enumerate(rows)]
+
+
+def make_corpora() -> None:
+    """corpora.json: what each corpus is, and how far counting goes on it."""
+    found = {}
+    for name, split in CORPORA.items():
+        text = load_corpus(name)
+        tokenizer = CharTokenizer.train(text)
+        train_ids, val_ids = (torch.tensor(tokenizer.encode(part)) for part in split_text(text, split))
+        kind = r"[\u4e00-\u9fff]" if name == "tales_zh" else r"[a-z']+"  # of Chinese, which has no blanks: characters
+        words = re.findall(kind, text.replace(END_OF_TEXT, "").lower())
+        found[name] = {
+            "sha256": hashlib.sha256(text.encode("utf-8")).hexdigest(),
+            "characters": len(text),
+            "tales": text.count(END_OF_TEXT),
+            "words": len(words),
+            "distinct words": len(set(words)),
+            "longest repeated span in words": longest_repeat(words),
+            "vocabulary": tokenizer.vocab_size,
+            "split": split,
+            "losses": {
+                "ln V": round(math.log(tokenizer.vocab_size), 3),
+                **{f"{n}-gram": round(ngram_loss(train_ids, val_ids, n, tokenizer.vocab_size), 3) for n in range(1, 7)},
+            },
+        }
+    write_atomic(FOLDER / "corpora.json", json.dumps(found, indent=1).encode("utf-8"))
+
+
+def longest_repeat(words: list[str]) -> int:
+    """How many words the longest span has that occurs twice."""
+    for n in itertools.count(1):
+        seen: set[tuple[str, ...]] = set()
+        for i in range(len(words) - n + 1):
+            span = tuple(words[i : i + n])
+            if span in seen:
+                break
+            seen.add(span)
+        else:
+            return n - 1
+    raise AssertionError("a text is finite")
+
+
+def stale(name: str) -> str | None:
+    """Why a record has to be remade, or None."""
+    path = FOLDER / f"{name}.json"
+    if not path.is_file():
+        return "it is missing"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["settings"] != settings_of(name):
+        return "its settings or its corpus have changed"
+    losses = [r.train_loss for r in itertools.islice(start(record["settings"])[2], STEPS)]
+    kept = record["curve"]["train_loss"][:STEPS]
+    if max(abs(a - b) for a, b in zip(losses, kept, strict=True)) > NEAR:
+        return f"its first losses are {kept}, now they are {[round(x, 4) for x in losses]}"
+    return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"corpora, {', '.join(RUNS)} (default: all)")
+    parser.add_argument("--check", action="store_true", help="only tell which records are stale")
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.names if name not in ("corpora", *RUNS)]:
+        parser.error(f"there is no record {unknown[0]}")
+    if arguments.check:
+        reasons = {name: reason for name in arguments.names or RUNS if (reason := stale(name))}
+        for name, reason in reasons.items():
+            print(f"book/records/{name}.json is stale: {reason}; remake it with make records NAME={name}")
+        return 1 if reasons else 0
+    for name in arguments.names or ["corpora", *RUNS]:
+        make_corpora() if name == "corpora" else make(name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

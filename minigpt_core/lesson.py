@@ -1,0 +1,64 @@
+"""What only the notebooks need: the map with a part lit, a source shown, a shape checked, a recorded run."""
+
+import inspect
+import json
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from IPython.display import SVG, Markdown
+from torch import Tensor
+
+BOOK = Path("../book")  # seen from the notebooks' folder, where they run
+
+
+def lit_map(*parts: str) -> SVG:
+    """The map of the machine with these parts lit, by their names in book/assets/map.svg.
+
+    >>> lit_map("loss", "optimizer")                                                    # doctest: +SKIP
+    """
+    drawing = (BOOK / "assets" / "map.svg").read_text(encoding="utf-8")
+    known = re.findall(r'<g id="([^"]+)" class="part">', drawing)
+    if unknown := set(parts) - set(known):
+        raise ValueError(f"the map has no part {min(unknown)!r}: choose among {', '.join(known)}")
+    lit = "".join(
+        f"#{part} rect {{ fill: #d9efe6; stroke: #009E73; stroke-width: 3; stroke-dasharray: none; }}\n"
+        for part in parts
+    )
+    return SVG(drawing.replace("</style>", f"{lit}</style>"))  # type: ignore[no-untyped-call]
+
+
+def show_source(item: Any) -> Markdown:
+    """The source of a function or class of the package, as it stands, without its docstring.
+
+    >>> show_source(minigpt_core.training.learning_rate_at)                             # doctest: +SKIP
+    """
+    source = textwrap.dedent(inspect.getsource(item))
+    if item.__doc__:
+        source = re.sub(r'\n *(r?"""(?:.|\n)*?""")', "", source, count=1)
+    return Markdown(f"```python\n{source}```")  # type: ignore[no-untyped-call]
+
+
+def check_shape(tensor: Tensor, *shape: int) -> Tensor:
+    """`tensor` itself where it has this shape, else a `ValueError` that names both.
+
+    >>> check_shape(torch.zeros(2, 3), 2, 3).sum()
+    tensor(0.)
+    """
+    if tensor.shape != shape:
+        raise ValueError(f"the shape is {tuple(tensor.shape)}, expected {shape}")
+    return tensor
+
+
+def load_record(name: str) -> dict[str, Any]:
+    """A training run that was made before and kept in book/records: "settings", "curve", "samples" and "maps".
+
+    >>> load_record("tales")["curve"]["val_loss"][-1]                                   # doctest: +SKIP
+    1.36
+    """
+    path = BOOK / "records" / f"{name}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
+        raise ValueError(f"there is no record {name!r}: choose one of {known}, or make it with make records")
+    return json.loads(path.read_text(encoding="utf-8"))

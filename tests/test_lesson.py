@@ -1,0 +1,42 @@
+"""What only the notebooks use."""
+
+import pytest
+import torch
+
+from minigpt_core import lesson, training
+
+
+@pytest.fixture(autouse=True)
+def in_the_notebooks_folder(monkeypatch):
+    monkeypatch.chdir(lesson.Path(__file__).parents[1] / "notebooks")
+
+
+def test_the_lit_map_is_the_map_with_these_parts_lit():
+    plain, lit = lesson.lit_map().data, lesson.lit_map("loss", "optimizer").data
+    assert lit.replace("</style>", "").startswith(plain[: plain.index("</style>")])
+    assert lit.count("fill: #d9efe6") == 2 and "#loss rect {" in lit and "fill: #d9efe6" not in plain
+
+
+def test_a_part_that_the_map_lacks_is_refused_with_those_it_has():
+    with pytest.raises(ValueError, match="no part 'sea': choose among text, tokenizer"):
+        lesson.lit_map("loss", "sea")
+
+
+def test_the_source_shown_is_the_packages_without_the_docstring():
+    shown = lesson.show_source(training.learning_rate_at).data
+    assert shown.startswith("```python\ndef learning_rate_at(step: int, config: TrainConfig) -> float:\n    if step")
+    assert '"""' not in shown and shown.endswith("* height\n```")
+    assert "class Record" in lesson.show_source(training.Record).data
+
+
+def test_check_shape_returns_the_tensor_or_names_both_shapes():
+    tensor = torch.zeros(2, 3)
+    assert lesson.check_shape(tensor, 2, 3) is tensor
+    with pytest.raises(ValueError, match=r"the shape is \(2, 3\), expected \(3, 2\)"):
+        lesson.check_shape(tensor, 3, 2)
+
+
+def test_a_record_that_does_not_exist_is_refused_with_those_that_do():
+    assert lesson.load_record("tales")["name"] == "tales"
+    with pytest.raises(ValueError, match=r"no record 'alices': choose one of corpora, .*make records"):
+        lesson.load_record("alices")

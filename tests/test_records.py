@@ -1,0 +1,66 @@
+"""The recorded runs that chapters read: none is stale, and the check can tell."""
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from minigpt_core import load_corpus
+
+ROOT = Path(__file__).parents[1]
+spec = importlib.util.spec_from_file_location("records_tool", ROOT / "book" / "tools" / "records.py")
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+
+
+@pytest.mark.parametrize("name", tool.RUNS)
+def test_a_record_is_not_stale(name):
+    assert tool.stale(name) is None
+
+
+@pytest.mark.parametrize("name", tool.RUNS)
+def test_a_record_is_small_and_whole(name):
+    path = tool.FOLDER / f"{name}.json"
+    record = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
+    assert path.stat().st_size < 150_000
+    assert (
+        len(record["curve"]["train_loss"]) == record["settings"]["training"]["steps"] == record["curve"]["val_step"][-1]
+    )
+    assert [s["step"] for s in record["samples"]] == list(tool.RUNS[name].get("looks", ()))
+
+
+def test_recorded_maps_are_of_the_sentence_and_their_rows_sum_to_one():
+    maps = json.loads((tool.FOLDER / "tales.json").read_text(encoding="utf-8"))["maps"]
+    assert maps["text"] in load_corpus("tales")
+    for look in maps["at"]:
+        for head in (head for layer in look["percent"] for head in layer):
+            assert [len(row) for row in head] == list(range(1, len(maps["text"]) + 1))
+            assert all(abs(sum(row) - 100) <= len(row) / 2 for row in head)
+
+
+def test_a_changed_setting_and_a_changed_loss_are_noticed(tmp_path, monkeypatch):
+    kept = json.loads((tool.FOLDER / "small.json").read_text(encoding="utf-8"))
+    monkeypatch.setattr(tool, "FOLDER", tmp_path)
+    assert tool.stale("small") == "it is missing"
+    kept["curve"]["train_loss"][2] += 0.01
+    (tmp_path / "small.json").write_text(json.dumps(kept))
+    assert "its first losses are" in tool.stale("small")
+    kept["settings"]["model"]["n_embd"] = 32
+    (tmp_path / "small.json").write_text(json.dumps(kept))
+    assert tool.stale("small") == "its settings or its corpus have changed"
+
+
+@pytest.mark.parametrize("name", ["tales", "tales_zh"])
+def test_the_corpora_are_as_large_and_as_little_repetitive_as_stated(name):
+    about = json.loads((tool.FOLDER / "corpora.json").read_text(encoding="utf-8"))[name]
+    text = load_corpus(name)
+    assert hashlib.sha256(text.encode("utf-8")).hexdigest() == about["sha256"], "run make records NAME=corpora"
+    if name == "tales":
+        assert len(text.encode("utf-8")) >= 150_000 and about["tales"] >= 40
+        assert about["longest repeated span in words"] <= 9
+    else:
+        assert len(text.replace("<|endoftext|>", "")) >= 30_000
+        assert about["longest repeated span in words"] <= 20
+    assert text.endswith("<|endoftext|>\n")
