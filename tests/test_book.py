@@ -128,3 +128,10 @@ def test_the_repositorys_address_is_the_same_everywhere():
     for path in files:
         for address in re.findall(rf"https://github\.com/[\w-]+/{re.escape(own)}", path.read_text(encoding="utf-8")):
             assert address == stated, path.name
+
+
+def test_formulas_are_mathml_and_need_no_script(html):
+    page = (html / "book" / "notation.html").read_text(encoding="utf-8")
+    assert "<mi>ln</mi><mspace" in page and page.count("<math") > 20
+    for path in html.rglob("*.html"):
+        assert "mathjax" not in path.read_text(encoding="utf-8").lower(), path.name
