@@ -79,7 +79,12 @@ def losses_side_by_side(
         figure, row = plt.subplots(1, len(runs), figsize=(5.2, 3.0), sharey=True, layout="constrained", squeeze=False)
         for i, (axes, (name, (training, validation))) in enumerate(zip(row[0], runs.items(), strict=True)):
             _draw_losses(
-                axes, training, validation, references or {}, name_references=i == len(runs) - 1, name_lines=i == 0
+                axes,
+                training,
+                validation,
+                references or {},
+                name_references=i == len(runs) - 1,
+                names_at=0.45 if i == 0 else None,
             )
             axes.set_title(name, fontsize=10)
         row[0][0].set_ylabel("loss (nats per token)")
@@ -146,28 +151,19 @@ def _draw_losses(
     validation: Mapping[int, float],
     references: Mapping[str, float],
     name_references: bool = True,
-    name_lines: bool = True,
+    names_at: float | None = 0.3,
 ) -> None:
-    """Both losses of a run; the lines are named inside the axes, where they part, the references outside."""
+    """Both losses of a run; the lines are named inside the axes, at this part of the steps, the references outside."""
     axes.plot(range(1, len(training) + 1), training, color=TRAINING, linewidth=0.8)
     axes.plot(list(validation), list(validation.values()), color=VALIDATION, marker="o", markersize=4)
-    if name_lines:
-        place, near = (
-            max(1, len(training) // 8),
-            min(validation, key=lambda step: abs(step - len(training) * 2 // 5), default=0),
-        )
-        axes.annotate(
-            "training", (place, training[place - 1]), (-4, -16), textcoords="offset points", color=TRAINING, va="top"
-        )
+    if names_at is not None:
+        place = max(1, int(names_at * len(training)))
+        below: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top", "color": TRAINING}
+        axes.annotate("training", (place, training[place - 1]), (0, -10), **below)
         if validation:
-            axes.annotate(
-                "validation",
-                (near, validation[near]),
-                (4, 8),
-                textcoords="offset points",
-                color=VALIDATION,
-                va="bottom",
-            )
+            near = min(validation, key=lambda step: abs(step - 1.3 * place))
+            above: dict[str, Any] = {"textcoords": "offset points", "va": "bottom", "color": VALIDATION}
+            axes.annotate("validation", (near, validation[near]), (4, 8), **above)
     ends = _spread(list(references.values()), axes_share=0.09)
     for (name, loss), end in zip(references.items(), ends, strict=True):
         axes.axhline(loss, color=REFERENCE, linestyle="--", linewidth=1)

@@ -193,7 +193,7 @@ def test_a_closed_pipe_is_no_error(run):
 
 
 def test_a_shipped_model_is_named_by_its_name(tmp_path):
-    assert "tales-char" in minigpt("generate", "--help").stdout
+    assert "tales-char" in re.sub(r"\s", "", minigpt("generate", "--help").stdout)
     assert "CharTokenizer" in minigpt("info", "--model", "tales-char", cwd=tmp_path).stdout
     out = minigpt(
         "generate", "--model", "tales-char", "--prompt", "Wren ", "--max-new-tokens", "5", cwd=tmp_path

@@ -148,7 +148,7 @@ def test_a_wrong_or_unknown_encoding_is_refused(tmp_path):
 
 
 def test_a_missing_file_is_refused_with_the_known_names(tmp_path):
-    refused(tmp_path / "nothing.txt", "no file .*nothing.txt.* sample, tales, alice, shakespeare")
+    refused(tmp_path / "nothing.txt", "no file .*nothing.txt.* sample, tales, tales_zh, alice, shakespeare")
     refused("Sample", "known corpora: sample")
 
 
