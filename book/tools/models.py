@@ -37,6 +37,7 @@ from minigpt_core.pretrained import FOLDER
 from minigpt_core.tokenizer import END_OF_TEXT
 
 BAND = 0.03  # nats per token between two machines, or two versions of torch
+SAMPLING = {"temperature": 0.8, "top_p": 0.95, "seed": 42}
 SAMPLED = 2000  # characters in which copied spans are looked for
 
 # name: corpus, split, size of the vocabulary (None: characters), model, training
@@ -85,7 +86,7 @@ def make(name: str) -> None:
     tokenizer.save(FOLDER / name)
     model = load_model(FOLDER / name)  # what a reader gets
     narrowed = evaluate(model, val_ids)
-    sample = "".join(stream(model, tokenizer, "", 600, temperature=0.8, top_p=0.95, seed=1))
+    sample = "".join(stream(model, tokenizer, "", 600, **SAMPLING))
     written = ""
     seed = 0
     while len(written) < SAMPLED:
@@ -109,7 +110,7 @@ def make(name: str) -> None:
             "validation, narrowed": round(narrowed, 4),
             "validation, narrowed, per character": round(narrowed * len(val_ids) / characters, 4),
         },
-        "sample": {"settings": {"temperature": 0.8, "top_p": 0.95, "seed": 1}, "text": sample},
+        "sample": {"settings": SAMPLING, "text": sample},
         "longest copied span": {"characters": len(copied), "of": SAMPLED, "text": copied},
         "log": [
             {"step": r.step, "training": round(r.train_loss, 3), "validation": round(r.val_loss, 3)}
