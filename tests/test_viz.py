@@ -59,6 +59,13 @@ def test_compared_curves_are_told_apart_without_colour():
     assert min(b - a for a, b in itertools.pairwise(heights)) > 0.03  # names do not lie on one another
 
 
+def test_bars_mark_the_chosen_one_without_colour_too():
+    axes = viz.bars({"one": 0.25, "two": 0.75}, chosen="two", title="two leads", xlabel="share").axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [0.25, 0.75]
+    assert [text.get_text() for text in axes.texts] == ["0.25", "0.75 *"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["one", "two"] and axes.yaxis_inverted()
+
+
 def test_chinese_words_show_no_empty_boxes(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
