@@ -131,7 +131,8 @@ def compare_curves(
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
         dashes = iter(["--", ":", "-.", (0, (1, 3))])
-        ends = _spread([list(curve.values())[-1] for curve in curves.values()], axes_share=0.09)
+        heights = [height for curve in curves.values() for height in curve.values()]
+        ends = _spread([list(curve.values())[-1] for curve in curves.values()], 0.06 * (max(heights) - min(heights)))
         for (name, curve), end in zip(curves.items(), ends, strict=True):
             look: dict[str, Any] = (
                 {"color": CHOSEN, "marker": "o", "markersize": 4}
@@ -183,16 +184,16 @@ def _draw_losses(
             near = min(validation, key=lambda step: abs(step - 1.3 * place))
             above: dict[str, Any] = {"textcoords": "offset points", "va": "bottom", "color": VALIDATION}
             axes.annotate("validation", (near, validation[near]), (4, 8), **above)
-    ends = _spread(list(references.values()), axes_share=0.09)
+    heights = [*training, *validation.values(), *references.values()]
+    ends = _spread(list(references.values()), 0.06 * (max(heights) - min(heights)))
     for (name, loss), end in zip(references.items(), ends, strict=True):
         axes.axhline(loss, color=REFERENCE, linestyle="--", linewidth=1)
         if name_references:
             axes.annotate(f"{name} {loss:.2f}", (1.01, end), xycoords=("axes fraction", "data"), va="center")
 
 
-def _spread(heights: Sequence[float], axes_share: float) -> list[float]:
-    """Heights of labels beside lines, pushed apart where they would lie on one another."""
-    gap = axes_share * (max(heights, default=0) - min(heights, default=0))
+def _spread(heights: Sequence[float], gap: float) -> list[float]:
+    """Heights of labels beside lines, pushed apart to `gap` where they would lie on one another."""
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     spread = list(heights)
     for lower, upper in itertools.pairwise(order):
