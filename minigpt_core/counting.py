@@ -1,4 +1,6 @@
-"""What mere counting can do, the honest rival of a small GPT: n-gram models, and how much of a text is copied."""
+"""What mere counting can do, the honest rival of a small GPT: n-gram models, and how much of a text is copied or repeated."""
+
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
@@ -61,3 +63,13 @@ def longest_copied(text: str, source: str) -> str:
         if end - start > best:
             best, piece = end - start, text[start:end]
     return piece if best else ""
+
+
+def repeated_share(items: Sequence[Hashable], n: int = 12) -> float:
+    """How much a text repeats itself: the share of its runs of `n` items, such as letters, that stood in it before.
+
+    >>> repeated_share("abcabcabc", n=3)                                                # abc bca cab, then four again
+    0.5714285714285714
+    """
+    runs = [tuple(items[i : i + n]) for i in range(len(items) - n + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0

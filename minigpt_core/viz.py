@@ -12,7 +12,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 TRAINING = "#0072B2"
 VALIDATION = "#D55E00"
@@ -121,6 +123,7 @@ def compare_curves(
     chosen: str,
     title: str,
     ylabel: str = "validation loss (nats per token)",
+    xlabel: str = "training step",
 ) -> Figure:
     """Curves under their names: the `chosen` one in green with dots, the others in grey, each with a dash of its own.
 
@@ -141,7 +144,7 @@ def compare_curves(
             )
             axes.plot(list(curve), list(curve.values()), **look)
             axes.annotate(name, (1.01, end), xycoords=("axes fraction", "data"), color=look["color"], va="center")
-        axes.set(title=title, xlabel="training step", ylabel=ylabel)
+        axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     plt.close(figure)
     return figure
 
@@ -161,6 +164,110 @@ def bars(values: Mapping[str, float], *, title: str, xlabel: str, chosen: str | 
         axes.invert_yaxis()
         axes.margins(x=0.1)
         axes.set(title=title, xlabel=xlabel)
+    plt.close(figure)
+    return figure
+
+
+def pieces(rows: Mapping[str, Sequence[str]], *, title: str) -> Figure:
+    """Texts cut into pieces, a row for each under its name; neighbours differ in tint, and a gap lies between them.
+
+    >>> len(pieces({"words": ["the", "▁cat"]}, title="Two pieces").axes[0].patches)
+    2
+    """
+    line, widest = 52.0, 0.0  # in letters
+    boxes: list[tuple[float, float, float, str, int]] = []
+    names: list[tuple[float, str]] = []
+    y = 0.0
+    for name, row in rows.items():
+        names.append((y, f"{name}: {len(row)}"))
+        x, y = 0.0, y + 1.1
+        for i, piece in enumerate(row):
+            width = sum(1.9 if ord(c) > 0x2E80 else 1.0 for c in piece) + 0.3
+            if x + width > line:
+                x, y = 0.0, y + 1.3
+            boxes.append((x, y, width, piece, i))
+            x += width + 0.25
+            widest = max(widest, x)
+        y += 1.7
+    with plt.rc_context(STYLE | {"font.family": ["DejaVu Sans Mono", "MiniGPT Noto Sans SC"]}):
+        figure, axes = plt.subplots(figsize=(5.2, 0.4 + 0.2 * y), layout="constrained")
+        for x, y_box, width, piece, i in boxes:
+            tint = (TRAINING, CHOSEN)[i % 2]
+            axes.add_patch(Rectangle((x, y_box), width, 1.0, facecolor=tint, alpha=0.22, linewidth=0))
+            axes.text(x + width / 2, y_box + 0.53, piece, ha="center", va="center", fontsize=7.5)
+        for y_name, name in names:
+            axes.text(0, y_name + 0.6, name, va="center", fontsize=8.5, family=STYLE["font.family"])
+        axes.set(xlim=(0, max(line, widest)), ylim=(y - 0.6, 0))
+        axes.set_title(title, family=STYLE["font.family"])
+        axes.axis("off")
+    plt.close(figure)
+    return figure
+
+
+def points(
+    places: Mapping[str, tuple[float, float]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> Figure:
+    """Names beside marks on a plane. The names of a group share a colour and a mark, told above the axes; those of no group
+    are grey dots.
+
+    >>> len(points({"a": (0, 0), "b": (1, 1)}, title="Apart", xlabel="x", ylabel="y").axes[0].texts)
+    2
+    """
+    groups = groups or {}
+    looks = list(zip((VALIDATION, TRAINING, CHOSEN, "#AA4499"), "s^Dv", strict=True))
+    look_of = {name: look for group, look in zip(groups.values(), looks, strict=False) for name in group}
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(5.2, 4.0), layout="constrained")
+        for name, (x, y) in places.items():
+            color, mark = look_of.get(name, (REFERENCE, "o"))
+            axes.plot(x, y, mark, color=color, markersize=4)
+            axes.annotate(name, (x, y), (4, 3), textcoords="offset points", fontsize=9, color=color)
+        for i, (group, (color, mark)) in enumerate(zip(groups, looks, strict=False)):
+            x = i / len(groups)
+            axes.plot(x + 0.01, 1.04, mark, color=color, markersize=4, transform=axes.transAxes, clip_on=False)
+            axes.annotate(group, (x + 0.03, 1.04), xycoords="axes fraction", va="center", fontsize=9, color=color)
+        axes.set_title(title, pad=22 if groups else 6)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.margins(0.08)
+    plt.close(figure)
+    return figure
+
+
+def heatmaps(maps: Mapping[str, Any], *, title: str, labels: Sequence[str] | None = None) -> Figure:
+    """Square maps of weights (T, T), each row a position that looks, each column one that is looked at, under their names.
+    One colour that begins at the page's own, so that nothing is drawn where nothing is. `labels` name the positions, where
+    there is room: at no more than two maps.
+
+    >>> len(heatmaps({"head 0": [[1, 0], [0.5, 0.5]]}, title="Half and half").axes)
+    1
+    """
+    columns = min(4, len(maps))
+    rows = -(-len(maps) // columns)
+    side = 5.2 / columns
+    ink = LinearSegmentedColormap.from_list("ink", [(0, 0.447, 0.698, 0.0), (0, 0.447, 0.698, 1.0)])
+    with plt.rc_context(STYLE | {"font.size": 9}):
+        height = (min(side, 4.4) + 0.25) * rows + 0.4
+        figure, grid = plt.subplots(rows, columns, figsize=(5.2, height), layout="constrained", squeeze=False)
+        for axes in grid.flat[len(maps) :]:
+            axes.axis("off")
+        for axes, (name, weights) in zip(grid.flat, maps.items(), strict=False):
+            axes.imshow(weights, cmap=ink, vmin=0, vmax=1, interpolation="nearest")
+            axes.set_title(name, fontsize=9)
+            axes.spines[:].set_visible(False)
+            if labels is not None and len(maps) <= 2:
+                look: dict[str, Any] = {"labels": list(labels), "fontsize": 7 if len(maps) == 1 else 5}
+                axes.set_xticks(range(len(labels)), **look)
+                axes.set_yticks(range(len(labels)), **look)
+                axes.tick_params(length=0, pad=1)
+            else:
+                axes.set(xticks=[], yticks=[])
+                axes.spines[["left", "bottom"]].set_visible(True)
+        figure.suptitle(title, color=REFERENCE, fontsize=11, x=0.01, ha="left")
     plt.close(figure)
     return figure
 

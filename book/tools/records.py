@@ -1,6 +1,6 @@
 """Remake the recorded training runs in book/records that chapters read, or check that they are not stale.
 
-    make records                    all of them, about five minutes on two cores (NAME=tales for one)
+    make records                    all of them, about fifteen minutes on two cores (NAME=tales for one)
     python book/tools/records.py --check
 
 A record is a small JSON file: settings (corpus, split, model, training), the curve, samples and attention maps at a few
@@ -33,7 +33,10 @@ from minigpt_core import (
     stream,
     train,
 )
+from minigpt_core.ablation import PARTS, knocked_out, remove
+from minigpt_core.counting import repeated_share
 from minigpt_core.files import write_atomic
+from minigpt_core.lens import induction_scores, repeat_probability
 from minigpt_core.tokenizer import END_OF_TEXT
 
 FOLDER = Path(__file__).parents[1] / "records"
@@ -42,11 +45,13 @@ NEAR = 1e-3  # nats: how far two machines may be apart after so few steps
 SENTENCE = '"Where is the Spoon?" asked Wren.'
 
 NO_CLIP = 1e9  # a limit that no gradient reaches; JSON has no infinity
+LAB = (50, 100, 200, 900)  # steps at which greedy writing is measured
+PROMPTS = ("Wren said ", "The sea was ", "Once there ", "Toby said ", "She looked ", "A boat was ")
 _STANDARD = {"steps": 900, "warmup_steps": 50, "eval_every": 100, "checkpoint_every": 900}
 
 # name: settings that differ from chapter 07's run, and what it is for
 RUNS: dict[str, dict] = {
-    "tales": {"looks": (1, 50, 200, 900)},  # the run itself, with samples and maps
+    "tales": {"looks": (1, 50, 200, 900), "lab": LAB},  # the run itself, with samples and maps
     "short": {"training": {"steps": 150}},  # stopped long before the end
     "small": {"model": {"n_layer": 1, "n_head": 2, "n_embd": 16}},  # too small a model: underfits
     "little-text": {"characters": 8000},  # too little text: overfits
@@ -55,6 +60,20 @@ RUNS: dict[str, dict] = {
     "high-rate": {"training": {"learning_rate": 1e-2}},
     "high-rate-no-warmup": {"training": {"learning_rate": 1e-2, "warmup_steps": 0}},
     "high-rate-no-clipping": {"training": {"learning_rate": 1e-2, "clip": NO_CLIP}},
+    "low-rate": {"training": {"learning_rate": 1e-4}},
+    "dropout": {"model": {"dropout": 0.2}},
+    # how far runs lie apart by chance; and chapter 10: how they repeat themselves, and whether a head copies
+    **{f"seed-{seed}": {"training": {"seed": seed}, "lab": LAB} for seed in (1, 2, 3, 4)},
+    **{f"no-{part}": {"removed": part} for part in PARTS},  # chapter 06: what each part is there for
+    **{f"heads-{n}": {"model": {"n_head": n}} for n in (1, 2, 8)},
+    **{f"layers-{n}": {"model": {"n_layer": n}} for n in (1, 4, 6)},
+    **{f"layers-6-no-{part}": {"model": {"n_layer": 6}, "removed": part} for part in ("residual", "pre-norm")},
+    **{
+        f"layers-6{part}-again": {"model": {"n_layer": 6}, "training": {"seed": 1}} | ({"removed": "pre-norm"} if part else {})
+        for part in ("", "-no-pre-norm")
+    },
+    # as many tokens in a step with every window: how far back it pays to look
+    **{f"window-{T}": {"model": {"block_size": T}, "training": {"batch_size": 1024 // T}} for T in (4, 8, 16, 32, 128)},
 }
 CORPORA = {"tales": "blocks", "tales_zh": "blocks", "alice": "tail", "shakespeare": "tail"}
 
@@ -62,6 +81,7 @@ CORPORA = {"tales": "blocks", "tales_zh": "blocks", "alice": "tail", "shakespear
 def settings_of(name: str) -> dict:
     """All that determines a run, as JSON keeps it."""
     run = RUNS[name]
+    removed = {"removed": run["removed"]} if "removed" in run else {}
     text = load_corpus("tales")
     V = CharTokenizer.train(text).vocab_size
     return json.loads(
@@ -72,6 +92,7 @@ def settings_of(name: str) -> dict:
                 "split": "blocks",
                 "characters": run.get("characters"),  # how many of the training part, null for all
                 "model": asdict(GPTConfig(V, end_id=0, **({"n_layer": 2} | run.get("model", {})))),
+                **removed,
                 "training": asdict(TrainConfig(device="cpu", **(_STANDARD | run.get("training", {})))),
             }
         )
@@ -86,6 +107,8 @@ def start(settings: dict) -> tuple:
     train_ids, val_ids = (torch.tensor(tokenizer.encode(part)) for part in parts)
     torch.manual_seed(settings["training"]["seed"])
     model = GPT(GPTConfig(**settings["model"]))
+    if "removed" in settings:
+        remove(model, settings["removed"])
     config = TrainConfig(**settings["training"])
     return model, tokenizer, train(model, train_ids[: settings["characters"]], val_ids, config)
 
@@ -96,9 +119,12 @@ def make(name: str) -> None:
     model, tokenizer, records = start(settings)
     looks = RUNS[name].get("looks", ())
     ids = torch.tensor([tokenizer.encode(SENTENCE)])
-    samples, maps, curve = [], [], []
+    samples, maps, curve, greedy = [], [], [], {}
     for record in tqdm(records, total=settings["training"]["steps"], desc=name, unit="step"):
         curve.append(record)
+        if record.step in RUNS[name].get("lab", ()):
+            texts = ("".join(stream(model, tokenizer, prompt, 300, temperature=0)) for prompt in PROMPTS)
+            greedy[record.step] = round(sum(map(repeated_share, texts)) / len(PROMPTS), 3)
         if record.step in looks:
             model.eval()
             samples.append(
@@ -119,8 +145,27 @@ def make(name: str) -> None:
         "samples": samples,
         "maps": {"text": SENTENCE, "at": maps} if maps else None,
         "seconds": round(curve[-1].elapsed),
+        **({"greedy": greedy, "heads": look_for_copying(model, tokenizer)} if greedy else {}),
     }
     write_atomic(FOLDER / f"{name}.json", json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
+
+
+def look_for_copying(model: GPT, tokenizer: CharTokenizer) -> dict:
+    """How much each head (layer, head) attends to what followed last time, and how likely phrases of the tales held back
+    are the first, second and third time in a row: with all heads, and with each one knocked out."""
+    val_ids = torch.tensor(tokenizer.encode(split_text(load_corpus("tales"))[1]))
+    phrases = val_ids[: 200 * 16].view(200, 16)
+    heads = list(itertools.product(range(model.config.n_layer), range(model.config.n_head)))
+    without = {}
+    for head in heads:
+        with knocked_out(model, [head]):
+            without[str(head)] = [round(p, 4) for p in repeat_probability(model, phrases, 3)]
+    scores = induction_scores(model, period=32)
+    return {
+        "induction": {str(head): round(scores[head].item(), 4) for head in heads},
+        "phrase": [round(p, 4) for p in repeat_probability(model, phrases, 3)],
+        "phrase without": without,
+    }
 
 
 def _triangle(rows: list[list[int]]) -> list[list[int]]:

@@ -1,0 +1,106 @@
+"""Taking parts out of a model, to see what each is there for: before training, or out of a trained model while it reads."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from .attention import KVCache
+from .layers import Block
+from .model import GPT
+
+PARTS = ("attention", "feed-forward", "residual", "norm", "positions", "pre-norm")
+
+
+class _Silent(nn.Module):
+    """Says nothing: zeros in the place of what a part would have added."""
+
+    def forward(self, x: Tensor, *_: object) -> Tensor:
+        return torch.zeros_like(x)
+
+
+class _NoPositions(nn.Module):
+    """Adds nothing to any position."""
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return torch.zeros(len(positions), 1, device=positions.device)
+
+
+class _NoResidual(Block):
+    """A block that hands on what its parts compute, instead of adding it to what it was given."""
+
+    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+        x = self.attention(self.norm1(x), cache, layer)  # (B, T, C)
+        return self.feed_forward(self.norm2(x))
+
+
+class _PostNorm(Block):
+    """The block as it was first published (Vaswani et al. 2017): the stream itself is normalised, after each addition."""
+
+    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+        x = self.norm1(x + self.attention(x, cache, layer))  # (B, T, C)
+        return self.norm2(x + self.feed_forward(x))
+
+
+def remove(model: GPT, part: str) -> GPT:
+    """`model`, changed in place, without one of its parts: "attention", "feed-forward", "residual" (the additions),
+    "norm" (every LayerNorm), "positions", or "pre-norm" (LayerNorm moves from before each part to after its addition).
+
+    >>> remove(GPT(GPTConfig(vocab_size=65, n_layer=2)), "feed-forward").n_parameters
+    158208
+    """
+    if part not in PARTS:
+        raise ValueError(f"there is no part {part!r} to remove: choose among {', '.join(PARTS)}")
+    for i, block in enumerate(model.blocks):
+        if part == "attention":
+            block.attention = _Silent()
+        elif part == "feed-forward":
+            block.feed_forward = _Silent()
+        elif part == "norm":
+            block.norm1, block.norm2 = nn.Identity(), nn.Identity()
+        elif part in ("residual", "pre-norm"):
+            other = (_NoResidual if part == "residual" else _PostNorm)(model.config)
+            other.load_state_dict(block.state_dict())
+            model.blocks[i] = other.to(model.device)
+    if part == "norm":
+        model.norm = nn.Identity()
+    if part == "positions":
+        model.position_embedding = _NoPositions()
+    return model
+
+
+@contextlib.contextmanager
+def knocked_out(model: GPT, heads: Iterable[tuple[int, int]]) -> Iterator[GPT]:
+    """While it lasts, the attention heads (layer, head) of `model` pass on nothing.
+
+    >>> with knocked_out(model, [(0, 1), (1, 3)]):                                      # doctest: +SKIP
+    ...     logits, _ = model(idx)
+    """
+    D = model.config.n_embd // model.config.n_head
+    silenced: dict[int, list[int]] = {}
+    for layer, head in heads:
+        if not (0 <= layer < model.config.n_layer and 0 <= head < model.config.n_head):
+            raise ValueError(
+                f"there is no head {head} in layer {layer}: the model has {model.config.n_layer} layers "
+                f"of {model.config.n_head} heads, counted from 0"
+            )
+        silenced.setdefault(layer, []).append(head)
+
+    def silencer(out: list[int]) -> object:
+        def hook(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+            y = inputs[0].clone()  # (B, T, C), the heads side by side
+            for head in out:
+                y[..., head * D : (head + 1) * D] = 0
+            return y
+
+        return hook
+
+    hooks = [
+        model.blocks[layer].attention.output.register_forward_pre_hook(silencer(out)) for layer, out in silenced.items()
+    ]
+    try:
+        yield model
+    finally:
+        for hook in hooks:
+            hook.remove()
