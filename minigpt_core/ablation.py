@@ -1,7 +1,7 @@
 """Taking parts out of a model, to see what each is there for: before training, or out of a trained model while it reads."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -64,9 +64,9 @@ def remove(model: GPT, part: str) -> GPT:
             other.load_state_dict(block.state_dict())
             model.blocks[i] = other.to(model.device)
     if part == "norm":
-        model.norm = nn.Identity()
+        model.add_module("norm", nn.Identity())
     if part == "positions":
-        model.position_embedding = _NoPositions()
+        model.add_module("position_embedding", _NoPositions())
     return model
 
 
@@ -87,7 +87,7 @@ def knocked_out(model: GPT, heads: Iterable[tuple[int, int]]) -> Iterator[GPT]:
             )
         silenced.setdefault(layer, []).append(head)
 
-    def silencer(out: list[int]) -> object:
+    def silencer(out: list[int]) -> Callable[[nn.Module, tuple[Tensor]], Tensor]:
         def hook(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
             y = inputs[0].clone()  # (B, T, C), the heads side by side
             for head in out:
@@ -96,8 +96,9 @@ def knocked_out(model: GPT, heads: Iterable[tuple[int, int]]) -> Iterator[GPT]:
 
         return hook
 
+    outputs = [model.get_submodule(f"blocks.{layer}.attention.output") for layer in silenced]
     hooks = [
-        model.blocks[layer].attention.output.register_forward_pre_hook(silencer(out)) for layer, out in silenced.items()
+        output.register_forward_pre_hook(silencer(out)) for output, out in zip(outputs, silenced.values(), strict=True)
     ]
     try:
         yield model

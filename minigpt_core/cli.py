@@ -173,6 +173,19 @@ def info_command(a: argparse.Namespace) -> None:
     )
 
 
+def examine_command(a: argparse.Namespace) -> None:
+    """`minigpt examine`: what the losses of a run say."""
+    from .clinic import examine
+    from .tokenizer import load_tokenizer
+    from .training import saved_records
+
+    folder = Path(a.run)
+    records = saved_records(folder)
+    train_ids, val_ids, tokenizer = _prepare(_read_origin(folder), load_tokenizer(folder))
+    validation = {record.step: record.val_loss for record in records if record.val_loss is not None}
+    print(examine([r.train_loss for r in records], validation, train_ids, val_ids, tokenizer.vocab_size))
+
+
 # What the options mean: text and tokenizer, size of the model, recipe of the training, knobs of sampling.
 _TEXT = {"corpus": "tales", "encoding": None, "tokenizer": "char", "vocab_size": None, "split": None}
 _SIZE = ("n_layer", "n_head", "n_embd", "block_size", "dropout")
@@ -381,6 +394,10 @@ def _build_parser() -> argparse.ArgumentParser:
     p.add_argument("--model", metavar="MODEL", help="a saved or a shipped model")
     for add in (_add_text, _add_size, _add_recipe):
         add(p)
+
+    p = add_command("examine", examine_command, "tell what the losses of a run mean, and what to try")
+    p.usage = "minigpt examine RUN"
+    p.add_argument("run", metavar="RUN", help="folder of a run")
     return parser
 
 

@@ -283,15 +283,21 @@ def _draw_losses(
     """Both losses of a run; the lines are named inside the axes, at this part of the steps, the references outside."""
     axes.plot(range(1, len(training) + 1), training, color=TRAINING, linewidth=0.8)
     axes.plot(list(validation), list(validation.values()), color=VALIDATION, marker="o", markersize=4)
+    heights = [*training, *validation.values(), *references.values()]
+    room = 0.14 * (max(heights) - min(heights))  # what a name takes, above or below a curve
     if names_at is not None:
-        place = max(1, int(names_at * len(training)))
+        place, width = max(1, int(names_at * len(training))), int(0.2 * len(training))
+        lowest = min(training[max(0, place - width) : place])
         below: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top", "color": TRAINING}
-        axes.annotate("training", (place, training[place - 1]), (0, -10), **below)
+        axes.annotate("training", (place, lowest), (0, -8), **below)
+        axes.set_ylim(bottom=min(axes.get_ylim()[0], lowest - room))
         if validation:
             near = min(validation, key=lambda step: abs(step - 1.3 * place))
+            held = [loss for step, loss in validation.items() if near <= step <= near + width]
+            highest = max([*held, *training[near : near + width]])
             above: dict[str, Any] = {"textcoords": "offset points", "va": "bottom", "color": VALIDATION}
-            axes.annotate("validation", (near, validation[near]), (4, 8), **above)
-    heights = [*training, *validation.values(), *references.values()]
+            axes.annotate("validation", (near, highest), (0, 6), **above)
+            axes.set_ylim(top=max(axes.get_ylim()[1], highest + room))
     ends = _spread(list(references.values()), 0.06 * (max(heights) - min(heights)))
     for (name, loss), end in zip(references.items(), ends, strict=True):
         axes.axhline(loss, color=REFERENCE, linestyle="--", linewidth=1)

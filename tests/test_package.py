@@ -32,7 +32,9 @@ GRAPH = {
     "training": {"config", "data", "model", "checkpoint"},
     "sampling": {"model", "tokenizer"},
     "lens": {"attention", "model"},
+    "ablation": {"attention", "layers", "model"},
     "counting": set(),
+    "clinic": {"counting"},
     "pretrained": {"checkpoint", "model", "tokenizer"},
     "lesson": set(),
     "viz": set(),
@@ -47,6 +49,7 @@ GRAPH = {
         "training",
         "sampling",
         "pretrained",
+        "clinic",
     },
 }
 # Of other packages, only the standard library and these; what is optional only in what the notebooks alone use.

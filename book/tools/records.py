@@ -54,7 +54,7 @@ RUNS: dict[str, dict] = {
     "tales": {"looks": (1, 50, 200, 900), "lab": LAB},  # the run itself, with samples and maps
     "short": {"training": {"steps": 150}},  # stopped long before the end
     "small": {"model": {"n_layer": 1, "n_head": 2, "n_embd": 16}},  # too small a model: underfits
-    "little-text": {"characters": 8000},  # too little text: overfits
+    "little-text": {"characters": 8000, "looks": (900,)},  # too little text: overfits
     "no-warmup": {"training": {"warmup_steps": 0}},
     "no-clipping": {"training": {"clip": NO_CLIP}},
     "high-rate": {"training": {"learning_rate": 1e-2}},
@@ -69,7 +69,8 @@ RUNS: dict[str, dict] = {
     **{f"layers-{n}": {"model": {"n_layer": n}} for n in (1, 4, 6)},
     **{f"layers-6-no-{part}": {"model": {"n_layer": 6}, "removed": part} for part in ("residual", "pre-norm")},
     **{
-        f"layers-6{part}-again": {"model": {"n_layer": 6}, "training": {"seed": 1}} | ({"removed": "pre-norm"} if part else {})
+        f"layers-6{part}-again": {"model": {"n_layer": 6}, "training": {"seed": 1}}
+        | ({"removed": "pre-norm"} if part else {})
         for part in ("", "-no-pre-norm")
     },
     # as many tokens in a step with every window: how far back it pays to look
