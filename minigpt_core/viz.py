@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.transforms import Bbox
 
 TRAINING = "#0072B2"
 VALIDATION = "#D55E00"
@@ -204,6 +205,32 @@ def pieces(rows: Mapping[str, Sequence[str]], *, title: str) -> Figure:
     return figure
 
 
+def distributions(tokens: Sequence[str], shaped: Mapping[str, Sequence[float]], *, title: str) -> Figure:
+    """The probabilities of the same `tokens` under several settings, beside one another. What a setting removed (0) is
+    named in light grey, with a cross.
+
+    >>> len(distributions(["a", "b"], {"as it is": [0.7, 0.3], "top_k=1": [1, 0]}, title="b is gone").axes)
+    2
+    """
+    with plt.rc_context(STYLE | {"font.size": 9}):
+        figure, row = plt.subplots(
+            1, len(shaped), figsize=(5.2, 0.9 + 0.2 * len(tokens)), sharex=True, layout="constrained", squeeze=False
+        )
+        for axes, (name, values) in zip(row[0], shaped.items(), strict=True):
+            bars = axes.barh(range(len(tokens)), values, color=TRAINING, height=0.62)
+            axes.bar_label(bars, [f"{value:.2f}" if value else "×" for value in values], padding=2, fontsize=7.5)
+            axes.set_yticks(range(len(tokens)), tokens, family=["DejaVu Sans Mono", "MiniGPT Noto Sans SC"])
+            for label, value in zip(axes.get_yticklabels(), values, strict=True):
+                label.set_alpha(1 if value else 0.4)
+            axes.invert_yaxis()
+            axes.set_title(name, fontsize=9)
+        row[0][0].set_xlim(0, 1.3 * max(max(values) for values in shaped.values()))
+        figure.supxlabel("probability", color=REFERENCE, fontsize=10)
+        figure.suptitle(title, color=REFERENCE, fontsize=11, x=0.01, ha="left")
+    plt.close(figure)
+    return figure
+
+
 def points(
     places: Mapping[str, tuple[float, float]],
     *,
@@ -226,14 +253,15 @@ def points(
         for name, (x, y) in places.items():
             color, mark = look_of.get(name, (REFERENCE, "o"))
             axes.plot(x, y, mark, color=color, markersize=4)
-            axes.annotate(name, (x, y), (4, 3), textcoords="offset points", fontsize=9, color=color)
-        for i, (group, (color, mark)) in enumerate(zip(groups, looks, strict=False)):
-            x = i / len(groups)
+        x = 0.0
+        for group, (color, mark) in zip(groups, looks, strict=False):
             axes.plot(x + 0.01, 1.04, mark, color=color, markersize=4, transform=axes.transAxes, clip_on=False)
             axes.annotate(group, (x + 0.03, 1.04), xycoords="axes fraction", va="center", fontsize=9, color=color)
+            x += 0.08 + 0.021 * len(group)
         axes.set_title(title, pad=22 if groups else 6)
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.margins(0.08)
+        _name_marks(axes, places, {name: look_of.get(name, (REFERENCE, "o"))[0] for name in places})
     plt.close(figure)
     return figure
 
@@ -303,6 +331,21 @@ def _draw_losses(
         axes.axhline(loss, color=REFERENCE, linestyle="--", linewidth=1)
         if name_references:
             axes.annotate(f"{name} {loss:.2f}", (1.01, end), xycoords=("axes fraction", "data"), va="center")
+
+
+def _name_marks(axes: Axes, places: Mapping[str, tuple[float, float]], colors: Mapping[str, str]) -> None:
+    """A name beside each mark: at its right, left, top or bottom, wherever it first lies on nothing else."""
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # now it is known where the marks lie
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform(list(places.values()))]
+    for name, place in places.items():
+        for dx, dy, side in ((5, -3, "left"), (-5, -3, "right"), (0, 5, "center"), (0, -11, "center"), (5, 1, "left")):
+            look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "ha": side, "color": colors[name]}
+            label = axes.annotate(name, place, (dx, dy), **look)
+            box = label.get_window_extent()
+            if dy == 1 or not any(box.overlaps(other) for other in taken):  # the last one is taken whatever it lies on
+                break
+            label.remove()
+        taken.append(box)
 
 
 def _spread(heights: Sequence[float], gap: float) -> list[float]:
