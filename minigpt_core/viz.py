@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 TRAINING = "#0072B2"
@@ -121,12 +122,12 @@ def rate_and_gradient(rates: Sequence[float], grad_norms: Sequence[float], *, cl
 def compare_curves(
     curves: Mapping[str, Mapping[int, float]],
     *,
-    chosen: str,
+    chosen: str | None = None,
     title: str,
     ylabel: str = "validation loss (nats per token)",
     xlabel: str = "training step",
 ) -> Figure:
-    """Curves under their names: the `chosen` one in green with dots, the others in grey, each with a dash of its own.
+    """Curves under their names: the `chosen` one in green with dots, up to five others in grey, each with a dash of its own.
 
     >>> curves = {"with": {1: 4.0, 2: 3.0}, "without": {1: 4.0, 2: 3.5}}
     >>> len(compare_curves(curves, chosen="with", title="It helps").axes[0].lines)
@@ -134,7 +135,7 @@ def compare_curves(
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
-        dashes = iter(["--", ":", "-.", (0, (1, 3))])
+        dashes = iter(["--", ":", "-.", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1))])
         heights = [height for curve in curves.values() for height in curve.values()]
         ends = _spread([list(curve.values())[-1] for curve in curves.values()], 0.06 * (max(heights) - min(heights)))
         for (name, curve), end in zip(curves.items(), ends, strict=True):
@@ -145,6 +146,7 @@ def compare_curves(
             )
             axes.plot(list(curve), list(curve.values()), **look)
             axes.annotate(name, (1.01, end), xycoords=("axes fraction", "data"), color=look["color"], va="center")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     plt.close(figure)
     return figure

@@ -54,7 +54,7 @@ RUNS: dict[str, dict] = {
     "tales": {"looks": (1, 50, 200, 900), "lab": LAB},  # the run itself, with samples and maps
     "short": {"training": {"steps": 150}},  # stopped long before the end
     "small": {"model": {"n_layer": 1, "n_head": 2, "n_embd": 16}},  # too small a model: underfits
-    "little-text": {"characters": 8000, "looks": (900,)},  # too little text: overfits
+    "little-text": {"characters": 8000, "looks": (900,), "lab": LAB},  # too little text: overfits
     "no-warmup": {"training": {"warmup_steps": 0}},
     "no-clipping": {"training": {"clip": NO_CLIP}},
     "high-rate": {"training": {"learning_rate": 1e-2}},
