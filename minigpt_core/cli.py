@@ -153,6 +153,8 @@ def tokenize_command(a: argparse.Namespace) -> None:
 
 def info_command(a: argparse.Namespace) -> None:
     """`minigpt info`: what a saved model is, or what a run would take."""
+    from .planning import time_steps, training_memory
+
     if a.model:
         given = [name for name in (*_TEXT, *_SIZE, *_RECIPE) if getattr(a, name) is not None]
         if given:
@@ -162,11 +164,11 @@ def info_command(a: argparse.Namespace) -> None:
     train_ids, val_ids, tokenizer = _prepare(_origin(a))
     model = _new_model(a, tokenizer)
     config = _recipe(a, model, train_ids, val_ids)
-    step, evaluation = _time_steps(model, config, train_ids, val_ids)
+    step, evaluation = time_steps(model, config, train_ids, val_ids)
     evaluations = -(-config.steps // config.eval_every)
     print(_describe_data(train_ids, val_ids, tokenizer))
     _show_size(model)
-    print(f"training memory  about {_training_memory(model, config) / 2**20:,.0f} MiB, besides torch itself")
+    print(f"training memory  about {training_memory(model, config) / 2**20:,.0f} MiB, besides torch itself")
     print(
         f"training time    about {_clock(config.steps * step + evaluations * evaluation)} on this machine, for "
         f"{config.steps:,} steps of {config.batch_size} x {model.config.block_size} tokens"
@@ -258,7 +260,9 @@ def _recipe(a: argparse.Namespace, model: "GPT", train_ids: "Tensor", val_ids: "
             raise ValueError("--steps and --minutes both say how long: give one of them")
         if not 0 < a.minutes < 1e6:
             raise ValueError(f"--minutes {a.minutes} must be above 0")
-        step, evaluation = _time_steps(model, config, train_ids, val_ids)
+        from .planning import time_steps
+
+        step, evaluation = time_steps(model, config, train_ids, val_ids)
         steps = max(10, int((60 * a.minutes - 10 * evaluation) / step))
     replace(config, warmup_steps=0, steps=steps)  # refuses a number of steps that cannot be
     if steps != config.steps:
@@ -270,21 +274,6 @@ def _recipe(a: argparse.Namespace, model: "GPT", train_ids: "Tensor", val_ids: "
             checkpoint_every=max(1, steps // 10),
         )
     return config if a.eval_every is None else replace(config, eval_every=a.eval_every)
-
-
-def _time_steps(model: "GPT", config: TrainConfig, train_ids: "Tensor", val_ids: "Tensor") -> tuple[float, float]:
-    """Seconds that a training step and an evaluation take here, on a copy of the model: 20 steps, the first 5 unused."""
-    import copy
-    import statistics
-
-    from .training import train
-
-    timing = replace(config, steps=20, warmup_steps=0, eval_every=20)
-    records = list(train(copy.deepcopy(model), train_ids, val_ids, timing))
-    tokens = config.batch_size * model.config.block_size
-    step = statistics.median(tokens / record.tokens_per_second for record in records[5:])
-    last = records[-1].elapsed - records[-2].elapsed
-    return step, max(0.0, last - step)
 
 
 def _sample(model: "GPT", tokenizer: "Tokenizer") -> str:
@@ -331,14 +320,6 @@ def _show_size(model: "GPT") -> None:
     print(
         f"parameters       {model.n_parameters:,} ({blocks:,} in the blocks), {4 * model.n_parameters / 2**20:.1f} MiB"
     )
-
-
-def _training_memory(model: "GPT", config: TrainConfig) -> float:
-    """Bytes: weights, gradients and AdamW's two moments, and what the backward pass needs of each layer."""
-    c = model.config
-    tokens = config.batch_size * c.block_size
-    per_layer = 18 * c.n_embd + (0 if c.fused else 2 * c.n_head * c.block_size)
-    return 4 * (4 * model.n_parameters + tokens * (c.n_layer * per_layer + 4 * c.n_embd + 3 * c.vocab_size))
 
 
 def _clock(seconds: float) -> str:

@@ -89,8 +89,8 @@ def _decode(raw: bytes, name: str, encoding: str | None) -> str:
         raise ValueError(f"encoding={encoding!r} is unknown: try 'utf-8', 'utf-16' or 'gb18030'") from None
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{name} is not text in {encoding} (byte 0x{raw[error.start]:02x} at position "
-            f"{error.start}): if it is text, name its encoding, such as encoding='gb18030'"
+            f"{name} is not text in {encoding} (byte 0x{raw[error.start]:02x} at position {error.start}): "
+            f"if it is text, name its encoding, such as {_openings(raw, error.start)}"
         ) from None
     if "\0" in text:
         raise ValueError(f"{name} is not text: it holds a NUL character at position {text.index(chr(0))}")
@@ -98,6 +98,18 @@ def _decode(raw: bytes, name: str, encoding: str | None) -> str:
     if not text.strip():
         raise ValueError(f"{name} is empty: a model needs at least a few thousand characters to learn from")
     return text
+
+
+def _openings(raw: bytes, place: int) -> str:
+    """What the bytes around `place` are in a few encodings, for a reader to recognise the right one."""
+    begin = max(0, place - place % 2 - 8)
+    shown = []
+    for encoding in ("gb18030", "big5", "shift_jis", "cp1252"):
+        with contextlib.suppress(UnicodeDecodeError):
+            raw.decode(encoding)
+            piece = raw[begin : begin + 40].decode(encoding, errors="ignore")
+            shown.append(f"encoding={encoding!r} (there it reads {' '.join(piece.split())[:16]!r})")
+    return ", ".join(shown) or "encoding='gb18030'"
 
 
 def _fetch(name: str, download: Download) -> bytes:

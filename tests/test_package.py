@@ -35,6 +35,7 @@ GRAPH = {
     "ablation": {"attention", "layers", "model"},
     "counting": set(),
     "clinic": {"counting"},
+    "planning": {"config", "counting", "model", "tokenizer", "training"},
     "pretrained": {"checkpoint", "model", "tokenizer"},
     "lesson": set(),
     "viz": set(),
@@ -50,6 +51,7 @@ GRAPH = {
         "sampling",
         "pretrained",
         "clinic",
+        "planning",
     },
 }
 # Of other packages, only the standard library and these; what is optional only in what the notebooks alone use.

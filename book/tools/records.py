@@ -67,6 +67,10 @@ RUNS: dict[str, dict] = {
     **{f"no-{part}": {"removed": part} for part in PARTS},  # chapter 06: what each part is there for
     **{f"heads-{n}": {"model": {"n_head": n}} for n in (1, 2, 8)},
     **{f"layers-{n}": {"model": {"n_layer": n}} for n in (1, 4, 6)},
+    "long-layers-1": {  # the shipped tales-char, with one layer instead of four
+        "model": {"n_layer": 1, "block_size": 128, "dropout": 0.2},
+        "training": {"steps": 4000, "warmup_steps": 100, "checkpoint_every": 4000},
+    },
     **{f"layers-6-no-{part}": {"model": {"n_layer": 6}, "removed": part} for part in ("residual", "pre-norm")},
     **{
         f"layers-6{part}-again": {"model": {"n_layer": 6}, "training": {"seed": 1}}
