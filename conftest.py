@@ -1,6 +1,9 @@
-"""What all tests share: where the downloaded corpora may lie already, and a nbval that numbers its cells."""
+"""What all tests share: where the downloaded corpora may lie already, a nbval that numbers its cells, and the watch that
+keeps each chapter's budget line true."""
 
 import os
+import re
+import time
 from pathlib import Path
 
 import nbval.kernel
@@ -31,6 +34,49 @@ def _compare_less(self, *args, **kwargs):
 
 
 nbval.plugin.IPyNbFile.__init__ = _compare_less
+
+
+SLOWER = 1.5  # how much longer than its budget line a chapter may take, since machines differ
+_spent: dict[str, tuple[float, float, int, int]] = {}  # seconds and MiB, as they were and as the chapter states them
+_begin, _end = nbval.plugin.IPyNbFile.setup, nbval.plugin.IPyNbFile.teardown
+
+
+def _start_watch(self):
+    self.began = time.perf_counter()
+    _begin(self)
+
+
+def _stop_watch(self):
+    """A chapter that takes more time or memory than its first cell says fails, in its last cell's teardown."""
+    seconds, mebibytes = time.perf_counter() - self.began, _peak_memory(self.kernel)
+    _end(self)
+    promise = re.search(r"\*\*Budget:\*\* (\d+) s on two CPU cores, (\d+) GB", self.nb.cells[0].source)
+    if promise:
+        allowed, gigabytes = int(promise[1]), int(promise[2])
+        _spent[self.path.name] = seconds, mebibytes, allowed, 1024 * gigabytes
+        taken = f"{self.path.name} took {seconds:.0f} s and {mebibytes:.0f} MiB"
+        assert seconds <= SLOWER * allowed, f"{taken}: its budget line says {allowed} s"
+        assert mebibytes <= 1024 * gigabytes, f"{taken}: its budget line says {gigabytes} GB"
+
+
+def _peak_memory(kernel) -> float:
+    """MiB; 0 where the system does not tell, or the kernel is gone."""
+    try:
+        status = Path(f"/proc/{kernel.km.provisioner.pid}/status").read_text(encoding="ascii")
+    except (AttributeError, OSError):
+        return 0.0
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+
+
+nbval.plugin.IPyNbFile.setup, nbval.plugin.IPyNbFile.teardown = _start_watch, _stop_watch
+
+
+def pytest_terminal_summary(terminalreporter):
+    if _spent:
+        terminalreporter.section("chapters: seconds and MiB, and what their budget lines say")
+        for name, (seconds, mebibytes, allowed, most) in _spent.items():
+            terminalreporter.line(f"{name:28} {seconds:4.0f} of {allowed:3} s {mebibytes:6.0f} of {most} MiB")
+        terminalreporter.line(f"{'all':28} {sum(row[0] for row in _spent.values()):4.0f} s")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Before a run: what a text is like, which model and recipe suit it, and what a step costs on this machine."""
 
+import contextlib
 import copy
 import statistics
 import unicodedata
@@ -85,10 +86,11 @@ def look_at(text: str) -> Look:
 
 
 def fitting_tokenizer(look: Look) -> Tokenizer:
-    """Characters, or pieces where there are too many kinds of them."""
-    if look.kinds <= MOST_KINDS:
-        return CharTokenizer.train(look.text)
-    return BPETokenizer.train(look.text, vocab_size=MOST_KINDS)
+    """Characters, or pieces where there are too many kinds of them, rare characters as their bytes."""
+    if look.kinds > MOST_KINDS:
+        with contextlib.suppress(ValueError):  # hardly a pair occurs twice: then characters after all
+            return BPETokenizer.train(look.text, vocab_size=MOST_KINDS, character_coverage=0.98)
+    return CharTokenizer.train(look.text)
 
 
 def propose(train_ids: Tensor, val_ids: Tensor, tokenizer: Tokenizer, seconds: float) -> tuple[GPTConfig, TrainConfig]:

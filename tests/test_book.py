@@ -1,5 +1,6 @@
 """The book, built as `make book` builds it: no warning, no dead link, no request that leaves it, alt text everywhere."""
 
+import json
 import re
 import subprocess
 import sys
@@ -69,6 +70,19 @@ def test_every_page_of_the_contents_is_there(html):
 
 def test_every_notebook_is_in_the_contents():
     assert {f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.ipynb")} <= set(PAGES)
+
+
+def test_the_front_page_shows_writing_that_was_written():
+    index = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    record = json.loads((ROOT / "book" / "records" / "tales.json").read_text(encoding="utf-8"))
+    written = {sample["step"]: sample["text"] for sample in record["samples"]}
+    rows = re.findall(r"^\| (\d+) steps? \| (.*) \|$", index, re.MULTILINE)
+    assert [int(step) for step, _ in rows] == [1, 50, 200, 900]
+    for step, text in rows:
+        assert text in written[int(step)]
+    card = json.loads((ROOT / "minigpt_core" / "models" / "tales-bpe" / "card.json").read_text(encoding="utf-8"))
+    quotes = re.findall(r"^> (.+)$", index, re.MULTILINE)
+    assert quotes and all(quote in card["sample"]["text"] for quote in quotes)
 
 
 def test_every_link_leads_somewhere(pages, html):

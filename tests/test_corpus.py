@@ -137,7 +137,7 @@ def test_what_is_no_text_is_refused(raw, tmp_path):
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_the_byte_that_is_no_text_is_named_with_its_place_in_the_file(mark, tmp_path):
     (tmp_path / "a.txt").write_bytes(mark + b"abc\xffdef")
-    refused(tmp_path / "a.txt", f"byte 0xff at position {len(mark) + 3}.*encoding='gb18030'")
+    refused(tmp_path / "a.txt", f"byte 0xff at position {len(mark) + 3}.*name its encoding, such as encoding='cp1252'")
 
 
 def test_a_wrong_or_unknown_encoding_is_refused(tmp_path):
@@ -336,3 +336,15 @@ def test_downloads_are_pinned_to_a_commit_over_https(name):
     assert len(download.sha256) == 64 and len(download.addresses) >= 2
     for address in download.addresses:
         assert address.startswith("https://") and any(len(part) >= 40 for part in address.replace("@", "/").split("/"))
+
+
+@pytest.mark.parametrize(
+    "encoding, text", [("gb18030", "灯塔上的灯亮了，小船回来了。"), ("cp1252", "Un café à la crème, déjà vu.")]
+)
+def test_a_wrong_encoding_shows_what_the_right_one_would_read(tmp_path, encoding, text):
+    path = tmp_path / "mine.txt"
+    path.write_bytes((text * 20).encode(encoding))
+    with pytest.raises(ValueError, match="is not text in utf-8") as caught:
+        load_corpus(path)
+    assert f"encoding={encoding!r} (there it reads" in str(caught.value) and text[:6] in str(caught.value)
+    assert load_corpus(path, encoding=encoding) == text * 20

@@ -33,6 +33,13 @@ def test_notebook_opens_in_colab_and_states_its_budget(path):
     assert sum(cell.source == tool.setup_cell() for cell in codes) == 1
 
 
+def test_no_chapter_asks_for_more_than_90_seconds_and_all_for_no_more_than_ten_minutes():
+    firsts = [nbformat.read(path, as_version=4).cells[0].source for path in NOTEBOOKS]
+    budgets = [re.search(r"\*\*Budget:\*\* (\d+) s on two CPU cores, \d+ GB of memory\. \S", first) for first in firsts]
+    seconds = [int(budget[1]) for budget in budgets]
+    assert max(seconds) <= 90 and sum(seconds) <= 600
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_stored_outputs_name_no_machine(path):
     for cell in nbformat.read(path, as_version=4).cells:
@@ -109,3 +116,21 @@ def test_the_first_notebook_is_complete_in_200_lines_and_imports_nothing_of_the_
     lines = [line for c in codes[1:] for line in c.source.splitlines() if line.strip()]
     assert len(lines) <= 200
     assert not any(re.match(r"\s*(from|import) minigpt_core", line) for line in lines)
+
+
+def stored_outputs(name: str) -> str:
+    (path,) = [path for path in NOTEBOOKS if path.name.startswith(name)]
+    cells = nbformat.read(path, as_version=4).cells
+    return "\n".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+
+
+@pytest.mark.parametrize(
+    "model, sentence",
+    [("tales-char", '"Where is the Spoon?" asked Wren.'), ("tales-zh", "“这是谁的椅子？”露丝船长问。")],
+)
+def test_one_sentence_travels_through_the_book_with_the_same_ids(model, sentence):
+    from minigpt_core import load_pretrained
+
+    ids = str(load_pretrained(model)[1].encode(sentence))
+    for chapter in ("01", "04", "05", "09"):
+        assert ids in stored_outputs(chapter), chapter
