@@ -316,7 +316,7 @@ def _draw_losses(
     heights = [*training, *validation.values(), *references.values()]
     room = 0.14 * (max(heights) - min(heights))  # what a name takes, above or below a curve
     if names_at is not None:
-        place, width = max(1, int(names_at * len(training))), int(0.2 * len(training))
+        place, width = max(1, int(names_at * len(training))), max(1, int(0.2 * len(training)))
         lowest = min(training[max(0, place - width) : place])
         below: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top", "color": TRAINING}
         axes.annotate("training", (place, lowest), (0, -8), **below)
