@@ -199,3 +199,16 @@ def test_a_shipped_model_is_named_by_its_name(tmp_path):
         "generate", "--model", "tales-char", "--prompt", "Wren ", "--max-new-tokens", "5", cwd=tmp_path
     ).stdout
     assert out.startswith("Wren ") and len(out) > 6
+
+
+def test_examine_tells_what_the_losses_of_a_run_mean(run):
+    folder, _ = run
+    done = minigpt("examine", folder)
+    assert done.returncode == 0 and done.stdout.startswith("Verdict: "), done.stderr
+    assert "ln V 4.09" in done.stdout and "  Try: " in done.stdout
+
+
+def test_examine_refuses_what_is_no_run(tmp_path):
+    done = minigpt("examine", tmp_path / "nothing")
+    assert done.returncode != 0 and "Traceback" not in done.stderr and str(tmp_path / "nothing") in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt_core import longest_copied, ngram_loss
+from minigpt_core.counting import repeated_share
 
 ids = st.lists(st.integers(0, 4), min_size=1, max_size=60)
 
@@ -68,3 +69,24 @@ def copied_by_trying(text, source):
 def test_longest_copied_is_the_longest(text, source):
     ours = longest_copied(text, source)
     assert ours in text and ours in source and len(ours) == len(copied_by_trying(text, source))
+
+
+@pytest.mark.parametrize(
+    "items, n, share",
+    [
+        ("abcabcabc", 3, 4 / 7),
+        ("abcdefgh", 3, 0),
+        ("aaaa", 1, 3 / 4),
+        ([5, 6, 5, 6], 2, 1 / 3),
+        ("ab", 3, 0),
+        ("", 12, 0),
+    ],
+)
+def test_the_repeated_share_counts_runs_that_stood_before(items, n, share):
+    assert repeated_share(items, n) == pytest.approx(share)
+
+
+def test_the_repeated_share_is_that_of_a_count_one_by_one():
+    text = "the cat sat on the mat and the cat sat on the hat"
+    runs = [text[i : i + 5] for i in range(len(text) - 4)]
+    assert repeated_share(text, 5) == pytest.approx(sum(run in runs[:i] for i, run in enumerate(runs)) / len(runs))

@@ -64,3 +64,26 @@ def test_the_corpora_are_as_large_and_as_little_repetitive_as_stated(name):
         assert len(text.replace("<|endoftext|>", "")) >= 30_000
         assert about["longest repeated span in words"] <= 20
     assert text.endswith("<|endoftext|>\n")
+
+
+SEEDS = ("tales", "seed-1", "seed-2", "seed-3", "seed-4")
+
+
+def test_the_lab_holds_greedy_shares_and_every_head_of_five_seeds():
+    for i, name in enumerate(SEEDS):
+        record = json.loads((tool.FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+        assert record["settings"]["training"]["seed"] == i
+        assert list(record["greedy"]) == [str(step) for step in tool.LAB]
+        assert all(0 <= share <= 1 for share in record["greedy"].values())
+        model = record["settings"]["model"]
+        heads = {str((layer, head)) for layer in range(model["n_layer"]) for head in range(model["n_head"])}
+        assert set(record["heads"]["induction"]) == set(record["heads"]["phrase without"]) == heads
+        for phrase in (record["heads"]["phrase"], *record["heads"]["phrase without"].values()):
+            assert len(phrase) == 3 and all(0 < p < 1 for p in phrase)
+
+
+def test_a_run_without_a_part_says_which():
+    for part in tool.PARTS:
+        record = json.loads((tool.FOLDER / f"no-{part}.json").read_text(encoding="utf-8"))
+        assert record["settings"]["removed"] == part
+    assert "removed" not in json.loads((tool.FOLDER / "tales.json").read_text(encoding="utf-8"))["settings"]

@@ -92,3 +92,63 @@ def test_a_character_outside_the_font_warns(tmp_path):
 @pytest.mark.parametrize("color", [viz.TRAINING, viz.VALIDATION, viz.CHOSEN, viz.REFERENCE])
 def test_colours_stand_out_on_light_and_dark(color, ground):
     assert contrast(color, ground) >= 3  # WCAG 2.2, 1.4.11, for lines and marks
+
+
+def test_names_of_curves_lie_clear_of_the_curves():
+    rising = {step: 2.0 + 0.01 * step for step in range(20, 101, 20)}
+    axes = viz.loss_curve([4.0 - 0.035 * i for i in range(100)], rising, title="They part").axes[0]
+    training, validation = axes.texts
+    assert training.xy[1] <= min(4.0 - 0.035 * i for i in range(int(training.xy[0])))
+    assert validation.xy[1] >= max(loss for step, loss in rising.items() if step <= validation.xy[0] + 20)
+    low, high = axes.get_ylim()
+    assert low < training.xy[1] and validation.xy[1] < high
+
+
+def test_curves_may_be_compared_with_none_of_them_chosen():
+    curves = {name: {1: 4.0, 9: 3.0 + i} for i, name in enumerate("abcde")}
+    axes = viz.compare_curves(curves, title="Five", xlabel="times said", ylabel="probability").axes[0]
+    assert len({str(line.get_linestyle()) + str(line._dash_pattern) for line in axes.lines}) == 5
+    assert axes.get_xlabel() == "times said" and axes.get_ylabel() == "probability"
+
+
+def test_pieces_stand_in_rows_under_their_names_and_break_where_the_line_ends():
+    figure = viz.pieces({"short": ["▁a", "b"], "long": ["piece"] * 30}, title="Cut")
+    axes = figure.axes[0]
+    assert len(axes.patches) == 32 and not plt.get_fignums()
+    assert {"short: 2", "long: 30"} <= {text.get_text() for text in axes.texts}
+    heights = {patch.get_y() for patch in axes.patches[2:]}
+    assert len(heights) > 1  # thirty pieces take more than a line
+    neighbours = [patch.get_facecolor() for patch in axes.patches[2:4]]
+    assert neighbours[0] != neighbours[1]
+
+
+def test_a_distribution_marks_what_was_removed():
+    figure = viz.distributions(["a", "b"], {"as it is": [0.7, 0.3], "top_k = 1": [1.0, 0.0]}, title="b is gone")
+    left, right = figure.axes
+    assert [bar.get_width() for bar in right.patches] == [1.0, 0.0]
+    assert [text.get_text() for text in right.texts] == ["1.00", "×"]
+    assert [text.get_text() for text in left.texts] == ["0.70", "0.30"]
+    assert [label.get_alpha() for label in right.get_yticklabels()] == [1, 0.4]
+
+
+def test_names_beside_marks_do_not_lie_on_one_another():
+    places = {f"name {i}": (i / 10, (i % 2) / 50) for i in range(6)}
+    figure = viz.points(places, title="Close", xlabel="x", ylabel="y", groups={"first": ["name 0"]})
+    axes = figure.axes[0]
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axes.texts if text.get_text() in places]
+    assert len(boxes) == 6
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    marks = {line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1}
+    assert marks == {"s", "o"} and "first" in {text.get_text() for text in axes.texts}
+
+
+def test_maps_share_one_scale_and_begin_at_the_pages_ground():
+    maps = {f"head {i}": [[1, 0], [0.5, 0.5]] for i in range(5)}
+    figure = viz.heatmaps(maps, title="Half and half")
+    shown = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title(loc="left") for axes in shown] == list(maps)
+    assert {axes.images[0].get_clim() for axes in shown} == {(0, 1)}
+    assert shown[0].images[0].get_cmap()(0.0)[3] == 0  # where nothing is, nothing is drawn
+    labelled = viz.heatmaps({"one": [[1, 0], [0.5, 0.5]]}, title="Named", labels=["t", "h"]).axes[0]
+    assert [label.get_text() for label in labelled.get_yticklabels()] == ["t", "h"]

@@ -1,0 +1,80 @@
+"""What is seen inside a model, against the same computed step by step."""
+
+import math
+
+import pytest
+import torch
+
+from minigpt_core import GPT, GPTConfig, attention_maps
+from minigpt_core.lens import induction_scores, repeat_probability
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT:
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(11, block_size=24, n_layer=2, n_head=2, n_embd=8, dropout=0.5))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.normal_(std=0.5)
+    return model
+
+
+def test_the_first_layers_map_is_softmax_of_query_times_key(model):
+    ids = torch.tensor([[3, 1, 4, 1, 5]])
+    x = model.token_embedding(ids) + model.position_embedding(torch.arange(5))
+    x = model.blocks[0].norm1(x)
+    q, k = (layer(x)[0, :, 4:] for layer in (model.blocks[0].attention.query, model.blocks[0].attention.key))  # head 1
+    rows = []
+    for t in range(5):
+        weights = [math.exp(float(q[t] @ k[s]) / math.sqrt(4)) for s in range(t + 1)]
+        rows.append([w / sum(weights) for w in weights] + [0.0] * (4 - t))
+    assert torch.allclose(attention_maps(model, ids)[0, 0, 1], torch.tensor(rows), atol=1e-5)
+
+
+def test_maps_are_taken_without_dropout_and_the_model_stays_in_training(model):
+    ids = torch.tensor([[3, 1, 4, 1, 5]])
+    model.train()
+    assert torch.equal(attention_maps(model, ids), attention_maps(model, ids)) and model.training
+    assert torch.allclose(attention_maps(model, ids).sum(-1), torch.ones(2, 1, 2, 5))
+
+
+def test_the_induction_score_is_the_attention_to_what_followed_last_time(model):
+    once = torch.randint(1, 11, (64, 6), generator=torch.Generator().manual_seed(0))
+    maps = attention_maps(model, once.repeat(1, 2))  # (n_layer, B, H, T, T)
+    # place 6 holds what place 0 held, so it should look at place 1, and so on; place 11 holds what place 5 held
+    looks = torch.stack([maps[..., t, t - 6 + 1] for t in range(6, 12)])
+    assert torch.allclose(induction_scores(model, period=6), looks.mean(dim=(0, 2)), atol=1e-6)
+
+
+def test_a_head_that_copies_by_design_has_a_score_near_one():
+    """Positions alone can do it where the period is known: each place looks at the one that is period - 1 back."""
+    period, T = 4, 8
+    copier = GPT(GPTConfig(5, block_size=T, n_layer=1, n_head=1, n_embd=T)).eval()
+    attention = copier.blocks[0].attention
+    with torch.no_grad():
+        for p in copier.parameters():
+            p.zero_()
+        copier.blocks[0].norm1.weight.fill_(1)
+        copier.position_embedding.weight.copy_(torch.eye(T))
+        attention.query.weight.copy_(100 * torch.eye(T).roll(1 - period, dims=0))  # asks for the place period - 1 back
+        attention.key.weight.copy_(torch.eye(T))
+    assert induction_scores(copier, period=period).item() > 0.9
+
+
+@pytest.mark.parametrize("period", [1, 13])
+def test_a_period_of_which_two_do_not_fit_into_the_window_is_refused(model, period):
+    with pytest.raises(ValueError, match=f"period={period} must be at least 2 and at most 12"):
+        induction_scores(model, period=period)
+
+
+def test_the_probability_of_a_repeated_phrase_token_by_token(model):
+    model.eval()
+    phrases = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
+    found = repeat_probability(model, phrases, 3)
+    for k in range(3):
+        log_p = []
+        for phrase in phrases:
+            text = phrase.repeat(k + 1)
+            for place in (len(text) - 2, len(text) - 1):  # the second half of the last repetition
+                log_p.append(model(text[None, :place])[0][0, -1].log_softmax(0)[text[place]].item())
+        assert found[k] == pytest.approx(math.exp(sum(log_p) / 4), rel=1e-4)
