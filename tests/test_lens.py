@@ -26,7 +26,7 @@ def test_the_first_layers_map_is_softmax_of_query_times_key(model):
     q, k = (layer(x)[0, :, 4:] for layer in (model.blocks[0].attention.query, model.blocks[0].attention.key))  # head 1
     rows = []
     for t in range(5):
-        weights = [math.exp(float(q[t] @ k[s]) / math.sqrt(4)) for s in range(t + 1)]
+        weights = [math.exp((q[t] @ k[s]).item() / math.sqrt(4)) for s in range(t + 1)]
         rows.append([w / sum(weights) for w in weights] + [0.0] * (4 - t))
     assert torch.allclose(attention_maps(model, ids)[0, 0, 1], torch.tensor(rows), atol=1e-5)
 
