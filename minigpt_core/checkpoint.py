@@ -32,7 +32,7 @@ def save_model(model: GPT, folder: str | Path, *, narrow: bool = False) -> None:
     description = {"version": FORMAT_VERSION, "model": asdict(model.config)}
     write_atomic(folder / "config.json", json.dumps(description, indent=1).encode("utf-8"))
     tensors = _on_cpu(model.state_dict())
-    raw = save(_narrow(tensors) if narrow else tensors, {"minigpt": json.dumps(description)})
+    raw = save(narrow_weights(tensors) if narrow else tensors, {"minigpt": json.dumps(description)})
     write_atomic(folder / "model.safetensors", raw)
 
 
@@ -109,7 +109,7 @@ def _read(path: Path, names: tuple[str, ...] | None = None) -> tuple[dict[str, T
         raise ValueError(f"{path} cannot be read, it may be damaged: {error}") from None
 
 
-def _narrow(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def narrow_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Each matrix W as int8 numbers q and a scale for each row, so that W is about q * scale; vectors as they are."""
     narrow: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -122,7 +122,7 @@ def _narrow(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _widen(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """What `_narrow` was given, as nearly as it can be had; tensors that were never narrowed as they are."""
+    """What `narrow_weights` was given, as nearly as it can be had; tensors that were never narrowed as they are."""
     wide = {name: tensor for name, tensor in tensors.items() if not name.endswith(".scale")}
     for name, scale in tensors.items():
         if name.endswith(".scale"):

@@ -1,0 +1,163 @@
+// The model: from token ids to logits, with a key-value cache. The same arithmetic as minigpt_core/model.py.
+(() => {
+  "use strict";
+  const minigpt = (globalThis.minigpt ??= {});
+  const VERSION = 1;
+
+  // y = x W^T + b for T rows of x: (T, columns) -> (T, rows). Four sums at a time keep the processor busy.
+  function linear(x, T, weight, bias, rows, columns, y) {
+    let t = 0;
+    for (; t + 4 <= T; t += 4) {
+      const a = t * columns, b = a + columns, c = b + columns, d = c + columns;
+      for (let row = 0, w = 0; row < rows; row++, w += columns) {
+        let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+        for (let i = 0; i < columns; i++) {
+          const v = weight[w + i];
+          s0 += v * x[a + i];
+          s1 += v * x[b + i];
+          s2 += v * x[c + i];
+          s3 += v * x[d + i];
+        }
+        const add = bias ? bias[row] : 0;
+        y[t * rows + row] = s0 + add;
+        y[(t + 1) * rows + row] = s1 + add;
+        y[(t + 2) * rows + row] = s2 + add;
+        y[(t + 3) * rows + row] = s3 + add;
+      }
+    }
+    for (; t < T; t++) {
+      const a = t * columns, rest = columns & ~3;
+      for (let row = 0, w = 0; row < rows; row++, w += columns) {
+        let s0 = 0, s1 = 0, s2 = 0, s3 = 0, i = 0;
+        for (; i < rest; i += 4) {
+          s0 += weight[w + i] * x[a + i];
+          s1 += weight[w + i + 1] * x[a + i + 1];
+          s2 += weight[w + i + 2] * x[a + i + 2];
+          s3 += weight[w + i + 3] * x[a + i + 3];
+        }
+        for (; i < columns; i++) s0 += weight[w + i] * x[a + i];
+        y[t * rows + row] = s0 + s1 + (s2 + s3) + (bias ? bias[row] : 0);
+      }
+    }
+    return y;
+  }
+
+  // Each row of x, mean 0 and spread 1, then stretched and shifted.
+  function layerNorm(x, T, C, weight, bias, y) {
+    for (let t = 0, a = 0; t < T; t++, a += C) {
+      let mean = 0, variance = 0;
+      for (let i = 0; i < C; i++) mean += x[a + i];
+      mean /= C;
+      for (let i = 0; i < C; i++) variance += (x[a + i] - mean) ** 2;
+      const scale = 1 / Math.sqrt(variance / C + 1e-5);
+      for (let i = 0; i < C; i++) y[a + i] = (x[a + i] - mean) * scale * weight[i] + bias[i];
+    }
+    return y;
+  }
+
+  // Keys and values of the positions that were already read, per layer (block_size, C).
+  class Cache {
+    constructor(config) {
+      const size = config.block_size * config.n_embd;
+      this.keys = Array.from({ length: config.n_layer }, () => new Float32Array(size));
+      this.values = Array.from({ length: config.n_layer }, () => new Float32Array(size));
+      this.length = 0;
+    }
+  }
+
+  class Model {
+    // `bytes` is what minigpt_core.widgets.export wrote: "MGPT", version, length of the header, header, numbers.
+    constructor(bytes) {
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      if (bytes.length < 12 || String.fromCharCode(...bytes.subarray(0, 4)) !== "MGPT")
+        throw new Error("this is no model file of minigpt_core");
+      if (view.getUint32(4, true) !== VERSION)
+        throw new Error(`the model file has version ${view.getUint32(4, true)}, this page reads ${VERSION}: export it again`);
+      const begin = 12 + view.getUint32(8, true);
+      if (bytes.length < begin) throw new Error("the model file is truncated: load the page again");
+      const header = JSON.parse(new TextDecoder().decode(bytes.subarray(12, begin)));
+      if (bytes.length !== begin + header.bytes) throw new Error("the model file is truncated: load the page again");
+      this.config = header.config;
+      this.tokenizer = header.tokenizer;
+      this.weights = {};
+      for (const { name, shape, offset, scale } of header.tensors) {
+        const count = shape.reduce((a, b) => a * b, 1);
+        const place = bytes.byteOffset + begin + offset;
+        if (scale === undefined) {
+          this.weights[name] = new Float32Array(bytes.buffer.slice(place, place + 4 * count));
+          continue;
+        }
+        const at = bytes.byteOffset + begin + scale;
+        const scales = new Float32Array(bytes.buffer.slice(at, at + 4 * shape[0]));
+        const narrow = new Int8Array(bytes.buffer, place, count);
+        const wide = new Float32Array(count);
+        for (let i = 0; i < count; i++) wide[i] = narrow[i] * scales[Math.floor(i / shape[1])];
+        this.weights[name] = wide;
+      }
+    }
+
+    newCache() {
+      return new Cache(this.config);
+    }
+
+    // The logits (V) after the last of `ids`, which follow what is in `cache`. With `maps`, an array, it also appends
+    // to it the attention weights of each layer: (H, T, S) as arrays.
+    forward(ids, cache, maps) {
+      const { n_embd: C, n_head: H, n_layer, block_size, vocab_size: V } = this.config;
+      const W = this.weights, T = ids.length, start = cache.length, D = C / H;
+      if (start + T > block_size)
+        throw new Error(`${start + T} tokens do not fit into the context window of ${block_size}`);
+      const x = new Float32Array(T * C), h = new Float32Array(T * C), y = new Float32Array(T * C);
+      const q = new Float32Array(T * C), wide = new Float32Array(4 * T * C);
+      for (let t = 0; t < T; t++)
+        for (let i = 0; i < C; i++)
+          x[t * C + i] = W["token_embedding.weight"][ids[t] * C + i] + W["position_embedding.weight"][(start + t) * C + i];
+      for (let layer = 0; layer < n_layer; layer++) {
+        const of = (name) => W[`blocks.${layer}.${name}`];
+        const K = cache.keys[layer], U = cache.values[layer];
+        layerNorm(x, T, C, of("norm1.weight"), of("norm1.bias"), h);
+        linear(h, T, of("attention.query.weight"), of("attention.query.bias"), C, C, q);
+        linear(h, T, of("attention.key.weight"), of("attention.key.bias"), C, C, K.subarray(start * C));
+        linear(h, T, of("attention.value.weight"), of("attention.value.bias"), C, C, U.subarray(start * C));
+        this.attend(q, K, U, T, start, y, maps);
+        linear(y, T, of("attention.output.weight"), of("attention.output.bias"), C, C, h);
+        for (let i = 0; i < T * C; i++) x[i] += h[i];
+        layerNorm(x, T, C, of("norm2.weight"), of("norm2.bias"), h);
+        linear(h, T, of("feed_forward.widen.weight"), of("feed_forward.widen.bias"), 4 * C, C, wide);
+        for (let i = 0; i < 4 * T * C; i++) if (wide[i] < 0) wide[i] = 0;
+        linear(wide, T, of("feed_forward.narrow.weight"), of("feed_forward.narrow.bias"), C, 4 * C, h);
+        for (let i = 0; i < T * C; i++) x[i] += h[i];
+      }
+      cache.length = start + T;
+      const last = layerNorm(x.subarray((T - 1) * C), 1, C, W["norm.weight"], W["norm.bias"], new Float32Array(C));
+      return linear(last, 1, W["head.weight"], null, V, C, new Float32Array(V));
+    }
+
+    // Each position takes values from itself and those before it, by how well its query fits their keys.
+    attend(q, K, U, T, start, y, maps) {
+      const { n_embd: C, n_head: H } = this.config, D = C / H, scale = 1 / Math.sqrt(D);
+      const shares = new Float32Array(start + T), map = maps && Array.from({ length: H }, () => []);
+      y.fill(0);
+      for (let head = 0; head < H; head++)
+        for (let t = 0; t < T; t++) {
+          const S = start + t + 1, at = t * C + head * D;
+          let most = -Infinity, sum = 0;
+          for (let s = 0; s < S; s++) {
+            let fit = 0;
+            for (let i = 0, k = s * C + head * D; i < D; i++) fit += q[at + i] * K[k + i];
+            shares[s] = fit * scale;
+            if (shares[s] > most) most = shares[s];
+          }
+          for (let s = 0; s < S; s++) sum += shares[s] = Math.exp(shares[s] - most);
+          for (let s = 0; s < S; s++) {
+            const share = (shares[s] /= sum);
+            for (let i = 0, v = s * C + head * D; i < D; i++) y[at + i] += share * U[v + i];
+          }
+          if (map) map[head].push(Array.from(shares.subarray(0, S)));
+        }
+      if (map) maps.push(map);
+    }
+  }
+
+  minigpt.Model = Model;
+})();

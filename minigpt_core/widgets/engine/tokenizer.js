@@ -1,0 +1,135 @@
+// Text to ids and back, as minigpt_core/tokenizer.py does it: characters, or pieces by SentencePiece's byte-pair encoding.
+(() => {
+  "use strict";
+  const minigpt = (globalThis.minigpt ??= {});
+  const END_OF_TEXT = "<|endoftext|>", SPACE = "\u2581", UNKNOWN = "\ufffd";
+  const utf8 = new TextEncoder();
+
+  class Tokenizer {
+    // `about` is the tokenizer of a model file: { kind: "char", characters } or { kind: "bpe", pieces }, a piece being
+    // its text, or a number for a byte, and null for the unknown one.
+    constructor(about) {
+      this.kind = about.kind;
+      this.ids = new Map();
+      if (about.kind === "char") {
+        this.pieces = [END_OF_TEXT, ...about.characters];
+        this.pieces.forEach((piece, id) => this.ids.set(piece, id));
+        this.bytes = this.pieces.map((piece) => utf8.encode(piece));
+        return;
+      }
+      this.pieces = about.pieces;
+      this.byteIds = [];
+      this.bytes = about.pieces.map((piece, id) => {
+        if (typeof piece === "number") {
+          this.byteIds[piece] = id;
+          return Uint8Array.of(piece);
+        }
+        if (piece === null) this.unknown = id;
+        else if (id > 0) this.ids.set(piece, id);
+        return utf8.encode(piece === null ? UNKNOWN : piece.replaceAll(SPACE, " "));
+      });
+    }
+
+    encode(text) {
+      if (/\p{Surrogate}/u.test(text))
+        throw new Error("the text holds half of a character (a lone surrogate): remove it");
+      const ids = [];
+      for (const part of text.split(/(<\|endoftext\|>)/)) {
+        if (part === END_OF_TEXT) ids.push(0);
+        else if (this.kind === "char") this.characters(part, ids);
+        else
+          for (const run of part.split(/(\u2581)/))
+            if (run === SPACE) this.inBytes(SPACE, ids);
+            else this.merge(run.replaceAll(" ", SPACE), ids);
+      }
+      return ids;
+    }
+
+    characters(text, ids) {
+      for (const character of text) {
+        const id = this.ids.get(character);
+        if (id === undefined) throw new Error(`the model does not know the character “${character}”: take it out`);
+        ids.push(id);
+      }
+    }
+
+    inBytes(character, ids) {
+      if (this.byteIds.length) for (const byte of utf8.encode(character)) ids.push(this.byteIds[byte]);
+      else ids.push(this.unknown);
+    }
+
+    // Join, again and again, the two neighbours whose joint piece was learned first (has the lowest id), the leftmost
+    // of equals; what is in no vocabulary becomes bytes. A line break never joins.
+    merge(text, ids) {
+      const symbols = Array.from(text), next = symbols.map((_, i) => i + 1), previous = symbols.map((_, i) => i - 1);
+      const heap = new Heap();
+      const offer = (left) => {
+        const right = next[left];
+        if (left < 0 || right >= symbols.length || symbols[left] === "\n" || symbols[right] === "\n") return;
+        const joint = symbols[left] + symbols[right], id = this.ids.get(joint);
+        if (id !== undefined) heap.push({ id, left, joint });
+      };
+      for (let i = 0; i + 1 < symbols.length; i++) offer(i);
+      for (let best; (best = heap.pop()); ) {
+        const { left, joint } = best, right = next[left];
+        if (symbols[left] === null || right >= symbols.length || symbols[left] + symbols[right] !== joint) continue;
+        symbols[left] = joint;
+        symbols[right] = null;
+        next[left] = next[right];
+        if (next[right] < symbols.length) previous[next[right]] = left;
+        offer(left);
+        offer(previous[left]);
+      }
+      for (const symbol of symbols) {
+        if (symbol === null) continue;
+        const id = this.ids.get(symbol);
+        if (id === undefined) this.inBytes(symbol, ids);
+        else ids.push(id);
+      }
+    }
+
+    decode(ids) {
+      const length = ids.reduce((sum, id) => sum + this.bytes[id].length, 0), bytes = new Uint8Array(length);
+      let at = 0;
+      for (const id of ids) {
+        bytes.set(this.bytes[id], at);
+        at += this.bytes[id].length;
+      }
+      return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+    }
+  }
+
+  // The pair with the lowest id first, then the leftmost.
+  class Heap {
+    constructor() {
+      this.items = [];
+    }
+    before(a, b) {
+      return a.id - b.id || a.left - b.left;
+    }
+    push(item) {
+      const items = this.items;
+      let i = items.push(item) - 1;
+      for (let up = (i - 1) >> 1; i > 0 && this.before(item, items[up]) < 0; up = (i - 1) >> 1) {
+        items[i] = items[up];
+        i = up;
+      }
+      items[i] = item;
+    }
+    pop() {
+      const items = this.items, first = items[0], item = items.pop();
+      if (!items.length) return first;
+      let i = 0;
+      for (let down = 1; down < items.length; down = 2 * i + 1) {
+        if (down + 1 < items.length && this.before(items[down + 1], items[down]) < 0) down++;
+        if (this.before(item, items[down]) <= 0) break;
+        items[i] = items[down];
+        i = down;
+      }
+      items[i] = item;
+      return first;
+    }
+  }
+
+  minigpt.Tokenizer = Tokenizer;
+})();

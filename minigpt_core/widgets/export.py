@@ -1,0 +1,77 @@
+"""A trained model as one file for the page: settings, tokenizer and weights, which the engine's `Model` reads.
+
+The file is "MGPT", the version and the length of the header (two little-endian 32-bit numbers), the header as JSON, and the
+numbers: each matrix as int8 with one float32 scale a row, each vector as float32.
+"""
+
+import base64
+import json
+import struct
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from ..checkpoint import narrow_weights
+from ..model import GPT
+from ..tokenizer import BPETokenizer, CharTokenizer, Tokenizer
+
+VERSION = 1
+
+
+def model_file(model: GPT, tokenizer: Tokenizer) -> bytes:
+    """`model` and its tokenizer, a quarter of the size that they have in memory, and a little less exact.
+
+    >>> model_file(model, tokenizer)[:4]                                                # doctest: +SKIP
+    b'MGPT'
+    """
+    narrow = narrow_weights({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()})
+    numbers, tensors = bytearray(), []
+
+    def append(tensor: Tensor) -> int:
+        numbers.extend(bytes(-len(numbers) % 4))  # a float begins at a multiple of four
+        offset = len(numbers)
+        numbers.extend(tensor.contiguous().numpy().tobytes())
+        return offset
+
+    for name, tensor in narrow.items():
+        if not name.endswith(".scale"):
+            entry: dict[str, Any] = {"name": name, "shape": list(tensor.shape), "offset": append(tensor)}
+            if f"{name}.scale" in narrow:
+                entry["scale"] = append(narrow[f"{name}.scale"])
+            tensors.append(entry)
+    header = {
+        "config": asdict(model.config),
+        "tokenizer": _describe(tokenizer),
+        "tensors": tensors,
+        "bytes": len(numbers),
+    }
+    raw = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return b"MGPT" + struct.pack("<II", VERSION, len(raw)) + raw + bytes(numbers)
+
+
+def model_script(name: str, model: GPT, tokenizer: Tokenizer) -> str:
+    """The same as a classic script, which a page may load from a folder on disk, where it may not fetch.
+
+    >>> model_script("tales-char", model, tokenizer)[:29]                               # doctest: +SKIP
+    'minigpt.receive("tales-char",'
+    """
+    return (
+        f"minigpt.receive({json.dumps(name)}, {json.dumps(base64.b64encode(model_file(model, tokenizer)).decode())});"
+    )
+
+
+def _describe(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What the engine's Tokenizer needs: characters; or pieces, a byte as its number and the unknown piece as null."""
+    if isinstance(tokenizer, CharTokenizer):
+        return {"kind": "char", "characters": tokenizer.characters[1:]}
+    if not isinstance(tokenizer, BPETokenizer):
+        raise ValueError(f"the page knows CharTokenizer and BPETokenizer, not {type(tokenizer).__name__}")
+    p = tokenizer.processor
+
+    def piece(i: int) -> str | int | None:
+        if p.is_byte(i):
+            return int(p.id_to_piece(i)[3:5], 16)
+        return None if p.is_unknown(i) else p.id_to_piece(i)
+
+    return {"kind": "bpe", "pieces": [piece(i) for i in range(p.vocab_size())]}

@@ -1,0 +1,61 @@
+// Runs the page's engine under Node: a question as JSON on standard input, the answer as JSON on standard output.
+"use strict";
+const fs = require("node:fs");
+const path = require("node:path");
+const vm = require("node:vm");
+
+const folder = path.join(__dirname, "..", "minigpt_core", "widgets", "engine");
+for (const name of ["model.js", "sampling.js", "tokenizer.js"])
+  vm.runInThisContext(fs.readFileSync(path.join(folder, name), "utf8"), { filename: name });
+const { minigpt } = globalThis;
+
+const refused = (action) => {
+  try {
+    return action();
+  } catch (error) {
+    return { refused: error.message };
+  }
+};
+const ask = JSON.parse(fs.readFileSync(0, "utf8"));
+const load = (file) => new minigpt.Model(new Uint8Array(fs.readFileSync(file)));
+
+const answers = {
+  logits: ({ model, prompts }) => {
+    const engine = load(model);
+    return prompts.map((ids) => Array.from(engine.forward(ids, engine.newCache())));
+  },
+  maps: ({ model, ids }) => {
+    const engine = load(model), maps = [];
+    engine.forward(ids, engine.newCache(), maps);
+    return maps;
+  },
+  loss: ({ model, windows }) => {
+    const engine = load(model);
+    let sum = 0, count = 0;
+    for (const ids of windows) {
+      const cache = engine.newCache();
+      for (let t = 0; t + 1 < ids.length; t++, count++) sum -= Math.log(minigpt.softmax(engine.forward([ids[t]], cache))[ids[t + 1]]);
+    }
+    return sum / count;
+  },
+  draws: ({ cases }) =>
+    cases.map(({ logits, generated, knobs, seed }) => {
+      const z = logits.map((value) => value ?? -Infinity), random = new minigpt.Mulberry32(seed);
+      const shaped = minigpt.shapeLogits(z, generated, knobs);
+      return Array.from({ length: 10 }, () => minigpt.draw(shaped, random.uniform()));
+    }),
+  generate: ({ model, cases }) => {
+    const engine = load(model);
+    return cases.map(({ ids, count, knobs, seed }) => Array.from(minigpt.generate(engine, ids, count, knobs, seed), (step) => step.id));
+  },
+  encode: ({ model, texts }) => {
+    const tokenizer = new minigpt.Tokenizer(load(model).tokenizer);
+    return texts.map((text) => refused(() => tokenizer.encode(text)));
+  },
+  decode: ({ model, ids }) => {
+    const tokenizer = new minigpt.Tokenizer(load(model).tokenizer);
+    return ids.map((each) => tokenizer.decode(each));
+  },
+  open: ({ model }) => refused(() => Object.keys(load(model).weights).length),
+};
+process.stdout.write(JSON.stringify(answers[ask.task](ask)));

@@ -1,0 +1,177 @@
+"""The engine of the page, run under Node, against PyTorch and the package's own sampling and tokenizers."""
+
+import json
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from minigpt_core import attention_maps, generate, load_corpus, load_pretrained, split_text
+from minigpt_core.pretrained import PRETRAINED, load_card
+from minigpt_core.sampling import Mulberry32, draw, shape_logits
+from minigpt_core.widgets.export import VERSION, model_file, model_script
+
+RUNNER = Path(__file__).parent / "engine.js"
+pytestmark = pytest.mark.skipif(
+    shutil.which("node") is None, reason="Node is not installed: the page's engine is NOT tested"
+)
+
+
+def engine(task: str, **question):
+    """The engine's answer."""
+    done = subprocess.run(
+        ["node", str(RUNNER)], input=json.dumps({"task": task, **question}), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, str]:
+    """A file for each shipped model."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in PRETRAINED:
+        (folder / f"{name}.bin").write_bytes(model_file(*load_pretrained(name)))
+    return {name: str(folder / f"{name}.bin") for name in PRETRAINED}
+
+
+def random_knobs(dice: random.Random) -> dict:
+    knobs = {
+        "temperature": dice.choice([0, 0.3, 0.7, 1, 1.5]),
+        "top_p": dice.choice([1, 0.95, 0.7, 0.3]),
+        "min_p": dice.choice([0, 0.02, 0.2]),
+        "frequency_penalty": dice.choice([0, 0.3, -0.2]),
+        "presence_penalty": dice.choice([0, 0.5]),
+    }
+    return knobs | ({"top_k": dice.choice([1, 5, 40])} if dice.random() < 0.5 else {})
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_logits_are_pytorchs(name, files):
+    model, _ = load_pretrained(name)  # the same dequantised weights
+    dice = random.Random(0)
+    lengths = [dice.randint(1, model.config.block_size) for _ in range(25)]  # 100 prompts over the four models
+    prompts = [[dice.randrange(model.config.vocab_size) for _ in range(n)] for n in lengths]
+    with torch.no_grad():
+        for ids, logits in zip(prompts, engine("logits", model=files[name], prompts=prompts), strict=True):
+            assert torch.allclose(model(torch.tensor([ids]))[0][0, -1], torch.tensor(logits), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["tales-char", "tales-zh"])
+def test_its_loss_is_that_of_the_model_before_it_was_narrowed(name, files):
+    model, tokenizer = load_pretrained(name)
+    card = load_card(name)
+    assert abs(card["losses"]["validation"] - card["losses"]["validation, narrowed"]) < 0.005
+    ids = tokenizer.encode(split_text(load_corpus(card["corpus"]))[1])
+    T = model.config.block_size + 1
+    windows = [ids[i : i + T] for i in range(0, 20 * T, T)]
+    with torch.no_grad():
+        x = torch.tensor(windows)
+        expected = model(x[:, :-1], x[:, 1:])[1].item()
+    assert abs(engine("loss", model=files[name], windows=windows) - expected) < 1e-4
+
+
+def test_from_the_same_logits_it_draws_the_same_ids():
+    dice, cases, expected = random.Random(1), [], []
+    for seed in range(1000):  # ten draws each
+        V = dice.choice([2, 60, 512])
+        # as floats of JSON, with ties, and with tokens that cannot be drawn
+        logits = [dice.choice([round(dice.gauss(0, 3), 1), dice.gauss(0, 3)]) for _ in range(V)]
+        generated = [dice.randrange(V) for _ in range(dice.choice([0, 3, 100]))]
+        knobs = random_knobs(dice)
+        cases.append({"logits": logits, "generated": generated, "knobs": knobs, "seed": seed})
+        shaped = shape_logits(
+            torch.tensor([logits], dtype=torch.float64), torch.tensor([generated], dtype=torch.long), **knobs
+        )
+        numbers = Mulberry32(seed)
+        expected.append([draw(shaped[0], numbers.uniform()) for _ in range(10)])
+    assert engine("draws", cases=cases) == expected
+
+
+@pytest.mark.parametrize("name, prompts", [("tales-char", 40), ("tales-bpe", 30), ("tales-zh", 30)])
+def test_it_writes_what_python_writes(name, prompts, files):
+    model, _ = load_pretrained(name)
+    dice, cases, expected = random.Random(2), [], []
+    for seed in range(prompts):
+        ids = [dice.randrange(1, model.config.vocab_size) for _ in range(dice.randint(1, 20))]
+        knobs = random_knobs(dice)
+        cases.append({"ids": ids, "count": 200, "knobs": knobs, "seed": seed})
+        expected.append(list(generate(model, ids, 200, seed=seed, **knobs)))
+    found = engine("generate", model=files[name], cases=cases)
+    different = [i for i, (a, b) in enumerate(zip(found, expected, strict=True)) if a != b]
+    for i in different:  # allowed only where the draw or a filter's boundary was very near
+        at = next(n for n, (a, b) in enumerate(zip(found[i], expected[i], strict=False)) if a != b)
+        print(f"{name}: prompt {i} differs from token {at} on, with {cases[i]['knobs']}")
+    assert len(different) <= 1
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_thousand_strings_are_cut_as_python_cuts_them(name, files):
+    _, tokenizer = load_pretrained(name)
+    dice, texts = random.Random(3), []
+    pools = [
+        "abcdefghijklmnop qrstuvwxyzTHE.,!?\"'\n ",
+        "灯塔船长问说的我们“”。，\n",
+        "😀🎉éüß\t  ▁▅\u00a0\u200b\u0301\x00\x85\ufeff",
+    ]
+    for i in range(1000):
+        pool = "".join(pools) if i % 2 else dice.choice(pools)
+        texts.append("".join(dice.choice(pool) for _ in range(dice.randrange(40))))
+    texts += [load_corpus("tales")[i : i + 300] for i in range(0, 30_000, 1500)]
+    texts += ["", "<|endoftext|>", "a<|endoftext|>\nb<|endof"]
+    cut = []
+    for text in texts:
+        try:
+            cut.append(tokenizer.encode(text))
+        except ValueError:
+            cut.append(None)
+    found = engine("encode", model=files[name], texts=texts)
+    assert [None if isinstance(ids, dict) else ids for ids in found] == cut
+    known = [ids for ids in cut if ids is not None]
+    assert engine("decode", model=files[name], ids=known) == [tokenizer.decode(ids) for ids in known]
+
+
+def test_its_maps_are_the_models(files):
+    model, tokenizer = load_pretrained("tales-char")
+    ids = tokenizer.encode('"Where is the Spoon?" asked Wren.')
+    expected = attention_maps(model, torch.tensor([ids]))[:, 0]  # (n_layer, H, T, T)
+    for layer, heads in enumerate(engine("maps", model=files["tales-char"], ids=ids)):
+        for head, rows in enumerate(heads):
+            for t, row in enumerate(rows):
+                assert torch.allclose(
+                    torch.tensor(row, dtype=torch.float), expected[layer, head, t, : t + 1], atol=1e-5
+                )
+
+
+def test_a_character_it_does_not_know_and_half_a_character_are_refused_in_a_sentence(files):
+    (unknown,) = engine("encode", model=files["tales-char"], texts=["caf\u00e9"])
+    assert unknown["refused"] == "the model does not know the character “é”: take it out"
+
+
+@pytest.mark.parametrize(
+    "damage, said",
+    [
+        (lambda raw: b"", "no model file"),
+        (lambda raw: b"<html>not found</html>", "no model file"),
+        (lambda raw: raw[:-1], "truncated"),
+        (lambda raw: raw[:40], "truncated"),
+        (lambda raw: raw[:4] + (VERSION + 1).to_bytes(4, "little") + raw[8:], "export it again"),
+    ],
+)
+def test_a_file_that_is_no_whole_model_is_refused_in_a_sentence(damage, said, tmp_path):
+    (tmp_path / "model.bin").write_bytes(damage(model_file(*load_pretrained("tales-zh"))))
+    assert said in engine("open", model=str(tmp_path / "model.bin"))["refused"]
+
+
+def test_a_model_for_the_page_is_small_and_its_script_holds_the_same_bytes():
+    import base64
+    import gzip
+
+    model, tokenizer = load_pretrained("tales-char")
+    script = model_script("tales-char", model, tokenizer)
+    assert len(gzip.compress(script.encode(), 9)) < 0.9e6
+    data = script.removeprefix('minigpt.receive("tales-char", "').removesuffix('");')
+    assert base64.b64decode(data) == model_file(model, tokenizer)
