@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -15,17 +13,6 @@ ROOT = Path(__file__).parents[1]
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 PAGES = [TOC["root"], *(chapter["file"] for chapter in TOC["chapters"])]
-
-
-@pytest.fixture(scope="session")
-def html(tmp_path_factory) -> Path:
-    """The folder of the built book."""
-    out = tmp_path_factory.mktemp("book")
-    program = "from jupyter_book.cli.main import main; main()"
-    command = [sys.executable, "-c", program, "build", str(ROOT), "--path-output", str(out)]
-    done = subprocess.run([*command, "-n", "-W", "--keep-going"], capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return out / "_build" / "html"
 
 
 class Page(HTMLParser):

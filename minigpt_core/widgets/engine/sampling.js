@@ -93,9 +93,10 @@
     return last;
   }
 
-  // Continue the prompt: yields { id, logits, shaped } for one token after the other; the end token ends it.
-  function* generate(model, ids, count, knobs = {}, seed = 42) {
-    const { block_size, end_id } = model.config, random = new Mulberry32(seed), generated = [];
+  // Continue the prompt: yields { id, logits, shaped } for one token after the other; the end token ends it. `said` are
+  // the last of `ids`, which an earlier call generated: penalties count them.
+  function* generate(model, ids, count, knobs = {}, seed = 42, said = []) {
+    const { block_size, end_id } = model.config, random = new Mulberry32(seed), generated = [...said];
     let window = ids.slice(-block_size), fresh = window, cache = null;
     for (let n = 0; n < count; n++) {
       cache ??= model.newCache();

@@ -88,6 +88,14 @@
       }
     }
 
+    // How a token is shown: blanks and line breaks made visible, a byte as a number.
+    name(id) {
+      const piece = this.pieces[id];
+      if (typeof piece === "number") return `<0x${piece.toString(16).toUpperCase().padStart(2, "0")}>`;
+      if (piece === null) return UNKNOWN;
+      return piece.replaceAll(" ", "\u2423").replaceAll(SPACE, "\u2423").replaceAll("\n", "\u21b5");
+    }
+
     decode(ids) {
       const length = ids.reduce((sum, id) => sum + this.bytes[id].length, 0), bytes = new Uint8Array(length);
       let at = 0;

@@ -1,0 +1,99 @@
+// Brings each <div data-minigpt="NAME"> of a page to life when the reader comes near it. A classic script, so that it also
+// works on a copy of the book that is opened from a folder, where a page may neither fetch nor import.
+(() => {
+  "use strict";
+  const minigpt = (globalThis.minigpt ??= {});
+  const here = document.currentScript.src.replace(/[^/]*$/, "");
+  const scripts = new Map(), received = new Map(), loaded = new Map(), jobs = new Map();
+  let worker = null, lastJob = 0;
+  minigpt.widgets ??= {};
+
+  const script = (file) => {
+    if (!scripts.has(file))
+      scripts.set(
+        file,
+        new Promise((resolve, reject) => {
+          const element = document.createElement("script");
+          element.src = here + file;
+          element.onload = resolve;
+          element.onerror = () => {
+            scripts.delete(file);
+            element.remove();
+            reject(new Error(`the file ${file} could not be loaded: load the page again`));
+          };
+          document.head.append(element);
+        }),
+      );
+    return scripts.get(file);
+  };
+
+  // What a model's script hands over: base64, since a classic script holds text.
+  minigpt.receive = (name, data) => {
+    const text = atob(data), bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+    received.set(name, bytes);
+  };
+
+  const startWorker = async () => {
+    await script("engine.js");
+    if (worker) return;
+    worker = new Worker(URL.createObjectURL(new Blob([minigpt.engineSource], { type: "text/javascript" })));
+    worker.onmessage = ({ data: { job, token, done, failed } }) => {
+      const { onToken, resolve, reject } = jobs.get(job);
+      if (token) return onToken(token);
+      jobs.delete(job);
+      if (failed === undefined) resolve(done);
+      else reject(new Error(failed));
+    };
+  };
+
+  // Ask the engine: a promise of its answer, with the number of the job, by which it can be stopped.
+  const ask = (action, question, onToken) => {
+    const job = ++lastJob;
+    const answer = new Promise((resolve, reject) => jobs.set(job, { onToken, resolve, reject }));
+    worker.postMessage({ job, action, ...question });
+    return { job, answer };
+  };
+
+  minigpt.engine = {
+    load: (name) => {
+      if (!loaded.has(name))
+        loaded.set(
+          name,
+          (async () => {
+            await Promise.all([startWorker(), script(`models/${name}.js`)]);
+            return ask("load", { name, bytes: received.get(name) }).answer;
+          })().catch((error) => {
+            loaded.delete(name);
+            throw error;
+          }),
+        );
+      return loaded.get(name);
+    },
+    ask,
+  };
+
+  const awake = async (root) => {
+    const name = root.dataset.minigpt;
+    try {
+      await script(`${name}.js`);
+      minigpt.widgets[name](root, JSON.parse(root.dataset.state ?? "{}"), minigpt.engine);
+    } catch (error) {
+      const note = document.createElement("p");
+      note.textContent = `This picture could not be brought to life: ${error.message}.`;
+      root.append(note);
+    }
+  };
+
+  const near = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries)
+        if (isIntersecting) {
+          near.unobserve(target);
+          awake(target);
+        }
+    },
+    { rootMargin: "300px" },
+  );
+  for (const root of document.querySelectorAll("[data-minigpt]")) near.observe(root);
+})();

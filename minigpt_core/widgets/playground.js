@@ -1,0 +1,168 @@
+// The playground: a prompt, every knob, and the text as the model writes it, token by token.
+(() => {
+  "use strict";
+  const minigpt = (globalThis.minigpt ??= {});
+  const KNOBS = [
+    // name, label, least, most, step, value, what the value 0 means where it means "off"
+    ["temperature", "temperature", 0, 2, 0.05, 0.8],
+    ["top_k", "top-k", 0, 60, 1, 0, "all"],
+    ["top_p", "top-p", 0.05, 1, 0.05, 1],
+    ["min_p", "min-p", 0, 0.5, 0.01, 0],
+    ["frequency_penalty", "frequency penalty", 0, 2, 0.05, 0],
+    ["presence_penalty", "presence penalty", 0, 2, 0.05, 0],
+    ["length", "length", 10, 500, 10, 200],
+    ["seed", "seed", 1, 100, 1, 1],
+  ];
+  const ENDS = { end: "The text has ended.", stop: "The stop string came.", length: "", stopped: "Stopped." };
+  let count = 0;
+
+  const make = (tag, properties = {}, ...children) => {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
+    return element;
+  };
+
+  // A label with its control, and the value beside it.
+  const slider = (id, [name, label, min, max, step, value, off]) => {
+    const input = make("input", { type: "range", id: `${id}-${name}`, min, max, step, value });
+    const output = make("output", { htmlFor: input.id });
+    const show = () => (output.textContent = off && +input.value === 0 ? off : String(+(+input.value).toFixed(2)));
+    input.oninput = show;
+    show();
+    return { input, row: make("div", { className: "mg-knob" }, make("label", { htmlFor: input.id }, label), input, output) };
+  };
+
+  // One setting: its knobs, its text, and what else could have been.
+  class Setting {
+    constructor(id, shared, engine, initial) {
+      this.shared = shared;
+      this.engine = engine;
+      this.inputs = {};
+      const knobs = make("div", { className: "mg-knobs" });
+      for (const knob of KNOBS) {
+        const { input, row } = slider(id, knob);
+        if (initial[knob[0]] !== undefined) input.value = initial[knob[0]];
+        input.dispatchEvent(new Event("input"));
+        this.inputs[knob[0]] = input;
+        knobs.append(row);
+      }
+      this.button = make("button", { type: "button", textContent: "Write" });
+      this.button.onclick = () => (this.running ? this.stop() : this.write());
+      this.text = make("div", { className: "mg-text", tabIndex: -1 });
+      this.status = make("p", { className: "mg-status", role: "status" });
+      this.others = make("div", { className: "mg-others" });
+      this.root = make("section", { className: "mg-setting" }, knobs, this.button, this.text, this.others, this.status);
+      this.root.setAttribute("aria-label", "setting");
+    }
+
+    knobs() {
+      const value = (name) => +this.inputs[name].value;
+      const knobs = {};
+      for (const name of ["temperature", "top_p", "min_p", "frequency_penalty", "presence_penalty"]) knobs[name] = value(name);
+      return { ...knobs, top_k: value("top_k") || null };
+    }
+
+    stop() {
+      this.engine.ask("stop", { target: this.job });
+    }
+
+    // Write from the prompt; or go on from `kept`, tokens that stay.
+    async write(kept = []) {
+      const { prompt, model, stop } = this.shared();
+      this.others.replaceChildren();
+      this.status.textContent = "Loading the model…";
+      this.running = true;
+      this.button.textContent = "Stop";
+      this.text.replaceChildren(make("span", { className: "mg-prompt", textContent: prompt }));
+      this.tokens = [];
+      kept.forEach((token) => this.show(token));
+      try {
+        await this.engine.load(model);
+        this.status.textContent = "Writing…";
+        const began = performance.now();
+        const { job, answer } = this.engine.ask(
+          "generate",
+          {
+            name: model, prompt, said: kept.map((token) => token.id), knobs: this.knobs(), seed: +this.inputs.seed.value,
+            count: +this.inputs.length.value, stop,
+          },
+          (token) => this.show(token),
+        );
+        this.job = job;
+        const { why } = await answer;
+        const seconds = (performance.now() - began) / 1000;
+        const speed = this.tokens.length > 20 ? ` ${Math.round(this.tokens.length / seconds)} tokens a second, in this page.` : "";
+        this.status.textContent = `${ENDS[why]}${speed} Choose a token to see what else could have been.`.trim();
+      } catch (error) {
+        this.status.textContent = `${error.message[0].toUpperCase()}${error.message.slice(1)}.`;
+      }
+      this.running = false;
+      this.button.textContent = "Write";
+    }
+
+    show(token) {
+      const place = this.tokens.push(token) - 1;
+      const span = make("span", { className: "mg-token", textContent: token.text, tabIndex: place ? -1 : 0 });
+      span.style.setProperty("--surprise", Math.min(1, -Math.log(Math.max(token.p, 1e-9)) / 5).toFixed(3));
+      span.setAttribute("role", "button");
+      span.setAttribute("aria-label", `${token.text.trim() || "blank"}, probability ${token.p.toFixed(2)}`);
+      span.onclick = () => this.explain(place, span);
+      span.onkeydown = ({ key }) => this.walk(place, key);
+      this.text.append(span);
+    }
+
+    // One stop of the tab key for all tokens; the arrow keys go from token to token.
+    walk(place, key) {
+      const spans = this.text.querySelectorAll(".mg-token");
+      const target = spans[place + ({ ArrowRight: 1, ArrowLeft: -1 }[key] ?? 0)] ?? spans[place];
+      spans[place].tabIndex = -1;
+      target.tabIndex = 0;
+      target.focus();
+      if (key === "Enter" || key === " ") target.click();
+    }
+
+    // The likeliest tokens at a place, each a button that goes on from there.
+    explain(place, chosen) {
+      for (const other of this.text.querySelectorAll("[aria-pressed]")) other.removeAttribute("aria-pressed");
+      chosen.setAttribute("aria-pressed", "true");
+      const rows = this.tokens[place].others.map((other) => {
+        const button = make("button", { type: "button", textContent: other.text });
+        button.setAttribute("aria-label", `go on with ${other.text}, probability ${other.p.toFixed(2)}`);
+        button.onclick = () => {
+          const text = other.text.replaceAll("␣", " ").replaceAll("↵", "\n");
+          this.write([...this.tokens.slice(0, place), { ...this.tokens[place], id: other.id, text, p: other.p }]);
+        };
+        const bar = make("span", { className: "mg-bar" });
+        bar.style.width = `${Math.max(1, 100 * other.p)}%`;
+        return make("li", {}, button, make("span", { className: "mg-track" }, bar), make("span", { textContent: other.p.toFixed(2) }));
+      });
+      this.others.replaceChildren(make("p", { textContent: "At this place it might have been:" }), make("ul", {}, ...rows));
+    }
+  }
+
+  minigpt.widgets = minigpt.widgets ?? {};
+  minigpt.widgets.playground = (root, state, engine) => {
+    const id = `mg-playground-${++count}`;
+    const prompt = make("textarea", { id: `${id}-prompt`, rows: 2, value: state.prompt ?? "Wren ", maxLength: 10_000 });
+    const model = make("select", { id: `${id}-model` });
+    for (const [name, label] of Object.entries(state.models)) model.append(make("option", { value: name, textContent: label }));
+    const stop = make("input", { id: `${id}-stop`, type: "text", size: 8 });
+    const shared = () => ({ prompt: prompt.value, model: model.value, stop: stop.value });
+    const first = new Setting(`${id}-a`, shared, engine, state.knobs ?? {});
+    const second = new Setting(`${id}-b`, shared, engine, { temperature: 1.4 });
+    second.root.hidden = true;
+    const both = make("button", { type: "button", textContent: "Compare two settings" });
+    both.setAttribute("aria-expanded", "false");
+    both.onclick = () => {
+      second.root.hidden = !second.root.hidden;
+      both.setAttribute("aria-expanded", String(!second.root.hidden));
+    };
+    const field = (label, input) => make("div", { className: "mg-field" }, make("label", { htmlFor: input.id }, label), input);
+    root.replaceChildren(
+      make("div", { className: "mg-shared" }, field("prompt", prompt), field("model", model), field("stop at", stop), both),
+      make("div", { className: "mg-settings" }, first.root, second.root),
+    );
+    root.classList.add("mg", "mg-alive");
+    root.addEventListener("keydown", (event) => event.stopPropagation()); // JupyterLab would take the arrow keys
+  };
+})();

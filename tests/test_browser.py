@@ -1,0 +1,230 @@
+"""The built pages in a real browser, whose network ends at this machine: no error, no outside request, and widgets that do
+what Python does."""
+
+import functools
+import http.server
+import shutil
+import threading
+
+import pytest
+import torch
+
+from minigpt_core import GPT, generate, load_pretrained, stream
+from minigpt_core.sampling import shape_logits
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: the pages are NOT tested")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: the pages are NOT tested")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(html):
+    """The address of the book, served on this machine."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page, and everything that it complained of or asked for elsewhere."""
+
+    def __init__(self, browser, address: str, **options):
+        self.page = browser.new_page(**options)
+        self.problems, self.outside = [], []
+        self.page.on("console", lambda m: self.problems.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", lambda r: None if self._own(r.url) else self.outside.append(r.url))
+        self.page.goto(address)
+
+    @staticmethod
+    def _own(url: str) -> bool:
+        return url.startswith(("http://127.0.0.1:", "file:", "data:", "blob:"))
+
+
+def pages(html) -> list[str]:
+    return sorted(str(p.relative_to(html)) for folder in ("book", "notebooks") for p in (html / folder).glob("*.html"))
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_no_page_complains_or_asks_for_anything_outside(browser, site, html, scheme):
+    for name in pages(html):
+        visit = Visit(browser, f"{site}/{name}" if scheme == "http" else (html / name).as_uri())
+        visit.page.wait_for_timeout(100)
+        assert visit.problems == [] and visit.outside == [], name
+        visit.page.close()
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_no_page_is_wider_than_the_window(browser, site, html, width):
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    for name in pages(html):
+        page.goto(f"{site}/{name}")
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= width, name
+    page.close()
+
+
+# --- the playground on the front page -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["http", "file"])
+def playground(browser, site, html, request):
+    """The front page, with the widget awake."""
+    visit = Visit(
+        browser, f"{site}/book/index.html" if request.param == "http" else (html / "book/index.html").as_uri()
+    )
+    visit.page.locator("[data-minigpt=playground]").scroll_into_view_if_needed()
+    visit.page.wait_for_selector("[data-minigpt=playground].mg-alive")
+    yield visit.page
+    assert visit.outside == [] and visit.problems == []
+    visit.page.close()
+
+
+def setting(page):
+    return page.get_by_role("region", name="setting").first
+
+
+def write(page, **values: str) -> str:
+    """Turn the knobs by their labels, press Write, wait, and read what stands there after the prompt."""
+    for label in ("prompt", "stop at"):
+        if label in values:
+            page.get_by_label(label).fill(values.pop(label))
+    if "model" in values:
+        page.get_by_label("model").select_option(values.pop("model"))
+    for label, value in values.items():
+        setting(page).get_by_label(label, exact=True).fill(value)
+    setting(page).get_by_role("button", name="Write", exact=True).click()
+    page.wait_for_function(
+        "/to see what else|\\.$/.test(document.querySelector('.mg-status').textContent)"
+        " && document.querySelector('.mg-setting > button').textContent === 'Write'"
+    )
+    return page.locator(".mg-text").first.text_content()
+
+
+@pytest.mark.parametrize(
+    "model, prompt, knobs",
+    [
+        ("tales-bpe", "Wren ", {"temperature": 0.8}),
+        ("tales-char", "The sea ", {"temperature": 1.2, "top_k": 5, "frequency_penalty": 0.3}),
+        ("tales-char", "Toby ", {"temperature": 0}),
+        ("tales-zh", "“我", {"temperature": 1, "top_p": 0.9, "presence_penalty": 0.5}),
+        ("shakespeare-char", "KING:\n", {"temperature": 0.7, "min_p": 0.05}),
+    ],
+)
+def test_it_writes_what_python_writes(playground, model, prompt, knobs):
+    neutral = {"temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, "frequency_penalty": 0, "presence_penalty": 0}
+    turned = {
+        name.replace("top_", "top-").replace("min_", "min-").replace("_", " "): str(value)
+        for name, value in (neutral | knobs).items()
+    }
+    found = write(playground, prompt=prompt, model=model, length="120", seed="3", **{"stop at": ""}, **turned)
+    gpt, tokenizer = load_pretrained(model)
+    assert found == prompt + "".join(stream(gpt, tokenizer, prompt, 120, seed=3, **knobs))
+
+
+def test_a_slider_moves_by_the_keyboard_and_the_text_follows(playground):
+    before = write(
+        playground,
+        prompt="Wren ",
+        model="tales-char",
+        temperature="0.8",
+        length="60",
+        seed="1",
+        **{"frequency penalty": "0", "presence penalty": "0", "top-k": "0", "min-p": "0", "top-p": "1"},
+    )
+    slider = setting(playground).get_by_label("temperature", exact=True)
+    slider.focus()
+    for _ in range(4):
+        playground.keyboard.press("ArrowRight")
+    assert slider.input_value() == "1" and setting(playground).locator("output").first.text_content() == "1"
+    gpt, tokenizer = load_pretrained("tales-char")
+    after = write(playground)
+    assert after != before and after == "Wren " + "".join(stream(gpt, tokenizer, "Wren ", 60, seed=1))
+
+
+def others_at(model: GPT, ids: list[int], knobs: dict) -> torch.Tensor:
+    with torch.no_grad():
+        logits = model(torch.tensor([ids]))[0][:, -1].double()
+    return shape_logits(logits, torch.zeros(1, 0, dtype=torch.long), **knobs).softmax(1)[0]
+
+
+def test_a_token_shows_what_else_could_have_been_and_one_can_go_on_from_there(playground):
+    gpt, tokenizer = load_pretrained("tales-char")
+    write(playground, prompt="Wren ", model="tales-char", temperature="0.7", length="40", seed="5", **{"top-k": "0"})
+    playground.locator(".mg-token").nth(0).focus()
+    for _ in range(6):
+        playground.keyboard.press("ArrowRight")
+    playground.keyboard.press("Enter")  # the seventh token
+    ids = tokenizer.encode("Wren ") + list(generate(gpt, tokenizer.encode("Wren "), 6, temperature=0.7, seed=5))
+    expected = others_at(gpt, ids, {"temperature": 0.7}).topk(8)
+    rows = playground.locator(".mg-others li").all()
+    shown = [(row.locator("button").text_content(), row.locator("span").last.text_content()) for row in rows]
+    names = [tokenizer.characters[i].replace(" ", "␣").replace("\n", "↵") for i in expected.indices.tolist()]
+    assert shown == [(name, f"{p:.2f}") for name, p in zip(names, expected.values.tolist(), strict=True)]
+    second = expected.indices[1].item()
+    rows[1].locator("button").click()
+    playground.wait_for_function("document.querySelector('.mg-setting > button').textContent === 'Write'")
+    kept = tokenizer.decode([*ids, second])
+    found = playground.locator(".mg-text").first.text_content()
+    assert found == kept + tokenizer.decode(list(generate(gpt, [*ids, second], 40, temperature=0.7, seed=5)))
+
+
+def test_it_ends_before_the_stop_string_and_can_be_stopped(playground):
+    text = write(playground, prompt="Wren ", model="tales-bpe", temperature="0.8", length="200", seed="1")
+    stop = text[40:43]
+    found = write(playground, **{"stop at": stop})
+    assert found == text[: text.index(stop, 5)]
+    write_button = setting(playground).get_by_role("button").first
+    playground.get_by_label("stop at").fill("")
+    setting(playground).get_by_label("length", exact=True).fill("500")
+    write_button.click()
+    playground.wait_for_selector(".mg-token >> nth=5")
+    write_button.click()
+    playground.wait_for_function("document.querySelector('.mg-status').textContent.startsWith('Stopped.')")
+    assert playground.locator(".mg-token").count() < 500
+
+
+def test_two_settings_stand_side_by_side(playground):
+    button = playground.get_by_role("button", name="Compare two settings")
+    button.click()
+    assert (
+        playground.get_by_role("region", name="setting").count() == 2
+        and button.get_attribute("aria-expanded") == "true"
+    )
+    button.click()
+    assert playground.get_by_role("region", name="setting").count() == 1
+
+
+def test_what_it_cannot_read_is_said_in_a_sentence(playground):
+    assert write(playground, prompt="café", model="tales-char") == "café"
+    status = playground.locator(".mg-status").first
+    assert status.text_content() == "The model does not know the character “é”: take it out."
+    assert len(write(playground, prompt="", length="30")) == 30  # an empty prompt begins a text
+    assert len(write(playground, prompt="The sea. " * 1100, length="10")) > 9_900
+
+
+def test_a_model_that_is_missing_is_said_in_a_sentence_and_the_next_one_works(browser, site):
+    visit = Visit(browser, "about:blank")
+    page = visit.page
+    page.route("**/models/tales-bpe.js", lambda route: route.abort())
+    page.goto(f"{site}/book/index.html")
+    page.locator("[data-minigpt=playground]").scroll_into_view_if_needed()
+    page.wait_for_selector(".mg-alive")
+    write(page, model="tales-bpe", prompt="Wren ")
+    assert "models/tales-bpe.js could not be loaded" in page.locator(".mg-status").first.text_content()
+    assert len(write(page, model="tales-char", length="20")) > 20
+    page.close()
