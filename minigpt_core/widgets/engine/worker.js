@@ -18,6 +18,20 @@
     return 0;
   };
 
+  // The ids of the `n` largest of `p`, those of zero left out, ties to the lower id. Sorting all would take longer than the
+  // model does.
+  const likeliest = (p, n) => {
+    const best = [];
+    for (let id = 0; id < p.length; id++) {
+      if (p[id] === 0 || (best.length === n && p[id] <= p[best[n - 1]])) continue;
+      let place = best.length;
+      while (place > 0 && p[best[place - 1]] < p[id]) place--;
+      best.splice(place, 0, id);
+      if (best.length > n) best.pop();
+    }
+    return best;
+  };
+
   const actions = {
     load: ({ name, bytes }) => {
       const model = new minigpt.Model(bytes);
@@ -47,9 +61,8 @@
           break;
         }
         const p = minigpt.softmax(shaped);
-        const others = Array.from(p.keys()).sort((a, b) => p[b] - p[a] || a - b).slice(0, 8);
         const token = { id, text: decoder.decode(tokenizer.bytes[id], { stream: true }), p: p[id] };
-        token.others = others.filter((other) => p[other] > 0).map((other) => ({ id: other, text: tokenizer.name(other), p: p[other] }));
+        token.others = likeliest(p, 8).map((other) => ({ id: other, text: tokenizer.name(other), p: p[other] }));
         pending.push(token);
         text += token.text;
         const found = stop ? text.indexOf(stop) : -1;
