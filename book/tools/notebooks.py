@@ -25,7 +25,7 @@ METADATA = {
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
 CELL_METADATA = {"tags", "mystnb"}
-FORBIDDEN_MIMES = {"application/vnd.jupyter.widget-view+json"}
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def repository() -> tuple[str, str]:
@@ -70,9 +70,10 @@ def normalise(notebook: nbformat.NotebookNode, name: str) -> None:
             cell.source = setup_cell()
         count += 1
         cell.execution_count = count if cell.execution_count else None
-        cell.outputs = [
-            o for o in cell.outputs if o.get("name") != "stderr" and not FORBIDDEN_MIMES & set(o.get("data", ()))
-        ]
+        for output in cell.outputs:  # of a widget only its still face is stored, if it has one
+            if WIDGET_VIEW in output.get("data", {}):
+                output.data = {mime: data for mime, data in output.data.items() if mime == "text/html"}
+        cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and o.get("data", True)]
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = count

@@ -10,15 +10,10 @@ from sphinx.application import Sphinx
 
 from minigpt_core import load_pretrained
 from minigpt_core.pretrained import PRETRAINED
+from minigpt_core.widgets import engine_source, source
 from minigpt_core.widgets.export import model_script
 
-SOURCE = Path(__file__).parents[2] / "minigpt_core" / "widgets"
-ENGINE = ("model", "sampling", "tokenizer", "worker")  # in this order
-
-
-def engine_source() -> str:
-    """All of the engine as one script, for a worker."""
-    return "\n".join((SOURCE / "engine" / f"{name}.js").read_text(encoding="utf-8") for name in ENGINE)
+WIDGETS = ("playground",)
 
 
 def load_host(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
@@ -34,8 +29,10 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
         return
     target = Path(app.outdir) / "_static" / "minigpt"
     (target / "models").mkdir(parents=True, exist_ok=True)
-    for path in (*SOURCE.glob("*.js"), *SOURCE.glob("*.css")):
-        (target / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    for name in WIDGETS:
+        for kind in ("js", "css"):
+            (target / f"{name}.{kind}").write_text(source(f"{name}.{kind}"), encoding="utf-8")
+    (target / "host.js").write_text(source("bridge.js") + source("host.js"), encoding="utf-8")
     (target / "engine.js").write_text(f"minigpt.engineSource = {json.dumps(engine_source())};", encoding="utf-8")
     for name in PRETRAINED:
         (target / "models" / f"{name}.js").write_text(model_script(name, *load_pretrained(name)), encoding="utf-8")

@@ -4,8 +4,7 @@
   "use strict";
   const minigpt = (globalThis.minigpt ??= {});
   const here = document.currentScript.src.replace(/[^/]*$/, "");
-  const scripts = new Map(), received = new Map(), loaded = new Map(), jobs = new Map();
-  let worker = null, lastJob = 0;
+  const scripts = new Map(), received = new Map();
   minigpt.widgets ??= {};
 
   const script = (file) => {
@@ -34,50 +33,22 @@
     received.set(name, bytes);
   };
 
-  const startWorker = async () => {
-    await script("engine.js");
-    if (worker) return;
-    worker = new Worker(URL.createObjectURL(new Blob([minigpt.engineSource], { type: "text/javascript" })));
-    worker.onmessage = ({ data: { job, token, done, failed } }) => {
-      const { onToken, resolve, reject } = jobs.get(job);
-      if (token) return onToken(token);
-      jobs.delete(job);
-      if (failed === undefined) resolve(done);
-      else reject(new Error(failed));
-    };
-  };
-
-  // Ask the engine: a promise of its answer, with the number of the job, by which it can be stopped.
-  const ask = (action, question, onToken) => {
-    const job = ++lastJob;
-    const answer = new Promise((resolve, reject) => jobs.set(job, { onToken, resolve, reject }));
-    worker.postMessage({ job, action, ...question });
-    return { job, answer };
-  };
-
-  minigpt.engine = {
-    load: (name) => {
-      if (!loaded.has(name))
-        loaded.set(
-          name,
-          (async () => {
-            await Promise.all([startWorker(), script(`models/${name}.js`)]);
-            return ask("load", { name, bytes: received.get(name) }).answer;
-          })().catch((error) => {
-            loaded.delete(name);
-            throw error;
-          }),
-        );
-      return loaded.get(name);
+  const engine = minigpt.bridge(
+    async () => {
+      await script("engine.js");
+      return minigpt.engineSource;
     },
-    ask,
-  };
+    async (name) => {
+      await script(`models/${name}.js`);
+      return received.get(name);
+    },
+  );
 
   const awake = async (root) => {
     const name = root.dataset.minigpt;
     try {
       await script(`${name}.js`);
-      minigpt.widgets[name](root, JSON.parse(root.dataset.state ?? "{}"), minigpt.engine);
+      minigpt.widgets[name](root, JSON.parse(root.dataset.state ?? "{}"), engine);
     } catch (error) {
       const note = document.createElement("p");
       note.textContent = `This picture could not be brought to life: ${error.message}.`;

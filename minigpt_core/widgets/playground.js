@@ -34,7 +34,8 @@
 
   // One setting: its knobs, its text, and what else could have been.
   class Setting {
-    constructor(id, shared, engine, initial) {
+    constructor(id, shared, engine, initial, onText) {
+      this.onText = onText;
       this.shared = shared;
       this.engine = engine;
       this.inputs = {};
@@ -90,6 +91,7 @@
         );
         this.job = job;
         const { why } = await answer;
+        this.onText(this.text.textContent);
         const seconds = (performance.now() - began) / 1000;
         const speed = this.tokens.length > 20 ? ` ${Math.round(this.tokens.length / seconds)} tokens a second, in this page.` : "";
         this.status.textContent = `${ENDS[why]}${speed} Choose a token to see what else could have been.`.trim();
@@ -141,15 +143,16 @@
   }
 
   minigpt.widgets = minigpt.widgets ?? {};
-  minigpt.widgets.playground = (root, state, engine) => {
+  // `onText` hears each finished text, in Jupyter to tell the kernel.
+  minigpt.widgets.playground = (root, state, engine, onText = () => {}) => {
     const id = `mg-playground-${++count}`;
     const prompt = make("textarea", { id: `${id}-prompt`, rows: 2, value: state.prompt ?? "Wren ", maxLength: 10_000 });
     const model = make("select", { id: `${id}-model` });
     for (const [name, label] of Object.entries(state.models)) model.append(make("option", { value: name, textContent: label }));
     const stop = make("input", { id: `${id}-stop`, type: "text", size: 8 });
     const shared = () => ({ prompt: prompt.value, model: model.value, stop: stop.value });
-    const first = new Setting(`${id}-a`, shared, engine, state.knobs ?? {});
-    const second = new Setting(`${id}-b`, shared, engine, { temperature: 1.4 });
+    const first = new Setting(`${id}-a`, shared, engine, state.knobs ?? {}, onText);
+    const second = new Setting(`${id}-b`, shared, engine, { temperature: 1.4 }, onText);
     second.root.hidden = true;
     const both = make("button", { type: "button", textContent: "Compare two settings" });
     both.setAttribute("aria-expanded", "false");

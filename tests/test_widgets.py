@@ -1,0 +1,106 @@
+"""The widgets' Python side, without a browser: traits, the still face, and the model that travels on request."""
+
+import ast
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+
+from minigpt_core import GPT, CharTokenizer, GPTConfig, load_pretrained, stream
+from minigpt_core.pretrained import PRETRAINED
+from minigpt_core.widgets import ENGINE, FOLDER, engine_source, source
+from minigpt_core.widgets.export import model_file
+from minigpt_core.widgets.playground import Playground
+
+# What each module of minigpt_core.widgets may import of the package: the export alone, and what hands models to it.
+GRAPH = {
+    "__init__": set(),
+    "export": {"checkpoint", "model", "tokenizer"},
+    "playground": {"model", "pretrained", "sampling", "tokenizer", "export", "__init__"},
+}
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in FOLDER.glob("*.py")))
+def test_each_module_imports_only_what_stands_below_it(module):
+    tree = ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8"))
+    own = {node.module or "__init__" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level}
+    assert own <= GRAPH[module]
+
+
+def test_every_script_is_a_classic_one_and_attaches_to_one_name():
+    for path in (*FOLDER.glob("*.js"), *(FOLDER / "engine").glob("*.js")):
+        script = path.read_text(encoding="utf-8")
+        assert not re.search(r"^\s*(import|export)\b", script, re.MULTILINE), path.name
+        assert "globalThis" in script and '"use strict"' in script, path.name
+    assert all(source(f"engine/{name}.js") in engine_source() for name in ENGINE)
+    assert {path.stem for path in (FOLDER / "engine").glob("*.js")} == set(ENGINE)
+
+
+class Faces(HTMLParser):
+    def __init__(self, text: str):
+        super().__init__()
+        self.divs, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "div":
+            self.divs.append(dict(attributes))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_its_still_face_is_what_python_writes_and_names_the_widget():
+    widget = Playground(prompt='"Wren" & ', temperature=0.5, seed=3)
+    face = Faces(widget.still())
+    model, tokenizer = load_pretrained("tales-char")
+    written = "".join(stream(model, tokenizer, "Wren ", 200, temperature=0.5, seed=3))
+    assert Faces(Playground(prompt="Wren ", temperature=0.5, seed=3).still()).text == "Wren " + written
+    assert face.text.startswith('"Wren" & ') and face.divs[0]["data-minigpt"] == "playground"
+    assert '"temperature": 0.5' in face.divs[0]["data-state"]
+
+
+def test_what_a_notebook_stores_is_the_same_every_time():
+    first, second = (Playground(prompt="Wren ")._repr_mimebundle_()[0] for _ in range(2))
+    for mime in ("text/plain", "text/html"):
+        assert first[mime] == second[mime]
+    assert repr(Playground()) == f"Playground({', '.join(PRETRAINED)})"
+
+
+def own_model() -> tuple[GPT, CharTokenizer]:
+    torch.manual_seed(0)
+    tokenizer = CharTokenizer.train("a small text of one's own")
+    return GPT(GPTConfig(tokenizer.vocab_size, block_size=8, n_layer=1, n_head=1, n_embd=8, end_id=0)).eval(), tokenizer
+
+
+def test_the_readers_own_model_travels_when_it_is_asked_for():
+    model, tokenizer = own_model()
+    widget = Playground(model, tokenizer, prompt="a ")
+    assert repr(widget) == "Playground(yours)"
+    assert "data-minigpt" not in widget.still()  # a page without a kernel does not have it
+    sent = []
+    widget.send = lambda message, buffers: sent.append((message, buffers))
+    widget._send_model(widget, {"want": "yours"}, [])
+    assert sent == [({"name": "yours"}, [model_file(model, tokenizer)])]
+    shipped = Playground()
+    shipped.send = widget.send
+    shipped._send_model(shipped, {"want": "tales-zh"}, [])
+    assert sent[1][1] == [model_file(*load_pretrained("tales-zh"))]
+    shipped._send_model(shipped, {"want": "nonsense"}, [])
+    assert "there is no shipped model 'nonsense'" in sent[2][0]["refused"]
+
+
+def test_a_model_without_its_tokenizer_is_refused():
+    model, tokenizer = own_model()
+    for given in ({"model": model}, {"tokenizer": tokenizer}):
+        with pytest.raises(ValueError, match="a model needs its tokenizer"):
+            Playground(**given)
+
+
+def test_the_live_face_is_one_module_of_the_same_scripts():
+    script = Playground._esm if isinstance(Playground._esm, str) else str(Playground._esm)
+    assert source("playground.js") in script and source("bridge.js") in script
+    assert len(re.findall(r"^export default", script, re.MULTILINE)) == 1
+    assert Path(FOLDER / "playground.css").read_text(encoding="utf-8") == str(Playground._css)
