@@ -53,12 +53,12 @@ class Faces(HTMLParser):
 
 
 def test_its_still_face_is_what_python_writes_and_names_the_widget():
-    widget = Playground(prompt='"Wren" & ', temperature=0.5, seed=3)
+    widget = Playground(prompt='"Wren" ', temperature=0.5, seed=3)
     face = Faces(widget.still())
     model, tokenizer = load_pretrained("tales-char")
     written = "".join(stream(model, tokenizer, "Wren ", 200, temperature=0.5, seed=3))
     assert Faces(Playground(prompt="Wren ", temperature=0.5, seed=3).still()).text == "Wren " + written
-    assert face.text.startswith('"Wren" & ') and face.divs[0]["data-minigpt"] == "playground"
+    assert face.text.startswith('"Wren" ') and face.divs[0]["data-minigpt"] == "playground"
     assert '"temperature": 0.5' in face.divs[0]["data-state"]
 
 
