@@ -220,11 +220,11 @@ def test_what_it_cannot_read_is_said_in_a_sentence(playground):
 def test_a_model_that_is_missing_is_said_in_a_sentence_and_the_next_one_works(browser, site):
     visit = Visit(browser, "about:blank")
     page = visit.page
-    page.route("**/models/tales-bpe.js", lambda route: route.abort())
+    page.route("**/data/tales-bpe.js", lambda route: route.abort())
     page.goto(f"{site}/book/index.html")
     page.locator("[data-minigpt=playground]").scroll_into_view_if_needed()
     page.wait_for_selector(".mg-alive")
     write(page, model="tales-bpe", prompt="Wren ")
-    assert "models/tales-bpe.js could not be loaded" in page.locator(".mg-status").first.text_content()
+    assert "data/tales-bpe.js could not be loaded" in page.locator(".mg-status").first.text_content()
     assert len(write(page, model="tales-char", length="20")) > 20
     page.close()

@@ -3,7 +3,6 @@
 import ast
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,11 +13,13 @@ from minigpt_core.widgets import ENGINE, FOLDER, engine_source, source
 from minigpt_core.widgets.export import model_file
 from minigpt_core.widgets.playground import Playground
 
-# What each module of minigpt_core.widgets may import of the package: the export alone, and what hands models to it.
+# What each module of minigpt_core.widgets may import of the package.
+BASE = {"__init__", "base", "model", "tokenizer"}
 GRAPH = {
     "__init__": set(),
     "export": {"checkpoint", "model", "tokenizer"},
-    "playground": {"model", "pretrained", "sampling", "tokenizer", "export", "__init__"},
+    "base": {"__init__", "export", "model", "pretrained", "tokenizer"},
+    "playground": BASE | {"sampling"},
 }
 
 
@@ -82,13 +83,13 @@ def test_the_readers_own_model_travels_when_it_is_asked_for():
     assert "data-minigpt" not in widget.still()  # a page without a kernel does not have it
     sent = []
     widget.send = lambda message, buffers: sent.append((message, buffers))
-    widget._send_model(widget, {"want": "yours"}, [])
+    widget._send_file(widget, {"want": "yours"}, [])
     assert sent == [({"name": "yours"}, [model_file(model, tokenizer)])]
     shipped = Playground()
     shipped.send = widget.send
-    shipped._send_model(shipped, {"want": "tales-zh"}, [])
+    shipped._send_file(shipped, {"want": "tales-zh"}, [])
     assert sent[1][1] == [model_file(*load_pretrained("tales-zh"))]
-    shipped._send_model(shipped, {"want": "nonsense"}, [])
+    shipped._send_file(shipped, {"want": "nonsense"}, [])
     assert "there is no shipped model 'nonsense'" in sent[2][0]["refused"]
 
 
@@ -101,6 +102,6 @@ def test_a_model_without_its_tokenizer_is_refused():
 
 def test_the_live_face_is_one_module_of_the_same_scripts():
     script = Playground._esm if isinstance(Playground._esm, str) else str(Playground._esm)
-    assert source("playground.js") in script and source("bridge.js") in script
+    assert all(source(f"{name}.js") in script for name in ("bridge", "parts", "live", "playground"))
+    assert source("widgets.css") == str(Playground._css)
     assert len(re.findall(r"^export default", script, re.MULTILINE)) == 1
-    assert Path(FOLDER / "playground.css").read_text(encoding="utf-8") == str(Playground._css)

@@ -10,16 +10,14 @@ from sphinx.application import Sphinx
 
 from minigpt_core import load_pretrained
 from minigpt_core.pretrained import PRETRAINED
-from minigpt_core.widgets import engine_source, source
+from minigpt_core.widgets import WIDGETS, engine_source, source, widget_source
 from minigpt_core.widgets.export import model_script
-
-WIDGETS = ("playground",)
 
 
 def load_host(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """Only pages that hold a widget load anything of it."""
     if "data-minigpt=" in context.get("body", ""):
-        app.add_css_file("minigpt/playground.css")
+        app.add_css_file("minigpt/widgets.css")
         app.add_js_file("minigpt/host.js", loading_method="defer")
 
 
@@ -28,14 +26,15 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
     if failure or app.builder.format != "html":
         return
     target = Path(app.outdir) / "_static" / "minigpt"
-    (target / "models").mkdir(parents=True, exist_ok=True)
+    (target / "data").mkdir(parents=True, exist_ok=True)
     for name in WIDGETS:
-        for kind in ("js", "css"):
-            (target / f"{name}.{kind}").write_text(source(f"{name}.{kind}"), encoding="utf-8")
-    (target / "host.js").write_text(source("bridge.js") + source("host.js"), encoding="utf-8")
+        (target / f"{name}.js").write_text(widget_source(name), encoding="utf-8")
+    (target / "widgets.css").write_text(source("widgets.css"), encoding="utf-8")
+    host = "\n".join(map(source, ("bridge.js", "parts.js", "host.js")))
+    (target / "host.js").write_text(host, encoding="utf-8")
     (target / "engine.js").write_text(f"minigpt.engineSource = {json.dumps(engine_source())};", encoding="utf-8")
     for name in PRETRAINED:
-        (target / "models" / f"{name}.js").write_text(model_script(name, *load_pretrained(name)), encoding="utf-8")
+        (target / "data" / f"{name}.js").write_text(model_script(name, *load_pretrained(name)), encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -4,10 +4,15 @@ A widget has two faces. In Jupyter and in Colab it is alive through the kernel; 
 scripts bring to life. Both run the same JavaScript.
 """
 
+import json
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
 ENGINE = ("model", "sampling", "tokenizer", "worker")  # in this order
+# What each widget runs on the page's own thread; the model always runs in a worker.
+WIDGETS = {
+    "playground": ("playground.js",),
+}
 
 
 def source(name: str) -> str:
@@ -22,3 +27,19 @@ def source(name: str) -> str:
 def engine_source() -> str:
     """The whole engine as one script, for a worker."""
     return "\n".join(source(f"engine/{name}.js") for name in ENGINE)
+
+
+def widget_source(name: str) -> str:
+    """The script of one widget."""
+    return "\n".join(map(source, WIDGETS[name]))
+
+
+def live_module(name: str) -> str:
+    """The same scripts as a module for Jupyter and Colab."""
+    return "\n".join(
+        [
+            *map(source, ("bridge.js", "parts.js", "live.js")),
+            widget_source(name),
+            f"export default globalThis.minigpt.live({json.dumps(name)}, {json.dumps(engine_source())});",
+        ]
+    )

@@ -1,12 +1,25 @@
-// Between a widget and the engine's worker. `source()` promises the engine's text, `fetchModel(name)` a model's bytes: in the
-// book both come from scripts, in Jupyter and Colab from the kernel.
+// Between a widget and the engine's worker. `source()` promises the engine's text, `fetchFile(name)` the bytes of a model or of
+// a record: in the book both come from scripts, in Jupyter and Colab from the kernel.
 (() => {
   "use strict";
   const minigpt = (globalThis.minigpt ??= {});
 
-  minigpt.bridge = (source, fetchModel) => {
-    const loaded = new Map(), jobs = new Map();
+  minigpt.bridge = (source, fetchFile) => {
+    const loaded = new Map(), files = new Map(), jobs = new Map();
     let starting = null, worker = null, lastJob = 0;
+
+    // The promise of `action()`, made once for each key, and made again after a failure.
+    const once = (map, key, action) => {
+      if (!map.has(key))
+        map.set(
+          key,
+          action().catch((error) => {
+            map.delete(key);
+            throw error;
+          }),
+        );
+      return map.get(key);
+    };
 
     const start = () =>
       (starting ??= (async () => {
@@ -32,21 +45,15 @@
       return { job, answer };
     };
 
-    const load = (name) => {
-      if (!loaded.has(name))
-        loaded.set(
-          name,
-          (async () => {
-            const [bytes] = await Promise.all([fetchModel(name), start()]);
-            return ask("load", { name, bytes }).answer;
-          })().catch((error) => {
-            loaded.delete(name);
-            throw error;
-          }),
-        );
-      return loaded.get(name);
-    };
+    const load = (name) =>
+      once(loaded, name, async () => {
+        const [bytes] = await Promise.all([fetchFile(name), start()]);
+        return ask("load", { name, bytes }).answer;
+      });
 
-    return { load, ask };
+    // A record: JSON.
+    const read = (name) => once(files, name, async () => JSON.parse(new TextDecoder().decode(await fetchFile(name))));
+
+    return { load, ask, read };
   };
 })();

@@ -5,7 +5,6 @@
   const minigpt = (globalThis.minigpt ??= {});
   const here = document.currentScript.src.replace(/[^/]*$/, "");
   const scripts = new Map(), received = new Map();
-  minigpt.widgets ??= {};
 
   const script = (file) => {
     if (!scripts.has(file))
@@ -26,7 +25,7 @@
     return scripts.get(file);
   };
 
-  // What a model's script hands over: base64, since a classic script holds text.
+  // What the script of a model or of a record hands over: base64, since a classic script holds text.
   minigpt.receive = (name, data) => {
     const text = atob(data), bytes = new Uint8Array(text.length);
     for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
@@ -39,7 +38,7 @@
       return minigpt.engineSource;
     },
     async (name) => {
-      await script(`models/${name}.js`);
+      await script(`data/${name}.js`);
       return received.get(name);
     },
   );
@@ -48,7 +47,7 @@
     const name = root.dataset.minigpt;
     try {
       await script(`${name}.js`);
-      minigpt.widgets[name](root, JSON.parse(root.dataset.state ?? "{}"), engine);
+      minigpt.widgets[name](root, JSON.parse(root.dataset.state ?? "{}"), engine, () => {});
     } catch (error) {
       const note = document.createElement("p");
       note.textContent = `This picture could not be brought to life: ${error.message}.`;

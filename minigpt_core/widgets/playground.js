@@ -2,65 +2,24 @@
 (() => {
   "use strict";
   const minigpt = (globalThis.minigpt ??= {});
-  const KNOBS = [
-    // name, label, least, most, step, value, what the value 0 means where it means "off"
-    ["temperature", "temperature", 0, 2, 0.05, 0.8],
-    ["top_k", "top-k", 0, 60, 1, 0, "all"],
-    ["top_p", "top-p", 0.05, 1, 0.05, 1],
-    ["min_p", "min-p", 0, 0.5, 0.01, 0],
-    ["frequency_penalty", "frequency penalty", 0, 2, 0.05, 0],
-    ["presence_penalty", "presence penalty", 0, 2, 0.05, 0],
-    ["length", "length", 10, 500, 10, 200],
-    ["seed", "seed", 1, 100, 1, 1],
-  ];
+  const { make, knobs, field, choice, percent, sentence, newId, fill } = minigpt.parts;
+  const NAMES = ["temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "length", "seed"];
   const ENDS = { end: "The text has ended.", stop: "The stop string came.", length: "", stopped: "Stopped." };
-  let count = 0;
-
-  const make = (tag, properties = {}, ...children) => {
-    const element = Object.assign(document.createElement(tag), properties);
-    element.append(...children);
-    return element;
-  };
-
-  // A label with its control, and the value beside it.
-  const slider = (id, [name, label, min, max, step, value, off]) => {
-    const input = make("input", { type: "range", id: `${id}-${name}`, min, max, step, value });
-    const output = make("output", { htmlFor: input.id });
-    const show = () => (output.textContent = off && +input.value === 0 ? off : String(+(+input.value).toFixed(2)));
-    input.oninput = show;
-    show();
-    return { input, row: make("div", { className: "mg-knob" }, make("label", { htmlFor: input.id }, label), input, output) };
-  };
 
   // One setting: its knobs, its text, and what else could have been.
   class Setting {
-    constructor(id, shared, engine, initial, onText) {
-      this.onText = onText;
+    constructor(id, shared, engine, initial, tell) {
+      this.tell = tell;
       this.shared = shared;
       this.engine = engine;
-      this.inputs = {};
-      const knobs = make("div", { className: "mg-knobs" });
-      for (const knob of KNOBS) {
-        const { input, row } = slider(id, knob);
-        if (initial[knob[0]] !== undefined) input.value = initial[knob[0]];
-        input.dispatchEvent(new Event("input"));
-        this.inputs[knob[0]] = input;
-        knobs.append(row);
-      }
+      this.knobs = knobs(id, NAMES, initial);
       this.button = make("button", { type: "button", textContent: "Write" });
       this.button.onclick = () => (this.running ? this.stop() : this.write());
       this.text = make("div", { className: "mg-text", tabIndex: -1 });
       this.status = make("p", { className: "mg-status", role: "status" });
       this.others = make("div", { className: "mg-others" });
-      this.root = make("section", { className: "mg-setting" }, knobs, this.button, this.text, this.others, this.status);
+      this.root = make("section", { className: "mg-setting" }, this.knobs.panel, this.button, this.text, this.others, this.status);
       this.root.setAttribute("aria-label", "setting");
-    }
-
-    knobs() {
-      const value = (name) => +this.inputs[name].value;
-      const knobs = {};
-      for (const name of ["temperature", "top_p", "min_p", "frequency_penalty", "presence_penalty"]) knobs[name] = value(name);
-      return { ...knobs, top_k: value("top_k") || null };
     }
 
     stop() {
@@ -69,7 +28,7 @@
 
     // Write from the prompt; or go on from `kept`, tokens that stay.
     async write(kept = []) {
-      const { prompt, model, stop } = this.shared();
+      const { prompt, model, stop } = this.shared(), { seed, length, ...knobs } = this.knobs.values();
       this.others.replaceChildren();
       this.status.textContent = "Loading the model…";
       this.running = true;
@@ -84,19 +43,18 @@
         const { job, answer } = this.engine.ask(
           "generate",
           {
-            name: model, prompt, said: kept.map((token) => token.id), knobs: this.knobs(), seed: +this.inputs.seed.value,
-            count: +this.inputs.length.value, stop,
+            name: model, prompt, said: kept.map((token) => token.id), knobs, seed, count: length, stop,
           },
           (token) => this.show(token),
         );
         this.job = job;
         const { why } = await answer;
-        this.onText(this.text.textContent);
+        this.tell({ text: this.text.textContent, state: { prompt, model, stop, knobs: this.knobs.values() } });
         const seconds = (performance.now() - began) / 1000;
         const speed = this.tokens.length > 20 ? ` ${Math.round(this.tokens.length / seconds)} tokens a second, in this page.` : "";
         this.status.textContent = `${ENDS[why]}${speed} Choose a token to see what else could have been.`.trim();
       } catch (error) {
-        this.status.textContent = `${error.message[0].toUpperCase()}${error.message.slice(1)}.`;
+        this.status.textContent = sentence(error);
       }
       this.running = false;
       this.button.textContent = "Write";
@@ -135,24 +93,23 @@
           this.write([...this.tokens.slice(0, place), { ...this.tokens[place], id: other.id, text, p: other.p }]);
         };
         const bar = make("span", { className: "mg-bar" });
-        bar.style.width = `${Math.max(1, 100 * other.p)}%`;
+        bar.style.width = percent(Math.max(0.01, other.p));
         return make("li", {}, button, make("span", { className: "mg-track" }, bar), make("span", { textContent: other.p.toFixed(2) }));
       });
       this.others.replaceChildren(make("p", { textContent: "At this place it might have been:" }), make("ul", {}, ...rows));
     }
   }
 
-  minigpt.widgets = minigpt.widgets ?? {};
-  // `onText` hears each finished text, in Jupyter to tell the kernel.
-  minigpt.widgets.playground = (root, state, engine, onText = () => {}) => {
-    const id = `mg-playground-${++count}`;
-    const prompt = make("textarea", { id: `${id}-prompt`, rows: 2, value: state.prompt ?? "Wren ", maxLength: 10_000 });
-    const model = make("select", { id: `${id}-model` });
-    for (const [name, label] of Object.entries(state.models)) model.append(make("option", { value: name, textContent: label }));
-    const stop = make("input", { id: `${id}-stop`, type: "text", size: 8 });
+  // `tell` hears each finished text, in Jupyter to tell the kernel.
+  minigpt.widgets.playground = (root, state, engine, tell) => {
+    const id = newId("playground");
+    const prompt = make("textarea", { id: `${id}-prompt`, rows: 2, value: state.prompt, maxLength: 10_000 });
+    const model = choice(`${id}-model`, state.models, state.model);
+    const stop = make("input", { id: `${id}-stop`, type: "text", size: 8, value: state.stop ?? "" });
     const shared = () => ({ prompt: prompt.value, model: model.value, stop: stop.value });
-    const first = new Setting(`${id}-a`, shared, engine, state.knobs ?? {}, onText);
-    const second = new Setting(`${id}-b`, shared, engine, { temperature: 1.4 }, onText);
+    const told = ({ text, state: changed }) => tell({ text, state: { ...state, ...changed } });
+    const first = new Setting(`${id}-a`, shared, engine, state.knobs ?? {}, told);
+    const second = new Setting(`${id}-b`, shared, engine, { temperature: 1.4 }, () => {});
     second.root.hidden = true;
     const both = make("button", { type: "button", textContent: "Compare two settings" });
     both.setAttribute("aria-expanded", "false");
@@ -160,12 +117,10 @@
       second.root.hidden = !second.root.hidden;
       both.setAttribute("aria-expanded", String(!second.root.hidden));
     };
-    const field = (label, input) => make("div", { className: "mg-field" }, make("label", { htmlFor: input.id }, label), input);
-    root.replaceChildren(
+    fill(
+      root,
       make("div", { className: "mg-shared" }, field("prompt", prompt), field("model", model), field("stop at", stop), both),
       make("div", { className: "mg-settings" }, first.root, second.root),
     );
-    root.classList.add("mg", "mg-alive");
-    root.addEventListener("keydown", (event) => event.stopPropagation()); // JupyterLab would take the arrow keys
   };
 })();
