@@ -1,12 +1,17 @@
-"""The book, built once for all tests that read it."""
+"""The book, built once for all tests that read it, and a browser whose network ends at this machine."""
 
+import functools
+import http.server
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +23,74 @@ def html(tmp_path_factory) -> Path:
     done = subprocess.run([*command, "-n", "-W", "--keep-going"], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return out / "_build" / "html"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="session")
+def site(html):
+    """The address of the book, served on this machine."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium; where it or Playwright is missing, the tests that ask for it are skipped and say so."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pages are NOT tested")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Chromium is not installed: pages are NOT tested")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page, and everything that it complained of or asked for elsewhere."""
+
+    def __init__(self, browser, address: str, **options):
+        self.page = browser.new_page(**options)
+        self.problems, self.outside = [], []
+        self.page.on("console", lambda m: self.problems.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", lambda r: None if self._own(r.url) else self.outside.append(r.url))
+        self.page.goto(address)
+
+    @staticmethod
+    def _own(url: str) -> bool:
+        return url.startswith(("http://127.0.0.1:", "file:", "data:", "blob:"))
+
+    def awake(self, name: str):
+        """The first widget of that name, once it is alive."""
+        widget = self.page.locator(f"[data-minigpt={name}]").first
+        widget.scroll_into_view_if_needed()
+        self.page.wait_for_selector(f"[data-minigpt={name}].mg-alive")
+        return widget
+
+
+@pytest.fixture(scope="session")
+def visit(browser):
+    """A function that opens a page: the browser is already given."""
+    return functools.partial(Visit, browser)
+
+
+@pytest.fixture(scope="session")
+def widget(visit, site, html):
+    """A function: the widget of that name on that page, awake, and its page; over http, or from a folder."""
+    opened = []
+
+    def widget(page: str, name: str, scheme: str = "http", **options):
+        opened.append(visit(f"{site}/{page}" if scheme == "http" else (html / page).as_uri(), **options))
+        return opened[-1].awake(name)
+
+    yield widget
+    for each in opened:
+        assert each.outside == [] and each.problems == []
+        each.page.close()

@@ -52,6 +52,10 @@ const answers = {
     const tokenizer = new minigpt.Tokenizer(load(model).tokenizer);
     return texts.map((text) => refused(() => tokenizer.encode(text)));
   },
+  names: ({ model }) => {
+    const tokenizer = new minigpt.Tokenizer(load(model).tokenizer);
+    return tokenizer.pieces.map((_, id) => tokenizer.name(id));
+  },
   decode: ({ model, ids }) => {
     const tokenizer = new minigpt.Tokenizer(load(model).tokenizer);
     return ids.map((each) => tokenizer.decode(each));

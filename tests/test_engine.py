@@ -12,7 +12,7 @@ import torch
 from minigpt_core import attention_maps, generate, load_corpus, load_pretrained, split_text
 from minigpt_core.pretrained import PRETRAINED, load_card
 from minigpt_core.sampling import Mulberry32, draw, shape_logits
-from minigpt_core.widgets.export import VERSION, model_file, model_script
+from minigpt_core.widgets.export import VERSION, as_script, model_file
 
 RUNNER = Path(__file__).parent / "engine.js"
 pytestmark = pytest.mark.skipif(
@@ -130,6 +130,7 @@ def test_a_thousand_strings_are_cut_as_python_cuts_them(name, files):
             cut.append(None)
     found = engine("encode", model=files[name], texts=texts)
     assert [None if isinstance(ids, dict) else ids for ids in found] == cut
+    assert engine("names", model=files[name]) == tokenizer.tokens
     known = [ids for ids in cut if ids is not None]
     assert engine("decode", model=files[name], ids=known) == [tokenizer.decode(ids) for ids in known]
 
@@ -170,8 +171,8 @@ def test_a_model_for_the_page_is_small_and_its_script_holds_the_same_bytes():
     import base64
     import gzip
 
-    model, tokenizer = load_pretrained("tales-char")
-    script = model_script("tales-char", model, tokenizer)
+    raw = model_file(*load_pretrained("tales-char"))
+    script = as_script("tales-char", raw)
     assert len(gzip.compress(script.encode(), 9)) < 0.9e6
     data = script.removeprefix('minigpt.receive("tales-char", "').removesuffix('");')
-    assert base64.b64decode(data) == model_file(model, tokenizer)
+    assert base64.b64decode(data) == raw

@@ -18,8 +18,10 @@ BASE = {"__init__", "base", "model", "tokenizer"}
 GRAPH = {
     "__init__": set(),
     "export": {"checkpoint", "model", "tokenizer"},
-    "base": {"__init__", "export", "model", "pretrained", "tokenizer"},
+    "records": set(),
+    "base": {"__init__", "export", "model", "pretrained", "records", "tokenizer"},
     "playground": BASE | {"sampling"},
+    "sampler": BASE | {"sampling"},
 }
 
 

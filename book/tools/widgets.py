@@ -1,5 +1,5 @@
-"""Sphinx extension: the widgets' scripts and the shipped models go into the built book, and pages that hold a widget load
-the host script, which loads the rest when the reader comes near.
+"""Sphinx extension: the widgets' scripts, the shipped models and the records go into the built book, and pages that hold a
+widget load the host script, which loads the rest when the reader comes near.
 """
 
 import json
@@ -11,7 +11,8 @@ from sphinx.application import Sphinx
 from minigpt_core import load_pretrained
 from minigpt_core.pretrained import PRETRAINED
 from minigpt_core.widgets import WIDGETS, engine_source, source, widget_source
-from minigpt_core.widgets.export import model_script
+from minigpt_core.widgets.export import as_script, model_file
+from minigpt_core.widgets.records import RECORDS, record_file
 
 
 def load_host(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
@@ -33,8 +34,10 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
     host = "\n".join(map(source, ("bridge.js", "parts.js", "host.js")))
     (target / "host.js").write_text(host, encoding="utf-8")
     (target / "engine.js").write_text(f"minigpt.engineSource = {json.dumps(engine_source())};", encoding="utf-8")
-    for name in PRETRAINED:
-        (target / "data" / f"{name}.js").write_text(model_script(name, *load_pretrained(name)), encoding="utf-8")
+    data = {name: model_file(*load_pretrained(name)) for name in PRETRAINED}
+    data |= {name: record_file(name) for name in RECORDS}
+    for name, raw in data.items():
+        (target / "data" / f"{name}.js").write_text(as_script(name, raw), encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

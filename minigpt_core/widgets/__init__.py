@@ -12,6 +12,7 @@ ENGINE = ("model", "sampling", "tokenizer", "worker")  # in this order
 # What each widget runs on the page's own thread; the model always runs in a worker.
 WIDGETS = {
     "playground": ("playground.js",),
+    "sampler": ("engine/sampling.js", "sampler.js"),
 }
 
 

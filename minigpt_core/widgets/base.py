@@ -12,6 +12,7 @@ from ..pretrained import PRETRAINED, load_pretrained
 from ..tokenizer import Tokenizer
 from . import source
 from .export import model_file
+from .records import RECORDS, record_file
 
 LABELS = dict(
     zip(
@@ -47,7 +48,9 @@ class Widget(anywidget.AnyWidget):
         return self._own or load_pretrained(self.state["model"])
 
     def file(self, name: str) -> bytes:
-        """A file that the page asks for by its name."""
+        """A model or a record that the page asks for by its name."""
+        if name in RECORDS:
+            return record_file(name)
         return model_file(*(self._own or load_pretrained(name)))
 
     def picture(self) -> str:

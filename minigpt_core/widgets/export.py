@@ -50,15 +50,13 @@ def model_file(model: GPT, tokenizer: Tokenizer) -> bytes:
     return b"MGPT" + struct.pack("<II", VERSION, len(raw)) + raw + bytes(numbers)
 
 
-def model_script(name: str, model: GPT, tokenizer: Tokenizer) -> str:
-    """The same as a classic script, which a page may load from a folder on disk, where it may not fetch.
+def as_script(name: str, raw: bytes) -> str:
+    """A file as a classic script, which a page may load from a folder on disk, where it may not fetch.
 
-    >>> model_script("tales-char", model, tokenizer)[:29]                               # doctest: +SKIP
-    'minigpt.receive("tales-char",'
+    >>> as_script("tales-char", b"MGPT")
+    'minigpt.receive("tales-char", "TUdQVA==");'
     """
-    return (
-        f"minigpt.receive({json.dumps(name)}, {json.dumps(base64.b64encode(model_file(model, tokenizer)).decode())});"
-    )
+    return f"minigpt.receive({json.dumps(name)}, {json.dumps(base64.b64encode(raw).decode())});"
 
 
 def _describe(tokenizer: Tokenizer) -> dict[str, Any]:

@@ -90,8 +90,10 @@
   let count = 0;
   const newId = (name) => `mg-${name}-${++count}`;
 
-  // Fill the root of a widget. JupyterLab would take the arrow keys.
+  // Fill the root of a widget, which keeps the height of its still picture, so that the page does not jump. JupyterLab would
+  // take the arrow keys.
   const fill = (root, ...children) => {
+    root.style.minHeight = `${root.offsetHeight}px`;
     root.replaceChildren(...children);
     root.classList.add("mg", "mg-alive");
     root.onkeydown = (event) => event.stopPropagation();

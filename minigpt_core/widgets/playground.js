@@ -89,7 +89,7 @@
         const button = make("button", { type: "button", textContent: other.text });
         button.setAttribute("aria-label", `go on with ${other.text}, probability ${other.p.toFixed(2)}`);
         button.onclick = () => {
-          const text = other.text.replaceAll("␣", " ").replaceAll("↵", "\n");
+          const text = other.text.replaceAll("▁", " ").replaceAll("↵", "\n");
           this.write([...this.tokens.slice(0, place), { ...this.tokens[place], id: other.id, text, p: other.p }]);
         };
         const bar = make("span", { className: "mg-bar" });

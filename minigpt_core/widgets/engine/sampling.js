@@ -56,13 +56,21 @@
 
   const KNOBS = { temperature: 1, top_k: null, top_p: 1, min_p: 0, frequency_penalty: 0, presence_penalty: 0 };
 
-  function shapeLogits(logits, generated, knobs) {
-    const k = { ...KNOBS, ...knobs };
+  // The logits after each step: [knob, logits], in this order.
+  function stages(logits, generated, knobs) {
+    const k = { ...KNOBS, ...knobs }, steps = [];
     let z = logits;
     if (k.frequency_penalty || k.presence_penalty) z = penalize(z, generated, k.frequency_penalty, k.presence_penalty);
-    z = scaleTemperature(z, k.temperature);
-    if (k.top_k !== null) z = keepTopK(z, k.top_k);
-    return keepMinP(keepTopP(z, k.top_p), k.min_p);
+    const step = (name, next) => steps.push([name, (z = next)]);
+    step("temperature", scaleTemperature(z, k.temperature));
+    if (k.top_k !== null) step("top-k", keepTopK(z, k.top_k));
+    step("top-p", keepTopP(z, k.top_p));
+    step("min-p", keepMinP(z, k.min_p));
+    return steps;
+  }
+
+  function shapeLogits(logits, generated, knobs) {
+    return stages(logits, generated, knobs).at(-1)[1];
   }
 
   // Random numbers that Python can repeat: Tommy Ettinger's mulberry32.
@@ -116,5 +124,5 @@
     }
   }
 
-  Object.assign(minigpt, { KNOBS, softmax, shapeLogits, Mulberry32, draw, generate });
+  Object.assign(minigpt, { KNOBS, ranked, softmax, stages, shapeLogits, Mulberry32, draw, generate });
 })();

@@ -88,12 +88,12 @@
       }
     }
 
-    // How a token is shown: blanks and line breaks made visible, a byte as a number.
+    // How a token is shown, as `tokens` in Python: blanks and line breaks made visible, a byte as a number.
     name(id) {
       const piece = this.pieces[id];
       if (typeof piece === "number") return `<0x${piece.toString(16).toUpperCase().padStart(2, "0")}>`;
-      if (piece === null) return UNKNOWN;
-      return piece.replaceAll(" ", "\u2423").replaceAll(SPACE, "\u2423").replaceAll("\n", "\u21b5");
+      if (piece === null) return "<unk>";
+      return piece.replaceAll(" ", SPACE).replaceAll("\n", "\u21b5").replaceAll("\t", "\u21e5");
     }
 
     decode(ids) {

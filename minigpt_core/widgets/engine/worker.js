@@ -34,9 +34,25 @@
 
   const actions = {
     load: ({ name, bytes }) => {
-      const model = new minigpt.Model(bytes);
-      models.set(name, { model, tokenizer: new minigpt.Tokenizer(model.tokenizer) });
-      return { config: model.config };
+      const model = new minigpt.Model(bytes), tokenizer = new minigpt.Tokenizer(model.tokenizer);
+      models.set(name, { model, tokenizer });
+      return { config: model.config, names: tokenizer.pieces.map((_, id) => tokenizer.name(id)) };
+    },
+
+    // The logits of the token after the prompt and the tokens `said` after it; and the text that these make.
+    next: ({ name, prompt, said }) => {
+      const { model, tokenizer } = models.get(name), { block_size, end_id } = model.config;
+      const start = tokenizer.encode(prompt), ids = [...(start.length ? start : [end_id]), ...said];
+      return { logits: model.forward(ids.slice(-block_size), model.newCache()), text: tokenizer.decode(said) };
+    },
+
+    // What each token of the text looks at: maps[layer][head][t] holds the shares of positions 0 to t. Of a text longer than
+    // the window, its end.
+    attend: ({ name, text }) => {
+      const { model, tokenizer } = models.get(name), ids = tokenizer.encode(text).slice(-model.config.block_size);
+      const maps = [];
+      if (ids.length) model.forward(ids, model.newCache(), maps);
+      return { maps, names: ids.map((id) => tokenizer.name(id)) };
     },
 
     // Sends { token } for each token as soon as its text is certain: the text, the probability that it was drawn with,

@@ -1,10 +1,4 @@
-"""The built pages in a real browser, whose network ends at this machine: no error, no outside request, and widgets that do
-what Python does."""
-
-import functools
-import http.server
-import shutil
-import threading
+"""The playground of the front page in a real browser: it does what Python does."""
 
 import pytest
 import torch
@@ -12,86 +6,11 @@ import torch
 from minigpt_core import GPT, generate, load_pretrained, stream
 from minigpt_core.sampling import shape_logits
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: the pages are NOT tested")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: the pages are NOT tested")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="module")
-def site(html):
-    """The address of the book, served on this machine."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """A page, and everything that it complained of or asked for elsewhere."""
-
-    def __init__(self, browser, address: str, **options):
-        self.page = browser.new_page(**options)
-        self.problems, self.outside = [], []
-        self.page.on("console", lambda m: self.problems.append(m.text) if m.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("request", lambda r: None if self._own(r.url) else self.outside.append(r.url))
-        self.page.goto(address)
-
-    @staticmethod
-    def _own(url: str) -> bool:
-        return url.startswith(("http://127.0.0.1:", "file:", "data:", "blob:"))
-
-
-def pages(html) -> list[str]:
-    return sorted(str(p.relative_to(html)) for folder in ("book", "notebooks") for p in (html / folder).glob("*.html"))
-
-
-@pytest.mark.parametrize("scheme", ["http", "file"])
-def test_no_page_complains_or_asks_for_anything_outside(browser, site, html, scheme):
-    for name in pages(html):
-        visit = Visit(browser, f"{site}/{name}" if scheme == "http" else (html / name).as_uri())
-        visit.page.wait_for_timeout(100)
-        assert visit.problems == [] and visit.outside == [], name
-        visit.page.close()
-
-
-@pytest.mark.parametrize("width", [360, 1200])
-def test_no_page_is_wider_than_the_window(browser, site, html, width):
-    page = browser.new_page(viewport={"width": width, "height": 800})
-    for name in pages(html):
-        page.goto(f"{site}/{name}")
-        assert page.evaluate("document.scrollingElement.scrollWidth") <= width, name
-    page.close()
-
-
-# --- the playground on the front page -------------------------------------------------------------------------------------
-
 
 @pytest.fixture(scope="module", params=["http", "file"])
-def playground(browser, site, html, request):
+def playground(widget, request):
     """The front page, with the widget awake."""
-    visit = Visit(
-        browser, f"{site}/book/index.html" if request.param == "http" else (html / "book/index.html").as_uri()
-    )
-    visit.page.locator("[data-minigpt=playground]").scroll_into_view_if_needed()
-    visit.page.wait_for_selector("[data-minigpt=playground].mg-alive")
-    yield visit.page
-    assert visit.outside == [] and visit.problems == []
-    visit.page.close()
+    return widget("book/index.html", "playground", request.param).page
 
 
 def setting(page):
@@ -173,7 +92,7 @@ def test_a_token_shows_what_else_could_have_been_and_one_can_go_on_from_there(pl
     expected = others_at(gpt, ids, {"temperature": 0.7}).topk(8)
     rows = playground.locator(".mg-others li").all()
     shown = [(row.locator("button").text_content(), row.locator("span").last.text_content()) for row in rows]
-    names = [tokenizer.characters[i].replace(" ", "␣").replace("\n", "↵") for i in expected.indices.tolist()]
+    names = [tokenizer.tokens[i] for i in expected.indices]
     assert shown == [(name, f"{p:.2f}") for name, p in zip(names, expected.values.tolist(), strict=True)]
     second = expected.indices[1].item()
     rows[1].locator("button").click()
@@ -218,8 +137,7 @@ def test_what_it_cannot_read_is_said_in_a_sentence(playground):
 
 
 def test_a_model_that_is_missing_is_said_in_a_sentence_and_the_next_one_works(browser, site):
-    visit = Visit(browser, "about:blank")
-    page = visit.page
+    page = browser.new_page()
     page.route("**/data/tales-bpe.js", lambda route: route.abort())
     page.goto(f"{site}/book/index.html")
     page.locator("[data-minigpt=playground]").scroll_into_view_if_needed()

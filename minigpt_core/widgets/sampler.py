@@ -1,0 +1,57 @@
+"""The sampler: the distribution of the next token, and what each knob makes of it."""
+
+import html
+
+import torch
+
+from ..model import GPT
+from ..sampling import shape_logits
+from ..tokenizer import Tokenizer
+from . import live_module
+from .base import Widget
+
+SHOWN = 16
+
+
+class Sampler(Widget):
+    """The likeliest tokens after a prompt: their probabilities by the model and after the knobs of `generate`, what each filter
+    removed, and draws from what is left. Without a model, the shipped ones; with yours and its tokenizer, yours.
+
+    >>> Sampler(prompt="Wren ", top_k=5)
+    Sampler(tales-char, tales-bpe, tales-zh, shakespeare-char)
+    """
+
+    NAME = "sampler"
+    _esm = live_module(NAME)
+
+    def __init__(
+        self, model: GPT | None = None, tokenizer: Tokenizer | None = None, *, prompt: str = "", **knobs: float
+    ):
+        super().__init__(model, tokenizer, prompt=prompt, knobs=knobs)
+
+    def picture(self) -> str:
+        """The bars, as a table."""
+        model, tokenizer = self.model_and_tokenizer()
+        knobs = {"temperature": 0.8} | {name: value for name, value in self.state["knobs"].items() if name != "seed"}
+        ids = tokenizer.encode(self.state["prompt"]) or [tokenizer.end_id]
+        with torch.no_grad():
+            logits = model.eval()(torch.tensor([ids[-model.config.block_size :]]))[0][:, -1].double()  # (1, V)
+        names = tokenizer.tokens
+        own, after = (
+            logits.softmax(1)[0],
+            shape_logits(logits, torch.zeros(1, 0, dtype=torch.long), **knobs).softmax(1)[0],
+        )
+        likeliest = own.topk(min(SHOWN, len(own))).indices.tolist()
+        most = max(own[likeliest].max(), after[likeliest].max()).item()
+        rows = "".join(
+            f'<tr><th scope="row">{html.escape(names[i])}</th>'
+            f'<td class="mg-track"><span class="mg-own" style="width: {100 * own[i] / most:.1f}%"></span>'
+            f'<span class="mg-bar" style="width: {100 * after[i] / most:.1f}%"></span></td>'
+            f"<td>{own[i]:.3f}</td><td>{after[i]:.3f}</td></tr>"
+            for i in likeliest
+        )
+        head = "".join(f'<th scope="col">{name}</th>' for name in ("token", "", "model", "knobs"))
+        return (
+            f'<table class="mg-bars"><caption>What comes next after “{html.escape(self.state["prompt"])}”: the model\'s '
+            f"probability, and that after the knobs.</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        )
