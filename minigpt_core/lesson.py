@@ -10,7 +10,8 @@ from typing import Any
 from IPython.display import SVG, Markdown
 from torch import Tensor
 
-BOOK = Path("../book")  # seen from the notebooks' folder, where they run
+# Seen from the notebooks' folder, where they run, or from the repository's, where the book is built.
+BOOK = Path("book") if Path("book/records").is_dir() else Path("../book")
 
 
 def lit_map(*parts: str) -> SVG:

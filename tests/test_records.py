@@ -1,5 +1,6 @@
 """The recorded runs that chapters read: none is stale, and the check can tell."""
 
+import base64
 import hashlib
 import importlib.util
 import json
@@ -38,6 +39,33 @@ def test_recorded_maps_are_of_the_sentence_and_their_rows_sum_to_one():
         for head in (head for layer in look["percent"] for head in layer):
             assert [len(row) for row in head] == list(range(1, len(maps["text"]) + 1))
             assert all(abs(sum(row) - 100) <= len(row) / 2 for row in head)
+
+
+@pytest.mark.parametrize("name", [name for name, run in tool.RUNS.items() if run.get("watched")])
+def test_a_watched_run_says_something_on_the_way(name):
+    record = json.loads((tool.FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    assert [look["step"] for look in record["says"]] == list(tool.WATCHED)
+    beginning = tool.BEGINNINGS[record["settings"]["corpus"]]
+    assert all(look["text"].startswith(beginning) and len(look["text"]) > len(beginning) for look in record["says"])
+
+
+@pytest.mark.parametrize("name", ["film", "film-zh"])
+def test_a_filmed_run_is_the_usual_one_with_the_maps_of_the_sentence(name):
+    record = json.loads((tool.FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    film, model = record["film"], record["settings"]["model"]
+    assert film["text"] in load_corpus(record["settings"]["corpus"])
+    T = len(film["text"])
+    for look in film["at"]:
+        shares = list(base64.b64decode(look["percent"]))
+        assert len(shares) == model["n_layer"] * model["n_head"] * T * (T + 1) // 2
+        while shares:
+            for n in range(1, T + 1):
+                row, shares = shares[:n], shares[n:]
+                assert abs(sum(row) - 100) <= n / 2
+    if name == "film":
+        tales = json.loads((tool.FOLDER / "tales.json").read_text(encoding="utf-8"))
+        gaps = [abs(a - b) for a, b in zip(record["curve"]["val_loss"], tales["curve"]["val_loss"], strict=True)]
+        assert max(gaps) < 0.03  # as far as two machines lie apart
 
 
 def test_a_changed_setting_and_a_changed_loss_are_noticed(tmp_path, monkeypatch):

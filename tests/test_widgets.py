@@ -18,10 +18,11 @@ BASE = {"__init__", "base", "model", "tokenizer"}
 GRAPH = {
     "__init__": set(),
     "export": {"checkpoint", "model", "tokenizer"},
-    "records": set(),
+    "records": {"corpus", "lesson", "tokenizer"},
     "base": {"__init__", "export", "model", "pretrained", "records", "tokenizer"},
     "playground": BASE | {"sampling"},
     "sampler": BASE | {"sampling"},
+    "attention": BASE | {"lens"},
 }
 
 

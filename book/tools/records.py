@@ -4,11 +4,12 @@
     python book/tools/records.py --check
 
 A record is a small JSON file: settings (corpus, split, model, training), the curve, samples and attention maps at a few
-steps. It is stale when its settings or its corpus are no longer those of the table below, or when the first STEPS steps,
+steps; of a watched run also what it says on the way, of a filmed one the maps of the travelling sentence with it. It is stale when its settings or its corpus are no longer those of the table below, or when the first STEPS steps,
 run again, give other losses. corpora.json, made first, holds the statistics of each corpus and its losses by counting.
 """
 
 import argparse
+import base64
 import hashlib
 import itertools
 import json
@@ -42,7 +43,10 @@ from minigpt_core.tokenizer import END_OF_TEXT
 FOLDER = Path(__file__).parents[1] / "records"
 STEPS = 5  # run again by the check
 NEAR = 1e-3  # nats: how far two machines may be apart after so few steps
-SENTENCE = '"Where is the Spoon?" asked Wren.'
+SENTENCES = {"tales": '"Where is the Spoon?" asked Wren.', "tales_zh": "“这是谁的椅子？”露丝船长问。"}
+SENTENCE = SENTENCES["tales"]
+BEGINNINGS = {"tales": "Wren ", "tales_zh": "露丝"}  # what a watched run continues
+WATCHED = (1, 10, 25, 50, 75, 100, 150, 200, 250, 300, 400, 500, 600, 700, 800, 900)  # the steps at which it does
 
 NO_CLIP = 1e9  # a limit that no gradient reaches; JSON has no infinity
 LAB = (50, 100, 200, 900)  # steps at which greedy writing is measured
@@ -53,14 +57,14 @@ _STANDARD = {"steps": 900, "warmup_steps": 50, "eval_every": 100, "checkpoint_ev
 RUNS: dict[str, dict] = {
     "tales": {"looks": (1, 50, 200, 900), "lab": LAB},  # the run itself, with samples and maps
     "short": {"training": {"steps": 150}},  # stopped long before the end
-    "small": {"model": {"n_layer": 1, "n_head": 2, "n_embd": 16}},  # too small a model: underfits
-    "little-text": {"characters": 8000, "looks": (900,), "lab": LAB},  # too little text: overfits
-    "no-warmup": {"training": {"warmup_steps": 0}},
+    "small": {"model": {"n_layer": 1, "n_head": 2, "n_embd": 16}, "watched": True},  # too small a model: underfits
+    "little-text": {"characters": 8000, "looks": (900,), "lab": LAB, "watched": True},  # too little text: overfits
+    "no-warmup": {"training": {"warmup_steps": 0}, "watched": True},
     "no-clipping": {"training": {"clip": NO_CLIP}},
-    "high-rate": {"training": {"learning_rate": 1e-2}},
-    "high-rate-no-warmup": {"training": {"learning_rate": 1e-2, "warmup_steps": 0}},
+    "high-rate": {"training": {"learning_rate": 1e-2}, "watched": True},
+    "high-rate-no-warmup": {"training": {"learning_rate": 1e-2, "warmup_steps": 0}, "watched": True},
     "high-rate-no-clipping": {"training": {"learning_rate": 1e-2, "clip": NO_CLIP}},
-    "low-rate": {"training": {"learning_rate": 1e-4}},
+    "low-rate": {"training": {"learning_rate": 1e-4}, "watched": True},
     "dropout": {"model": {"dropout": 0.2}},
     # how far runs lie apart by chance; and chapter 10: how they repeat themselves, and whether a head copies
     **{f"seed-{seed}": {"training": {"seed": seed}, "lab": LAB} for seed in (1, 2, 3, 4)},
@@ -77,6 +81,9 @@ RUNS: dict[str, dict] = {
         | ({"removed": "pre-norm"} if part else {})
         for part in ("", "-no-pre-norm")
     },
+    # chapters 05 and 07: the run again, filmed; and one on the Chinese tales
+    "film": {"watched": True, "filmed": True},
+    "film-zh": {"corpus": "tales_zh", "watched": True, "filmed": True},
     # as many tokens in a step with every window: how far back it pays to look
     **{f"window-{T}": {"model": {"block_size": T}, "training": {"batch_size": 1024 // T}} for T in (4, 8, 16, 32, 128)},
 }
@@ -87,12 +94,13 @@ def settings_of(name: str) -> dict:
     """All that determines a run, as JSON keeps it."""
     run = RUNS[name]
     removed = {"removed": run["removed"]} if "removed" in run else {}
-    text = load_corpus("tales")
+    corpus = run.get("corpus", "tales")
+    text = load_corpus(corpus)
     V = CharTokenizer.train(text).vocab_size
     return json.loads(
         json.dumps(
             {
-                "corpus": "tales",
+                "corpus": corpus,
                 "corpus_sha256": hashlib.sha256(text.encode("utf-8")).hexdigest(),
                 "split": "blocks",
                 "characters": run.get("characters"),  # how many of the training part, null for all
@@ -123,13 +131,19 @@ def make(name: str) -> None:
     settings = settings_of(name)
     model, tokenizer, records = start(settings)
     looks = RUNS[name].get("looks", ())
-    ids = torch.tensor([tokenizer.encode(SENTENCE)])
-    samples, maps, curve, greedy = [], [], [], {}
+    corpus = settings["corpus"]
+    ids = torch.tensor([tokenizer.encode(SENTENCES[corpus])])
+    samples, maps, curve, greedy, says, film = [], [], [], {}, [], []
     for record in tqdm(records, total=settings["training"]["steps"], desc=name, unit="step"):
         curve.append(record)
         if record.step in RUNS[name].get("lab", ()):
             texts = ("".join(stream(model, tokenizer, prompt, 300, temperature=0)) for prompt in PROMPTS)
             greedy[record.step] = round(sum(map(repeated_share, texts)) / len(PROMPTS), 3)
+        if RUNS[name].get("watched") and record.step in WATCHED:
+            text = "".join(stream(model, tokenizer, BEGINNINGS[corpus], 160, temperature=0.8))
+            says.append({"step": record.step, "text": BEGINNINGS[corpus] + text})
+            weights = (100 * attention_maps(model.eval(), ids)[:, 0]).round().to(torch.uint8)  # layers, heads, T, T
+            film.append({"step": record.step, "percent": _lower_halves(weights)})
         if record.step in looks:
             model.eval()
             samples.append(
@@ -149,6 +163,8 @@ def make(name: str) -> None:
         },
         "samples": samples,
         "maps": {"text": SENTENCE, "at": maps} if maps else None,
+        **({"says": says} if says else {}),
+        **({"film": {"text": SENTENCES[corpus], "at": film}} if RUNS[name].get("filmed") else {}),
         "seconds": round(curve[-1].elapsed),
         **({"greedy": greedy, "heads": look_for_copying(model, tokenizer)} if greedy else {}),
     }
@@ -176,6 +192,12 @@ def look_for_copying(model: GPT, tokenizer: CharTokenizer) -> dict:
 def _triangle(rows: list[list[int]]) -> list[list[int]]:
     """The weights on the past, row by row; those on the future are zero."""
     return [row[: i + 1] for i, row in enumerate(rows)]
+
+
+def _lower_halves(weights: torch.Tensor) -> str:
+    """Those weights in one byte each, layer by layer, head by head, row by row, as base64."""
+    below = torch.ones(weights.shape[-2:]).tril().bool()
+    return base64.b64encode(bytes(weights[..., below].flatten().tolist())).decode()
 
 
 def make_corpora() -> None:

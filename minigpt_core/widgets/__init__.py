@@ -13,6 +13,7 @@ ENGINE = ("model", "sampling", "tokenizer", "worker")  # in this order
 WIDGETS = {
     "playground": ("playground.js",),
     "sampler": ("engine/sampling.js", "sampler.js"),
+    "attention": ("attention.js",),
 }
 
 

@@ -30,21 +30,31 @@
     seed: ["seed", 1, 100, 1, 1],
   };
 
-  // A row: label, slider, and the value beside it.
+  // A row: label, slider, and the value beside it. `set` moves it; `among` makes it choose from a list.
   const slider = (id, [label, min, max, step, value, off], onInput = () => {}) => {
     const input = make("input", { type: "range", id, min, max, step, value });
     const output = make("output", { htmlFor: id });
-    const show = () => (output.textContent = off && +input.value === 0 ? off : String(+(+input.value).toFixed(2)));
+    let list = null;
+    const show = () => {
+      const number = String(+(+input.value).toFixed(2));
+      output.textContent = list ? list[number] : off && number === "0" ? off : number;
+      input.setAttribute("aria-valuetext", output.textContent);
+    };
+    const set = (value) => {
+      input.value = value;
+      show();
+    };
+    const among = (values, value) => {
+      list = values;
+      input.max = values.length - 1;
+      set(values.includes(value) ? values.indexOf(value) : values.length - 1);
+    };
     input.addEventListener("input", () => {
       show();
       onInput(+input.value);
     });
     show();
-    const set = (value) => {
-      input.value = value;
-      show();
-    };
-    return { input, set, row: make("div", { className: "mg-knob" }, make("label", { htmlFor: id }, label), input, output) };
+    return { input, set, among, row: make("div", { className: "mg-knob" }, make("label", { htmlFor: id }, label), input, output) };
   };
 
   // Sliders for those knobs of `names`, their values in one object, as the engine takes them.
@@ -86,6 +96,19 @@
     };
   };
 
+  // One stop of the tab key for all items of a list, those with a tabindex; the arrow keys go from one to the next.
+  const rove = (list, moved = () => {}) =>
+    list.addEventListener("keydown", (event) => {
+      const items = [...list.querySelectorAll("[tabindex]")], from = items.indexOf(event.target);
+      const to = { ArrowRight: from + 1, ArrowLeft: from - 1, Home: 0, End: items.length - 1 }[event.key];
+      if (items[to] === undefined) return;
+      event.preventDefault();
+      items[from].tabIndex = -1;
+      items[to].tabIndex = 0;
+      items[to].focus();
+      moved(to);
+    });
+
   // An id of its own for each widget of a page.
   let count = 0;
   const newId = (name) => `mg-${name}-${++count}`;
@@ -100,5 +123,5 @@
   };
 
   minigpt.widgets ??= {};
-  minigpt.parts = { make, draw, slider, knobs, field, choice, percent, sentence, later, newId, fill };
+  minigpt.parts = { make, draw, slider, knobs, field, choice, percent, sentence, later, rove, newId, fill };
 })();

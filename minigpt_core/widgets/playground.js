@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const minigpt = (globalThis.minigpt ??= {});
-  const { make, knobs, field, choice, percent, sentence, newId, fill } = minigpt.parts;
+  const { make, knobs, field, choice, percent, sentence, rove, newId, fill } = minigpt.parts;
   const NAMES = ["temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "length", "seed"];
   const ENDS = { end: "The text has ended.", stop: "The stop string came.", length: "", stopped: "Stopped." };
 
@@ -15,7 +15,8 @@
       this.knobs = knobs(id, NAMES, initial);
       this.button = make("button", { type: "button", textContent: "Write" });
       this.button.onclick = () => (this.running ? this.stop() : this.write());
-      this.text = make("div", { className: "mg-text", tabIndex: -1 });
+      this.text = make("div", { className: "mg-text" });
+      rove(this.text);
       this.status = make("p", { className: "mg-status", role: "status" });
       this.others = make("div", { className: "mg-others" });
       this.root = make("section", { className: "mg-setting" }, this.knobs.panel, this.button, this.text, this.others, this.status);
@@ -67,18 +68,8 @@
       span.setAttribute("role", "button");
       span.setAttribute("aria-label", `${token.text.trim() || "blank"}, probability ${token.p.toFixed(2)}`);
       span.onclick = () => this.explain(place, span);
-      span.onkeydown = ({ key }) => this.walk(place, key);
+      span.onkeydown = ({ key }) => (key === "Enter" || key === " ") && span.click();
       this.text.append(span);
-    }
-
-    // One stop of the tab key for all tokens; the arrow keys go from token to token.
-    walk(place, key) {
-      const spans = this.text.querySelectorAll(".mg-token");
-      const target = spans[place + ({ ArrowRight: 1, ArrowLeft: -1 }[key] ?? 0)] ?? spans[place];
-      spans[place].tabIndex = -1;
-      target.tabIndex = 0;
-      target.focus();
-      if (key === "Enter" || key === " ") target.click();
     }
 
     // The likeliest tokens at a place, each a button that goes on from there.

@@ -1,0 +1,111 @@
+"""The attention maps of chapter 05 in a real browser: the shares are those of Python, the recorded ones those of the record."""
+
+import base64
+import json
+import re
+
+import pytest
+import torch
+
+from minigpt_core import attention_maps, load_pretrained
+from minigpt_core.widgets.records import record_file
+
+SENTENCE = '"Where is the Spoon?" asked Wren.'
+CHINESE = "“这是谁的椅子？”露丝船长问。"
+
+
+@pytest.fixture(scope="module", params=["http", "file"])
+def attention(widget, request):
+    return widget("notebooks/05_attention.html", "attention", request.param)
+
+
+def show(attention, text: str, model: str) -> None:
+    attention.get_by_label("maps of").select_option(model)
+    if attention.get_by_label("text", exact=True).is_editable():
+        attention.get_by_label("text", exact=True).fill(text)
+    attention.page.wait_for_timeout(500)  # the widget waits until the typing pauses
+
+
+def chosen(attention) -> tuple[int, int, int, dict[int, float]]:
+    """Layer, head and place, and the shares that the sentence below the maps tells."""
+    said = attention.locator(".mg-status").text_content()
+    layer, head, place = map(int, re.match(r"Layer (\d+), head (\d+): “.*?” \(place (\d+)\)", said, re.S).groups())
+    shares = {int(s): float(p) for s, p in re.findall(r"\(place (\d+)\) (\d\.\d\d)", said)}
+    return layer, head, place, shares
+
+
+@pytest.mark.parametrize(
+    "model, text", [("tales-char", SENTENCE), ("tales-zh", CHINESE), ("tales-bpe", "The sea, the sea")]
+)
+def test_the_maps_are_the_models(attention, model, text):
+    show(attention, text, model)
+    gpt, tokenizer = load_pretrained(model)
+    ids = tokenizer.encode(text)
+    maps = attention_maps(gpt, torch.tensor([ids]))[:, 0]  # (n_layer, H, T, T)
+    assert attention.locator(".mg-tokens span").all_text_contents() == [tokenizer.tokens[i] for i in ids]
+    assert attention.locator(".mg-heads button").count() == maps.shape[0] * maps.shape[1]
+    for layer, head in ((0, 0), (1, 2), (maps.shape[0] - 1, 1)):
+        attention.get_by_role("button", name=f"layer {layer}, head {head}").click()
+        for place in (len(ids) - 1, 3):
+            attention.locator(".mg-tokens span").nth(place).hover()
+            at_layer, at_head, at_place, shares = chosen(attention)
+            assert (at_layer, at_head, at_place) == (layer, head, place)
+            row = maps[layer, head, place, : place + 1]
+            assert len(shares) == min(3, place + 1)
+            for s, p in shares.items():
+                assert row[s].item() == pytest.approx(p, abs=0.0051)
+            assert min(shares.values()) >= sorted(row.tolist())[-len(shares)] - 0.0051  # the largest ones
+            light = attention.locator(".mg-tokens span").first.evaluate("e => e.style.getPropertyValue('--mg-share')")
+            assert float(light) == pytest.approx(row[0].sqrt().item(), abs=0.001)
+
+
+def test_the_arrow_keys_go_from_token_to_token(attention):
+    show(attention, SENTENCE, "tales-char")
+    attention.locator(".mg-tokens span").nth(20).hover()
+    attention.locator(".mg-tokens span").nth(20).focus()
+    attention.page.keyboard.press("ArrowLeft")
+    attention.page.keyboard.press("ArrowLeft")
+    assert chosen(attention)[2] == 18
+    attention.page.keyboard.press("End")
+    assert chosen(attention)[2] == len(SENTENCE) - 1
+    assert attention.locator(".mg-tokens [tabindex='0']").count() == 1
+
+
+@pytest.mark.parametrize("film", ["film", "film-zh"])
+def test_the_slider_goes_through_the_recorded_run(attention, film):
+    record = json.loads(record_file(film))
+    show(attention, "", film)
+    assert attention.get_by_label("text", exact=True).input_value() == record["text"]
+    slider = attention.get_by_label("training step")
+    T = len(record["names"])
+    for place in (0, 7, len(record["steps"]) - 1):
+        slider.fill(str(place))
+        assert attention.locator(".mg-knob output").text_content() == str(record["steps"][place])
+        attention.get_by_role("button", name="layer 1, head 2").click()
+        attention.locator(".mg-tokens span").nth(5).hover()
+        shares = list(base64.b64decode(record["at"][place]))
+        begin = (record["heads"] + 2) * T * (T + 1) // 2 + 15  # layer 1, head 2, row 5
+        row = shares[begin : begin + 6]
+        assert chosen(attention)[:3] == (1, 2, 5)
+        assert all(row[s] == round(100 * p) for s, p in chosen(attention)[3].items())
+    slider.focus()
+    attention.page.keyboard.press("ArrowLeft")
+    assert attention.locator(".mg-knob output").text_content() == str(record["steps"][-2])
+
+
+def test_pointing_at_a_row_of_the_large_map_chooses_its_token(attention):
+    show(attention, SENTENCE, "tales-char")
+    box = attention.locator(".mg-maps > canvas").bounding_box()
+    margin = min(60, box["width"] / 8)
+    cell = (box["width"] - margin) / len(SENTENCE)
+    attention.page.mouse.move(box["x"] + margin + 5, box["y"] + 10.5 * cell)
+    assert chosen(attention)[2] == 10
+
+
+def test_bad_input_is_said_in_a_sentence(attention):
+    show(attention, "", "tales-char")
+    assert attention.locator(".mg-status").text_content() == "Type a text: its maps appear here."
+    show(attention, "caf\u00e9", "tales-char")
+    assert "does not know the character" in attention.locator(".mg-status").text_content()
+    show(attention, "The sea. " * 1100, "tales-char")
+    assert attention.locator(".mg-tokens span").count() == load_pretrained("tales-char")[0].config.block_size
