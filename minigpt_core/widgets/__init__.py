@@ -14,6 +14,7 @@ WIDGETS = {
     "playground": ("playground.js",),
     "sampler": ("engine/sampling.js", "sampler.js"),
     "attention": ("attention.js",),
+    "curves": ("curves.js",),
 }
 
 

@@ -85,7 +85,9 @@
 
   const percent = (p) => `${(100 * p).toFixed(2)}%`;
 
-  const sentence = (error) => `${error.message[0].toUpperCase()}${error.message.slice(1)}.`;
+  const capital = (text) => text[0].toUpperCase() + text.slice(1);
+
+  const sentence = (error) => `${capital(error.message)}.`;
 
   // Waits until nothing has been asked for `pause` milliseconds, then asks once.
   const later = (action, pause = 150) => {
@@ -123,5 +125,5 @@
   };
 
   minigpt.widgets ??= {};
-  minigpt.parts = { make, draw, slider, knobs, field, choice, percent, sentence, later, rove, newId, fill };
+  minigpt.parts = { make, draw, slider, knobs, field, choice, percent, capital, sentence, later, rove, newId, fill };
 })();

@@ -1,0 +1,43 @@
+"""Recorded training runs to go through, step by step."""
+
+import html
+
+from . import live_module
+from .base import Widget
+from .records import RUNS, curves
+
+
+class Curves(Widget):
+    """Loss, gradient norm and what the model says at a step, of runs that were recorded for the book.
+
+    >>> Curves(run="high-rate-no-warmup", beside="film", step=100)
+    Curves(film, no-warmup, high-rate, high-rate-no-warmup, low-rate, small, little-text)
+    """
+
+    NAME = "curves"
+    _esm = live_module(NAME)
+
+    def __init__(self, *, run: str = "film", beside: str = "", step: int = 900):
+        for name in filter(None, (run, beside)):
+            if name not in RUNS:
+                raise ValueError(f"there is no run {name!r} to show: choose one of {', '.join(RUNS)}")
+        super().__init__()
+        self.state = {"runs": RUNS, "run": run, "beside": beside, "step": step}
+
+    def picture(self) -> str:
+        """What the run said on the way, as a table with its losses as bars."""
+        run = curves()["runs"][self.state["run"]]
+        head = "".join(f'<th scope="col">{name}</th>' for name in ("step", "", "loss", "the model says"))
+        rows = "".join(
+            f'<tr><th scope="row">{step}</th>'
+            f'<td class="mg-track"><span class="mg-bar" style="width: {100 * run["loss"][step - 1] / 4.4:.1f}%"></span></td>'
+            f'<td>{run["loss"][step - 1]:.2f}</td><td class="mg-words">{html.escape(text[:60])}</td></tr>'
+            for step, text in run["says"]
+        )
+        return (
+            f'<table class="mg-bars"><caption>A recorded run: {html.escape(RUNS[self.state["run"]])}.</caption>'
+            f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        )
+
+    def __repr__(self) -> str:
+        return f"Curves({', '.join(RUNS)})"
