@@ -22,6 +22,7 @@ GRAPH = {
     "base": {"__init__", "export", "model", "pretrained", "records", "tokenizer"},
     "playground": BASE | {"sampling"},
     "sampler": BASE | {"sampling"},
+    "repetition": BASE | {"counting", "sampling"},
     "curves": {"__init__", "base", "records"},
     "attention": BASE | {"lens"},
 }

@@ -15,6 +15,7 @@ WIDGETS = {
     "sampler": ("engine/sampling.js", "sampler.js"),
     "attention": ("attention.js",),
     "curves": ("curves.js",),
+    "repetition": ("repetition.js",),
 }
 
 

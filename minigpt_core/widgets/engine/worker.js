@@ -55,8 +55,28 @@
       return { maps, names: ids.map((id) => tokenizer.name(id)) };
     },
 
-    // Sends { token } for each token as soon as its text is certain: the text, the probability that it was drawn with,
-    // and the likeliest others. Ends with the reason: "end", "stop", "length" or "stopped".
+    // The mean probability per token (geometric) of the second half of the phrase, the first, second, third time in a row:
+    // repeat_probability of minigpt_core/lens.py.
+    repeat: ({ name, phrase, times }) => {
+      const { model, tokenizer } = models.get(name), ids = tokenizer.encode(phrase), n = ids.length;
+      const fitting = Math.min(times, Math.floor(model.config.block_size / n));
+      if (n < 2 || fitting < 2)
+        throw new Error(`the phrase has ${n} tokens: it needs at least 2, and twice must fit into the window of ${model.config.block_size}`);
+      const cache = model.newCache(), means = [];
+      let p = null;
+      for (let time = 0; time < fitting; time++) {
+        let sum = 0;
+        ids.forEach((id, place) => {
+          if (place >= n - (n >> 1)) sum += Math.log(p[id]);
+          p = minigpt.softmax(model.forward([id], cache));
+        });
+        means.push(Math.exp(sum / (n >> 1)));
+      }
+      return { means };
+    },
+
+    // Sends { token } for each token as soon as its text is certain: the text, the probability that it was drawn with, the
+    // model's own, and the likeliest others. Ends with the reason: "end", "stop", "length" or "stopped".
     generate: async ({ job, name, prompt, said, knobs, seed, count, stop }) => {
       const { model, tokenizer } = models.get(name);
       const start = tokenizer.encode(prompt);
@@ -71,13 +91,14 @@
           postMessage({ job, token });
         }
       };
-      for (const { id, shaped } of minigpt.generate(model, ids, count, knobs, seed, said)) {
+      for (const { id, logits, shaped } of minigpt.generate(model, ids, count, knobs, seed, said)) {
         if (id === model.config.end_id) {
           why = "end";
           break;
         }
         const p = minigpt.softmax(shaped);
         const token = { id, text: decoder.decode(tokenizer.bytes[id], { stream: true }), p: p[id] };
+        token.own = minigpt.softmax(logits)[id]; // before any knob
         token.others = likeliest(p, 8).map((other) => ({ id: other, text: tokenizer.name(other), p: p[other] }));
         pending.push(token);
         text += token.text;

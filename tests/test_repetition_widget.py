@@ -1,0 +1,147 @@
+"""The loop of chapter 10 in a real browser: texts, shares and probabilities are those of Python."""
+
+import re
+
+import pytest
+import torch
+
+from minigpt_core import generate, load_pretrained
+from minigpt_core.counting import repeated_share
+from minigpt_core.lens import repeat_probability
+from minigpt_core.sampling import shape_logits
+
+LENGTH = 240
+
+
+@pytest.fixture(scope="module", params=["http", "file"])
+def loop(widget, request):
+    return widget("notebooks/10_repetition.html", "repetition", request.param)
+
+
+def begin(loop, prompt: str, model: str, knob: str) -> None:
+    loop.get_by_label("model", exact=True).select_option(model)
+    loop.get_by_label("prompt", exact=True).fill(prompt)
+    loop.get_by_label("knob", exact=True).select_option(knob)
+    loop.page.wait_for_timeout(300)  # the widget waits until the typing pauses
+
+
+def turn(loop, label: str, strength: float, at: int) -> None:
+    loop.get_by_label(label, exact=True).fill(str(strength))
+    loop.get_by_label("on from token").fill(str(at))
+
+
+def texts_become(loop, greedy: str, changed: str) -> None:
+    loop.page.wait_for_function(
+        "texts => JSON.stringify([...document.querySelectorAll('[data-minigpt=repetition] .mg-text')]"
+        ".map(p => p.textContent)) === JSON.stringify(texts)",
+        arg=[greedy, changed],
+    )
+
+
+@pytest.mark.parametrize(
+    "model, prompt, temperature, at",
+    [("tales-char", "Wren said ", 0.7, 120), ("tales-char", "The sea was ", 0.4, 30), ("tales-zh", "“我", 1, 80)],
+)
+def test_greedy_and_changed_text_are_what_python_writes(loop, model, prompt, temperature, at):
+    begin(loop, prompt, model, "temperature")
+    turn(loop, "temperature", temperature, at)
+    gpt, tokenizer = load_pretrained(model)
+    start = tokenizer.encode(prompt)
+    greedy = list(generate(gpt, start, LENGTH, temperature=0))
+    kept = greedy[:at]
+    changed = kept + list(generate(gpt, start + kept, LENGTH - len(kept), temperature=temperature, seed=1))
+    if changed[-1] == tokenizer.end_id:
+        changed.pop()
+    texts_become(loop, prompt + tokenizer.decode(greedy), prompt + tokenizer.decode(changed))
+    said = loop.locator(".mg-status", has_text="of its pieces").text_content()
+    shares = [int(number) for number in re.findall(r"(\d+) %", said)]
+    assert shares[0] == pytest.approx(100 * repeated_share(greedy), abs=0.51)
+    assert shares[1] == pytest.approx(100 * repeated_share(changed), abs=0.51)
+    if model == "tales-char":  # a loop: the end is one piece twice, and the sentence tells its length
+        n = int(re.search(r"loop of (\d+) tokens", said)[1])
+        assert greedy[-n:] == greedy[-2 * n : -n] and all(greedy[-m:] != greedy[-2 * m : -m] for m in range(1, n))
+        assert loop.get_by_label("say again").input_value() == tokenizer.decode(greedy[-n:])
+
+
+def test_a_penalty_counts_what_was_written_before_it_was_switched_on(loop):
+    begin(loop, "Wren said ", "tales-char", "frequency_penalty")
+    turn(loop, "strength", 0.5, 60)
+    gpt, tokenizer = load_pretrained("tales-char")
+    start = tokenizer.encode("Wren said ")
+    greedy = list(generate(gpt, start, LENGTH, temperature=0))
+    changed = greedy[:60]
+    window = start + changed
+    while len(changed) < LENGTH:
+        with torch.no_grad():
+            logits = gpt(torch.tensor([window]))[0][:, -1].double()
+        token = shape_logits(logits, torch.tensor([changed]), temperature=0, frequency_penalty=0.5).argmax().item()
+        if token == tokenizer.end_id:
+            break
+        changed.append(token)
+        window.append(token)
+        if len(window) > gpt.config.block_size:
+            window = window[-(gpt.config.block_size // 2) :]
+    texts_become(loop, "Wren said " + tokenizer.decode(greedy), "Wren said " + tokenizer.decode(changed))
+    assert changed[:60] == greedy[:60] and changed != greedy
+
+
+def test_the_line_is_the_models_own_probability(loop):
+    begin(loop, "Wren said ", "tales-char", "temperature")
+    turn(loop, "temperature", 0, 100)  # greedy throughout: both lines are the same
+    gpt, tokenizer = load_pretrained("tales-char")
+    start = tokenizer.encode("Wren said ")
+    greedy = list(generate(gpt, start, LENGTH, temperature=0))
+    text = "Wren said " + tokenizer.decode(greedy)
+    texts_become(loop, text, text)
+    with torch.no_grad():  # the first hundred stay within the window
+        p = gpt(torch.tensor([start + greedy[:100]]))[0][0].softmax(-1)
+    own = [p[len(start) - 1 + i, token].item() for i, token in enumerate(greedy[:100])]
+    ticks = loop.locator("svg text[text-anchor=end]").all()
+    zero, _, one = (float(tick.get_attribute("y")) for tick in ticks[:3])
+    grey, blue = loop.locator("svg polyline").all()
+    ys = [float(point.split(",")[1]) for point in grey.get_attribute("points").split()]
+    for i in (0, 5, 11, 40, 99):
+        mean = sum(own[max(0, i - 11) : i + 1]) / min(12, i + 1)
+        assert (zero - ys[i]) / (zero - one) == pytest.approx(mean, abs=0.002)
+    assert grey.get_attribute("points").endswith(blue.get_attribute("points"))
+
+
+def test_a_phrase_said_again_has_pythons_probabilities(loop):
+    begin(loop, "The sea was ", "tales-char", "temperature")
+    turn(loop, "temperature", 0, 100)
+    gpt, tokenizer = load_pretrained("tales-char")
+    greedy = "The sea was " + tokenizer.decode(
+        list(generate(gpt, tokenizer.encode("The sea was "), LENGTH, temperature=0))
+    )
+    texts_become(loop, greedy, greedy)  # the loop's own phrase stands there
+    loop.get_by_label("say again").fill("Toby looked at ")
+    loop.page.wait_for_timeout(600)
+    expected = repeat_probability(gpt, torch.tensor([tokenizer.encode("Toby looked at ")]), 6)
+    shown = [float(row.locator("td").last.text_content()) for row in loop.locator("tbody tr").all()]
+    assert shown == pytest.approx(expected, abs=0.00051)
+    loop.get_by_label("say again").fill("x")
+    loop.page.wait_for_timeout(400)
+    assert "it needs at least 2" in loop.locator(".mg-status").last.text_content()
+
+
+def test_keys_move_the_place_and_bad_input_is_said_in_a_sentence(loop):
+    begin(loop, "Wren said ", "tales-char", "temperature")
+    slider = loop.get_by_label("on from token")
+    slider.fill("50")
+    slider.focus()
+    loop.page.keyboard.press("ArrowRight")
+    loop.page.wait_for_function(
+        "/from token 51 on/.test(document.querySelector('[data-minigpt=repetition]').textContent)"
+    )
+    begin(loop, "caf\u00e9", "tales-char", "temperature")
+    loop.page.wait_for_function(
+        "/does not know the character “\u00e9”/.test(document.querySelector('[data-minigpt=repetition]').textContent)"
+    )
+    assert loop.locator(".mg-text").all_text_contents() == ["", ""]
+    begin(loop, "", "tales-char", "temperature")
+    gpt, tokenizer = load_pretrained("tales-char")
+    ids = list(generate(gpt, [tokenizer.end_id], LENGTH, temperature=0))
+    loop.page.wait_for_function(
+        "text => document.querySelector('[data-minigpt=repetition] .mg-text').textContent === text",
+        arg=tokenizer.decode(ids),
+    )
