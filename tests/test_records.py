@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageChops, ImageStat
 
 from minigpt_core import load_corpus
 
@@ -115,3 +116,20 @@ def test_a_run_without_a_part_says_which():
         record = json.loads((tool.FOLDER / f"no-{part}.json").read_text(encoding="utf-8"))
         assert record["settings"]["removed"] == part
     assert "removed" not in json.loads((tool.FOLDER / "tales.json").read_text(encoding="utf-8"))["settings"]
+
+
+def test_the_film_was_made_of_its_record_and_is_small():
+    spec = importlib.util.spec_from_file_location("film_tool", ROOT / "book" / "tools" / "film.py")
+    film_tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(film_tool)
+    path = film_tool.ASSETS / "film.webp"
+    with Image.open(path) as film:
+        assert film.info["xmp"].decode() == film_tool.fingerprint(), "run make film"
+        assert film.n_frames == len(film_tool.STEPS)
+        film.seek(film.n_frames - 1)
+        last = film.convert("L")
+    assert path.stat().st_size <= 1e6
+    with Image.open(film_tool.ASSETS / "film.png") as still:
+        assert still.size == last.size
+        difference = ImageChops.difference(still.convert("L"), last)
+    assert ImageStat.Stat(difference).mean[0] < 5  # the still is the last frame
