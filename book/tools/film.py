@@ -78,6 +78,7 @@ def main() -> None:
         duration=durations,
         loop=0,
         lossless=True,
+        method=6,
         xmp=fingerprint().encode(),
     )
     frames[-1].save(still, "PNG", optimize=True)
