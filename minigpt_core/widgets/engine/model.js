@@ -4,6 +4,34 @@
   const minigpt = (globalThis.minigpt ??= {});
   const VERSION = 1;
 
+  // The same for one row of x, which begins at `a`; its results begin at `b`. Each number of x serves eight rows of W at once.
+  function one(x, a, weight, bias, rows, columns, y, b) {
+    let row = 0;
+    for (; row + 8 <= rows; row += 8) {
+      const w0 = row * columns, w1 = w0 + columns, w2 = w1 + columns, w3 = w2 + columns;
+      const w4 = w3 + columns, w5 = w4 + columns, w6 = w5 + columns, w7 = w6 + columns;
+      let s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0;
+      for (let i = 0; i < columns; i++) {
+        const v = x[a + i];
+        s0 += weight[w0 + i] * v;
+        s1 += weight[w1 + i] * v;
+        s2 += weight[w2 + i] * v;
+        s3 += weight[w3 + i] * v;
+        s4 += weight[w4 + i] * v;
+        s5 += weight[w5 + i] * v;
+        s6 += weight[w6 + i] * v;
+        s7 += weight[w7 + i] * v;
+      }
+      y.set([s0, s1, s2, s3, s4, s5, s6, s7], b + row);
+    }
+    for (; row < rows; row++) {
+      let sum = 0;
+      for (let i = 0; i < columns; i++) sum += weight[row * columns + i] * x[a + i];
+      y[b + row] = sum;
+    }
+    if (bias) for (row = 0; row < rows; row++) y[b + row] += bias[row];
+  }
+
   // y = x W^T + b for T rows of x: (T, columns) -> (T, rows). Four sums at a time keep the processor busy.
   function linear(x, T, weight, bias, rows, columns, y) {
     let t = 0;
@@ -25,20 +53,7 @@
         y[(t + 3) * rows + row] = s3 + add;
       }
     }
-    for (; t < T; t++) {
-      const a = t * columns, rest = columns & ~3;
-      for (let row = 0, w = 0; row < rows; row++, w += columns) {
-        let s0 = 0, s1 = 0, s2 = 0, s3 = 0, i = 0;
-        for (; i < rest; i += 4) {
-          s0 += weight[w + i] * x[a + i];
-          s1 += weight[w + i + 1] * x[a + i + 1];
-          s2 += weight[w + i + 2] * x[a + i + 2];
-          s3 += weight[w + i + 3] * x[a + i + 3];
-        }
-        for (; i < columns; i++) s0 += weight[w + i] * x[a + i];
-        y[t * rows + row] = s0 + s1 + (s2 + s3) + (bias ? bias[row] : 0);
-      }
-    }
+    for (; t < T; t++) one(x, t * columns, weight, bias, rows, columns, y, t * rows);
     return y;
   }
 
