@@ -91,21 +91,65 @@ def test_from_the_same_logits_it_draws_the_same_ids():
     assert engine("draws", cases=cases) == expected
 
 
-@pytest.mark.parametrize("name, prompts", [("tales-char", 40), ("tales-bpe", 30), ("tales-zh", 30)])
-def test_it_writes_what_python_writes(name, prompts, files):
-    model, _ = load_pretrained(name)
-    dice, cases, expected = random.Random(2), [], []
-    for seed in range(prompts):
-        ids = [dice.randrange(1, model.config.vocab_size) for _ in range(dice.randint(1, 20))]
-        knobs = random_knobs(dice)
-        cases.append({"ids": ids, "count": 200, "knobs": knobs, "seed": seed})
-        expected.append(list(generate(model, ids, 200, seed=seed, **knobs)))
-    found = engine("generate", model=files[name], cases=cases)
-    different = [i for i, (a, b) in enumerate(zip(found, expected, strict=True)) if a != b]
-    for i in different:  # allowed only where the draw or a filter's boundary was very near
-        at = next(n for n, (a, b) in enumerate(zip(found[i], expected[i], strict=False)) if a != b)
-        print(f"{name}: prompt {i} differs from token {at} on, with {cases[i]['knobs']}")
-    assert len(different) <= 1
+def nearness(model, prompt: list[int], said: list[int], knobs: dict, seed: int) -> float:
+    """How near the draw after `said`, or the boundary of a filter, was to falling out otherwise, as a probability."""
+    window = prompt[-model.config.block_size :]
+    for token in said:  # as generate slides
+        window = [*window, token]
+        if len(window) > model.config.block_size:
+            window = window[-(model.config.block_size // 2) :]
+    with torch.no_grad():
+        logits = model(torch.tensor([window]))[0][:, -1].double()
+    spoken, numbers = torch.tensor([said], dtype=torch.long), Mulberry32(seed)
+    u = [numbers.uniform() for _ in range(len(said) + 1)][-1]
+    cumulated = shape_logits(logits, spoken, **knobs)[0].softmax(0).cumsum(0)
+    before = {name: value for name, value in knobs.items() if name not in ("top_k", "top_p", "min_p")}
+    p = shape_logits(logits, spoken, **before)[0].softmax(0).sort(descending=True).values
+    k = knobs.get("top_k", len(p))
+    return min(
+        (cumulated - u).abs().min().item(),
+        (p[:-1] - p[1:]).abs()[k - 1].item() if k < len(p) else 1.0,
+        (p.cumsum(0) - knobs["top_p"]).abs().min().item() if knobs["top_p"] < 1 else 1.0,
+        (p - knobs["min_p"] * p[0]).abs().min().item() if knobs["min_p"] else 1.0,
+        (p[0] - p[1]).item() if knobs["temperature"] == 0 else 1.0,
+    )
+
+
+def test_nearness_finds_the_draw_that_nearly_fell_otherwise():
+    model, _ = load_pretrained("tales-char")
+    knobs = {"temperature": 1, "top_p": 1, "min_p": 0, "frequency_penalty": 0, "presence_penalty": 0}
+    with torch.no_grad():
+        cumulated = model(torch.tensor([[5, 6]]))[0][0, -1].double().softmax(0).cumsum(0)
+    u = Mulberry32(9).uniform()
+    assert nearness(model, [5, 6], [], knobs, 9) == pytest.approx((cumulated - u).abs().min().item())
+    with torch.no_grad():
+        p = model(torch.tensor([[5, 6]]))[0][0, -1].double().softmax(0).sort(descending=True).values
+    assert nearness(model, [5, 6], [], knobs | {"top_p": p[:3].sum().item()}, 9) < 1e-9  # ends exactly at a token
+
+
+def test_it_writes_what_python_writes(files):
+    far, told = [], []
+    for name, prompts in (("tales-char", 40), ("tales-bpe", 30), ("tales-zh", 30)):
+        model, _ = load_pretrained(name)
+        dice, cases, expected = random.Random(2), [], []
+        for seed in range(prompts):
+            ids = [dice.randrange(1, model.config.vocab_size) for _ in range(dice.randint(1, 20))]
+            knobs = random_knobs(dice)
+            cases.append({"ids": ids, "count": 200, "knobs": knobs, "seed": seed})
+            expected.append(list(generate(model, ids, 200, seed=seed, **knobs)))
+        found = engine("generate", model=files[name], cases=cases)
+        for case, ours, theirs in zip(cases, found, expected, strict=True):
+            if ours == theirs:
+                continue
+            at = next(
+                (n for n, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs))
+            )
+            near = nearness(model, case["ids"], theirs[:at], case["knobs"], case["seed"])
+            told.append(f"{name}, seed {case['seed']}: token {at} differs, {near:.1e} from a boundary")
+            if near >= 1e-5:
+                far.append(told[-1])
+    print(f"{len(told)} of 100 prompts differ", *told, sep="\n")
+    assert far == [] and len(told) <= 2
 
 
 @pytest.mark.parametrize("name", PRETRAINED)

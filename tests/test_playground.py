@@ -5,6 +5,7 @@ import torch
 
 from minigpt_core import GPT, generate, load_pretrained, stream
 from minigpt_core.sampling import shape_logits
+from minigpt_core.widgets.export import VERSION, as_script, model_file
 
 
 @pytest.fixture(scope="module", params=["http", "file"])
@@ -145,4 +146,44 @@ def test_a_model_that_is_missing_is_said_in_a_sentence_and_the_next_one_works(br
     write(page, model="tales-bpe", prompt="Wren ")
     assert "data/tales-bpe.js could not be loaded" in page.locator(".mg-status").first.text_content()
     assert len(write(page, model="tales-char", length="20")) > 20
+    page.close()
+
+
+@pytest.mark.parametrize(
+    "damage, said",
+    [
+        (lambda raw: raw[:-1], "The model file is truncated: load the page again."),
+        (
+            lambda raw: raw[:4] + (VERSION + 1).to_bytes(4, "little") + raw[8:],
+            f"The model file has version {VERSION + 1}, this page reads {VERSION}: export it again.",
+        ),
+        (lambda raw: b"<html>not found</html>", "This is no model file of minigpt_core."),
+    ],
+)
+def test_a_damaged_model_is_said_in_a_sentence_and_the_rest_of_the_page_lives(browser, site, damage, said):
+    raw = damage(model_file(*load_pretrained("tales-bpe")))
+    page = browser.new_page()
+    page.route("**/data/tales-bpe.js", lambda route: route.fulfill(body=as_script("tales-bpe", raw)))
+    page.goto(f"{site}/book/index.html")
+    page.locator("[data-minigpt=playground]").scroll_into_view_if_needed()
+    page.wait_for_selector(".mg-alive")
+    write(page, model="tales-bpe", prompt="Wren ")
+    assert page.locator(".mg-status").first.text_content() == said
+    assert len(write(page, model="tales-char", length="20")) > 20
+    page.close()
+
+
+@pytest.mark.parametrize("missing", ["Worker", "IntersectionObserver"])
+def test_a_browser_without_what_it_needs_keeps_its_page(browser, site, missing):
+    page = browser.new_page()
+    page.add_init_script(f"delete globalThis.{missing}")
+    page.goto(f"{site}/book/index.html")
+    root = page.locator("[data-minigpt=playground]")
+    root.scroll_into_view_if_needed()
+    if missing == "Worker":
+        page.wait_for_selector(".mg-alive")
+        write(page, prompt="Wren ")
+    sentence = f"This browser lacks {missing}, which the widget needs: try a newer one."
+    assert sentence in root.text_content()
+    assert page.get_by_role("heading", name="A Mini-GPT from Scratch").count() == 1
     page.close()

@@ -23,6 +23,7 @@
 
     const start = () =>
       (starting ??= (async () => {
+        if (!globalThis.Worker) throw new Error("this browser lacks Worker, which the widget needs: try a newer one");
         const text = await source();
         worker = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
         worker.onmessage = ({ data: { job, token, done, failed } }) => {

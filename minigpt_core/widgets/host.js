@@ -43,18 +43,23 @@
     },
   );
 
+  const say = (root, sentence) => root.append(Object.assign(document.createElement("p"), { textContent: sentence }));
+
   const awake = async (root) => {
     const name = root.dataset.minigpt;
     try {
       await script(`${name}.js`);
       minigpt.widgets[name](root, JSON.parse(root.dataset.state ?? "{}"), engine, () => {});
     } catch (error) {
-      const note = document.createElement("p");
-      note.textContent = `This picture could not be brought to life: ${error.message}.`;
-      root.append(note);
+      say(root, `This picture could not be brought to life: ${error.message}.`);
     }
   };
 
+  const roots = document.querySelectorAll("[data-minigpt]");
+  if (!globalThis.IntersectionObserver) {
+    for (const root of roots) say(root, "This browser lacks IntersectionObserver, which the widget needs: try a newer one.");
+    return;
+  }
   const near = new IntersectionObserver(
     (entries) => {
       for (const { target, isIntersecting } of entries)
@@ -65,5 +70,5 @@
     },
     { rootMargin: "300px" },
   );
-  for (const root of document.querySelectorAll("[data-minigpt]")) near.observe(root);
+  for (const root of roots) near.observe(root);
 })();
