@@ -1,6 +1,11 @@
-"""Every built page in a real browser: no error, no outside request, no page wider than the window."""
+"""Every built page in a real browser: no error, no outside request, no page wider than the window, light enough, and with
+nothing serious for axe to find; and the search."""
+
+import functools
+import gzip
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 
 def pages(html) -> list[str]:
@@ -23,3 +28,68 @@ def test_no_page_is_wider_than_the_window(browser, site, html, width):
         page.goto(f"{site}/{name}")
         assert page.evaluate("document.scrollingElement.scrollWidth") <= width, name
     page.close()
+
+
+TEXT, ALIVE = 350_000, 1_200_000  # bytes that a page may take, compressed: read; and with its widgets awake
+
+
+@pytest.fixture(scope="module")
+def compressed(html):
+    """A function: the size of a file of the book as a compressing server sends it."""
+    return functools.cache(lambda path: len(gzip.compress((html / path).read_bytes(), 6)))
+
+
+def scroll_through(page) -> None:
+    """As a reader does, so that all widgets wake up."""
+    for y in range(0, page.evaluate("document.scrollingElement.scrollHeight"), 500):
+        page.evaluate(f"window.scrollTo({{top: {y}, behavior: 'instant'}})")
+        page.wait_for_timeout(20)
+    for widget in page.locator("[data-minigpt]").all():
+        widget.scroll_into_view_if_needed()
+    page.wait_for_function("[...document.querySelectorAll('[data-minigpt]')].every(e => e.matches('.mg-alive'))")
+    page.wait_for_load_state("networkidle")
+
+
+def test_every_page_is_light_enough(browser, site, html, compressed):
+    heavy = {}
+    for name in pages(html):
+        page, asked = browser.new_page(), set()
+        page.on("request", lambda r, asked=asked: asked.add(r.url.removeprefix(f"{site}/").split("?")[0]))
+        page.goto(f"{site}/{name}", wait_until="networkidle")
+        has_widget = page.locator("[data-minigpt]").count() > 0
+        scroll_through(page)
+        if "index" in name:  # the first thing a visitor does
+            page.get_by_role("button", name="Write", exact=True).first.click()
+            page.wait_for_selector(".mg-token")
+        bytes_asked = sum(compressed(path) for path in asked if not path.startswith(("blob:", "data:")))
+        if bytes_asked > (ALIVE if has_widget else TEXT):
+            heavy[name] = bytes_asked
+        page.close()
+    assert heavy == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser, site, html, scheme):
+    found = {}
+    for name in pages(html):
+        page = browser.new_page(color_scheme=scheme)
+        page.goto(f"{site}/{name}")
+        scroll_through(page)
+        violations = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+        serious = [v["id"] for v in violations if v["impact"] in ("serious", "critical")]
+        if serious:
+            found[name] = serious
+        page.close()
+    assert found == {}
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_the_search_finds_a_word(visit, site, html, scheme):
+    seen = visit(f"{site}/book/index.html" if scheme == "http" else (html / "book/index.html").as_uri())
+    seen.page.keyboard.press("Control+k")
+    seen.page.keyboard.type("induction")
+    seen.page.keyboard.press("Enter")
+    seen.page.wait_for_selector("ul.search li")
+    assert "10 The repetition lab" in " ".join(seen.page.locator("ul.search li").all_text_contents())
+    assert seen.problems == [] and seen.outside == []
+    seen.page.close()
