@@ -18,13 +18,14 @@ BASE = {"__init__", "base", "model", "tokenizer"}
 GRAPH = {
     "__init__": set(),
     "export": {"checkpoint", "model", "tokenizer"},
-    "records": {"corpus", "lesson", "tokenizer"},
+    "records": {"corpus", "export", "lesson", "tokenizer"},
     "base": {"__init__", "export", "model", "pretrained", "records", "tokenizer"},
     "playground": BASE | {"sampling"},
     "sampler": BASE | {"sampling"},
     "repetition": BASE | {"counting", "sampling"},
     "curves": {"__init__", "base", "records"},
     "attention": BASE | {"lens"},
+    "tokenizer": BASE | {"export", "records"},
 }
 
 

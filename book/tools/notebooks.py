@@ -72,7 +72,8 @@ def normalise(notebook: nbformat.NotebookNode, name: str) -> None:
         cell.execution_count = count if cell.execution_count else None
         for output in cell.outputs:  # of a widget only its still face is stored, if it has one
             if WIDGET_VIEW in output.get("data", {}):
-                output.data = {mime: data for mime, data in output.data.items() if mime == "text/html"}
+                kept = ("text/html", "text/plain") if "text/html" in output.data else ()
+                output.data = {mime: data for mime, data in output.data.items() if mime in kept}
         cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and o.get("data", True)]
         for output in cell.outputs:
             if "execution_count" in output:

@@ -16,6 +16,7 @@ WIDGETS = {
     "attention": ("attention.js",),
     "curves": ("curves.js",),
     "repetition": ("repetition.js",),
+    "tokenizer": ("engine/tokenizer.js", "tokenizer.js"),
 }
 
 

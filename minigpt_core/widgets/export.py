@@ -42,7 +42,7 @@ def model_file(model: GPT, tokenizer: Tokenizer) -> bytes:
             tensors.append(entry)
     header = {
         "config": asdict(model.config),
-        "tokenizer": _describe(tokenizer),
+        "tokenizer": describe(tokenizer),
         "tensors": tensors,
         "bytes": len(numbers),
     }
@@ -59,8 +59,12 @@ def as_script(name: str, raw: bytes) -> str:
     return f"minigpt.receive({json.dumps(name)}, {json.dumps(base64.b64encode(raw).decode())});"
 
 
-def _describe(tokenizer: Tokenizer) -> dict[str, Any]:
-    """What the engine's Tokenizer needs: characters; or pieces, a byte as its number and the unknown piece as null."""
+def describe(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What the engine's Tokenizer needs: characters; or pieces, a byte as its number and the unknown piece as null.
+
+    >>> describe(CharTokenizer.train("hello"))
+    {'kind': 'char', 'characters': ['e', 'h', 'l', 'o']}
+    """
     if isinstance(tokenizer, CharTokenizer):
         return {"kind": "char", "characters": tokenizer.characters[1:]}
     if not isinstance(tokenizer, BPETokenizer):

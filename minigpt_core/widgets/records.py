@@ -6,7 +6,8 @@ from typing import Any
 
 from ..corpus import load_corpus
 from ..lesson import load_record
-from ..tokenizer import CharTokenizer
+from ..tokenizer import BPETokenizer, CharTokenizer, Tokenizer
+from .export import describe
 
 RUNS = {  # those that the curves show, by what sets them apart
     "film": "the usual run",
@@ -16,6 +17,12 @@ RUNS = {  # those that the curves show, by what sets them apart
     "low-rate": "low rate, 0.0001",
     "small": "one layer, 16 wide",
     "little-text": "8,000 characters of text",
+}
+# The sizes at which each corpus is cut, whether the vocabulary holds the bytes, and the share of the text whose characters it
+# holds; the largest last.
+SIZES = {
+    "tales": (((200, False), (350, True), (500, True), (1000, True), (2000, True)), 1.0),
+    "tales_zh": (((928, True), (1200, True), (2000, True)), 0.98),
 }
 LEVELS = ("ln V", "1-gram", "2-gram", "5-gram")
 
@@ -54,10 +61,46 @@ def film(name: str) -> dict[str, Any]:
     }
 
 
+def trained(corpus: str) -> dict[str, Tokenizer]:
+    """The tokenizers of a corpus that stand side by side in the page, by their labels.
+
+    >>> list(trained("tales_zh"))
+    ['characters, V = 1,098', 'BPE, V = 928', 'BPE, V = 1,200', 'BPE, V = 2,000']
+    """
+    text = load_corpus(corpus)
+    char = CharTokenizer.train(text)
+    sizes, coverage = SIZES[corpus]
+    return {f"characters, V = {char.vocab_size:,}": char} | {
+        f"BPE, V = {V:,}" + ("" if byte_fallback else ", no bytes"): BPETokenizer.train(
+            text, vocab_size=V, byte_fallback=byte_fallback, character_coverage=coverage
+        )
+        for V, byte_fallback in sizes
+    }
+
+
+def vocabularies(corpus: str) -> dict[str, Any]:
+    """What the page needs to make the tokenizers of `trained`. A vocabulary is the end of text, the unknown piece, the line
+    break, the bytes, the merges in the order in which they were learned, and the letters. A smaller one of the same text has
+    the first merges of a larger one and the same letters, so those of the largest are enough for all.
+    """
+    (char_label, char), *rest = trained(corpus).items()
+    _, largest = rest[-1]
+    pieces = describe(largest)["pieces"][3 + 256 :]
+    return {
+        "merges": [piece for piece in pieces if len(piece) > 1],
+        "letters": [piece for piece in pieces if len(piece) == 1],
+        "rows": [
+            {"label": char_label, **describe(char)},
+            *({"label": label, "size": t.vocab_size, "bytes": "<0x00>" in t.tokens} for label, t in rest),
+        ],
+    }
+
+
 RECORDS: dict[str, Callable[[], dict[str, Any]]] = {
     "curves": curves,
     "film": lambda: film("film"),
     "film-zh": lambda: film("film-zh"),
+    "vocabularies": lambda: {corpus: vocabularies(corpus) for corpus in SIZES},
 }
 
 

@@ -5,6 +5,9 @@
   const END_OF_TEXT = "<|endoftext|>", SPACE = "\u2581", UNKNOWN = "\ufffd";
   const utf8 = new TextEncoder();
 
+  // Text with its blanks and line breaks to be seen.
+  minigpt.visible = (text) => text.replaceAll(" ", SPACE).replaceAll("\n", "\u21b5").replaceAll("\t", "\u21e5");
+
   class Tokenizer {
     // `about` is the tokenizer of a model file: { kind: "char", characters } or { kind: "bpe", pieces }, a piece being
     // its text, or a number for a byte, and null for the unknown one.
@@ -18,7 +21,7 @@
         return;
       }
       this.pieces = about.pieces;
-      this.byteIds = [];
+      this.byteIds = []; // none, or 256
       this.bytes = about.pieces.map((piece, id) => {
         if (typeof piece === "number") {
           this.byteIds[piece] = id;
@@ -31,36 +34,44 @@
     }
 
     encode(text) {
+      return this.cut(text).flatMap(({ ids }) => ids);
+    }
+
+    // The text as stretches, each with its ids: one, or those of its bytes. `steps` collects the merges in their order: the id
+    // of each joint piece, and the place in the text, counted in characters, where its right half began.
+    cut(text, steps = []) {
       if (/\p{Surrogate}/u.test(text))
         throw new Error("the text holds half of a character (a lone surrogate): remove it");
-      const ids = [];
+      const stretches = [];
+      let at = 0;
+      const add = (text, ids) => {
+        stretches.push({ text, ids });
+        at += Array.from(text).length;
+      };
       for (const part of text.split(/(<\|endoftext\|>)/)) {
-        if (part === END_OF_TEXT) ids.push(0);
-        else if (this.kind === "char") this.characters(part, ids);
+        if (part === END_OF_TEXT) add(part, [0]);
+        else if (this.kind === "char") for (const character of part) add(character, [this.idOf(character)]);
         else
           for (const run of part.split(/(\u2581)/))
-            if (run === SPACE) this.inBytes(SPACE, ids);
-            else this.merge(run.replaceAll(" ", SPACE), ids);
+            if (run === SPACE) add(run, this.inBytes(run));
+            else for (const { text, ids } of this.merge(run.replaceAll(" ", SPACE), at, steps)) add(text, ids);
       }
-      return ids;
+      return stretches;
     }
 
-    characters(text, ids) {
-      for (const character of text) {
-        const id = this.ids.get(character);
-        if (id === undefined) throw new Error(`the model does not know the character “${character}”: take it out`);
-        ids.push(id);
-      }
+    idOf(character) {
+      const id = this.ids.get(character);
+      if (id === undefined) throw new Error(`the model does not know the character “${character}”: take it out`);
+      return id;
     }
 
-    inBytes(character, ids) {
-      if (this.byteIds.length) for (const byte of utf8.encode(character)) ids.push(this.byteIds[byte]);
-      else ids.push(this.unknown);
+    inBytes(character) {
+      return this.byteIds.length ? Array.from(utf8.encode(character), (byte) => this.byteIds[byte]) : [this.unknown];
     }
 
     // Join, again and again, the two neighbours whose joint piece was learned first (has the lowest id), the leftmost
-    // of equals; what is in no vocabulary becomes bytes. A line break never joins.
-    merge(text, ids) {
+    // of equals; what is in no vocabulary becomes bytes, or, with its neighbours, the unknown piece. A line break never joins.
+    merge(text, at, steps) {
       const symbols = Array.from(text), next = symbols.map((_, i) => i + 1), previous = symbols.map((_, i) => i - 1);
       const heap = new Heap();
       const offer = (left) => {
@@ -71,8 +82,9 @@
       };
       for (let i = 0; i + 1 < symbols.length; i++) offer(i);
       for (let best; (best = heap.pop()); ) {
-        const { left, joint } = best, right = next[left];
+        const { id, left, joint } = best, right = next[left];
         if (symbols[left] === null || right >= symbols.length || symbols[left] + symbols[right] !== joint) continue;
+        steps.push({ id, at: at + right });
         symbols[left] = joint;
         symbols[right] = null;
         next[left] = next[right];
@@ -80,12 +92,15 @@
         offer(left);
         offer(previous[left]);
       }
+      const stretches = [];
       for (const symbol of symbols) {
         if (symbol === null) continue;
-        const id = this.ids.get(symbol);
-        if (id === undefined) this.inBytes(symbol, ids);
-        else ids.push(id);
+        const text = symbol.replaceAll(SPACE, " "), id = this.ids.get(symbol), last = stretches.at(-1);
+        if (id !== undefined) stretches.push({ text, ids: [id] });
+        else if (last?.ids[0] === this.unknown) last.text += text;
+        else stretches.push({ text, ids: this.inBytes(symbol) });
       }
+      return stretches;
     }
 
     // How a token is shown, as `tokens` in Python: blanks and line breaks made visible, a byte as a number.
@@ -93,7 +108,7 @@
       const piece = this.pieces[id];
       if (typeof piece === "number") return `<0x${piece.toString(16).toUpperCase().padStart(2, "0")}>`;
       if (piece === null) return "<unk>";
-      return piece.replaceAll(" ", SPACE).replaceAll("\n", "\u21b5").replaceAll("\t", "\u21e5");
+      return minigpt.visible(piece);
     }
 
     decode(ids) {
