@@ -55,6 +55,8 @@
     // A record: JSON.
     const read = (name) => once(files, name, async () => JSON.parse(new TextDecoder().decode(await fetchFile(name))));
 
-    return { load, ask, read };
+    const close = () => worker?.terminate();
+
+    return { load, ask, read, close };
   };
 })();

@@ -111,9 +111,9 @@
       moved(to);
     });
 
-  // An id of its own for each widget of a page.
-  let count = 0;
-  const newId = (name) => `mg-${name}-${++count}`;
+  // An id of its own for each widget of a page. In Jupyter each widget brings this script again.
+  minigpt.widgetCount ??= 0;
+  const newId = (name) => `mg-${name}-${++minigpt.widgetCount}`;
 
   // Fill the root of a widget, which keeps the height of its still picture, so that the page does not jump. JupyterLab would
   // take the arrow keys.
