@@ -1,0 +1,240 @@
+"""The widgets in a real JupyterLab: one of today, and one with the versions that Colab has. The cells are chapter 09's own."""
+
+import ast
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import sysconfig
+import time
+import venv
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from jupyter_client import BlockingKernelClient
+
+from minigpt_core import load_model, load_pretrained, load_tokenizer, stream
+from minigpt_core.sampling import shape_logits
+
+ROOT = Path(__file__).parents[1]
+PINS = Path(__file__).with_name("colab.txt")
+COLAB = {"ipywidgets": "7.7.1", "ipython": "7.34.0", "ipykernel": "6.17.1", "anywidget": "0.9.21"}
+TOKEN = secrets.token_hex()
+NO_NEWS = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}  # it asks the network
+# What torch and the package need comes from the book's environment, behind what the kernel's own environment has.
+BORROW = f"import sys; sys.path += {[sysconfig.get_path('purelib'), sysconfig.get_path('platlib'), str(ROOT)]}"
+# What JupyterLab 3 says of its own modules, and nothing of ours.
+JUPYTERS = re.compile(r"shared (singleton )?module|Control comm was closed too early")
+OWN = """\
+from minigpt_core import GPT, CharTokenizer, GPTConfig
+from minigpt_core.checkpoint import save_model
+
+torch.manual_seed(0)
+tokenizer = CharTokenizer.train("a small text of one's own")
+model = GPT(GPTConfig(tokenizer.vocab_size, block_size=16, n_layer=1, n_head=2, n_embd=8, end_id=0))
+save_model(model, "own", narrow=True)
+tokenizer.save("own")
+Playground(model, tokenizer, prompt="a ", temperature=1, length=40, seed=2)
+"""
+
+
+def notebook() -> nbformat.NotebookNode:
+    """Chapter 09 cut to its imports and its widgets, with a widget of the reader's own model."""
+    chapter = nbformat.read(ROOT / "notebooks" / "09_sampling.ipynb", as_version=4)
+    cells = [cell.source for cell in chapter.cells if re.match(r"import html\n|Sampler\(|Playground\(", cell.source)]
+    imports, sampler, playground = cells
+    sources = [BORROW, imports, sampler, "sampler = _", playground, "playground = _", OWN, "own = _"]
+    chapter.cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    return chapter
+
+
+def colab_python() -> Path:
+    """The Python of an environment with Colab's versions, made once beside the book's own."""
+    if sys.prefix == sys.base_prefix:
+        pytest.skip("this Python has no environment of its own: Colab's versions are NOT tested")
+    folder = Path(sys.prefix) / "colab"
+    python, made = folder / "bin" / "python", folder / PINS.name
+    if not made.is_file() or made.read_text(encoding="utf-8") != PINS.read_text(encoding="utf-8"):
+        venv.create(folder, clear=True, with_pip=True)
+        command = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", PINS]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        if "from versions: none" in done.stderr:
+            pytest.skip("pip reaches no registry: Colab's versions are NOT tested")
+        assert done.returncode == 0, done.stderr[-2000:]
+        made.write_bytes(PINS.read_bytes())
+    return python
+
+
+class Lab:
+    """A JupyterLab of its own, the notebook open in it with all its cells run, and a line to the kernel."""
+
+    def __init__(self, python: Path | str, folder: Path):
+        self.folder = folder
+        settings = folder / "config" / "labconfig" / "page_config.json"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(json.dumps(NO_NEWS), encoding="utf-8")
+        nbformat.write(notebook(), folder / "widgets.ipynb")
+        environment = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+        environment |= {"IPYTHONDIR": str(folder / "ipython"), "JUPYTER_TOKEN": TOKEN}
+        command = [python, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
+        with open(folder / "log", "wb") as log:
+            self.server = subprocess.Popen(command, cwd=folder, env=os.environ | environment, stdout=log, stderr=log)
+        self.client = BlockingKernelClient()
+
+    def open(self, visit) -> None:
+        address = json.loads(self.written("jpserver-*.json"))["url"]
+        self.visit = visit(f"{address}lab/tree/widgets.ipynb?token={TOKEN}", viewport={"width": 1200, "height": 3200})
+        self.page = self.visit.page
+        self.page.get_by_text("| Idle").wait_for()
+        self.page.get_by_text("Run", exact=True).click()
+        self.page.locator("#jp-mainmenu-run").get_by_text("Run All Cells", exact=True).click()
+        self.page.wait_for_function("document.querySelectorAll('.mg-alive').length === 3", timeout=60_000)
+        self.sampler, self.playground, self.own = self.page.locator(".mg-alive").all()
+        self.client.load_connection_info(json.loads(self.written("kernel-*.json")))
+        self.client.start_channels()
+
+    def written(self, name: str) -> str:
+        """The text of a file among those of the running server, as soon as it is there."""
+        for _ in range(600):
+            for path in (self.folder / "runtime").glob(name):
+                if text := path.read_text(encoding="utf-8"):
+                    return text
+            time.sleep(0.1)
+        raise TimeoutError((self.folder / "log").read_text(encoding="utf-8")[-2000:])
+
+    def kernel(self, expression: str, before: str = ""):
+        """What the expression is in the kernel, after the statement."""
+        reply = self.client.execute(before, user_expressions={"it": expression}, reply=True, timeout=60)["content"]
+        assert reply["status"] == reply["user_expressions"]["it"]["status"] == "ok", reply
+        return ast.literal_eval(reply["user_expressions"]["it"]["data"]["text/plain"])
+
+    def becomes(self, expression: str, wanted) -> None:
+        """Wait until the expression in the kernel is what is wanted: what the page tells takes a moment."""
+        deadline = time.monotonic() + 10
+        while (found := self.kernel(expression)) != wanted and time.monotonic() < deadline:
+            self.page.wait_for_timeout(50)
+        assert found == wanted
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.server.terminate()
+        self.server.wait(30)
+
+
+@pytest.fixture(scope="module", params=["today", "colab"])
+def lab(visit, request, tmp_path_factory):
+    lab = Lab(sys.executable if request.param == "today" else colab_python(), tmp_path_factory.mktemp("lab"))
+    try:
+        lab.open(visit)
+        yield lab
+        assert lab.visit.outside == []
+        assert [problem for problem in lab.visit.problems if not JUPYTERS.search(problem)] == []
+        lab.page.close()
+    finally:
+        lab.close()
+
+
+def pinned(path: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([\w-]+)==([^\s;]+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def likeliest(prompt: str, **knobs: float) -> list[list[str]]:
+    """The sampler's first 16 rows: token, the model's probability, that after the knobs, and no draws."""
+    model, tokenizer = load_pretrained("tales-char")
+    with torch.no_grad():
+        logits = model(torch.tensor([tokenizer.encode(prompt)]))[0][:, -1].double()  # (1, V)
+    after = shape_logits(logits, torch.zeros(1, 0, dtype=torch.long), **knobs).softmax(1)[0]
+    top = logits.softmax(1)[0].topk(16)
+    return [
+        [tokenizer.tokens[i], f"{p:.3f}", f"{after[i]:.3f}", ""]
+        for i, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    ]
+
+
+def shows(sampler, rows: list[list[str]]) -> None:
+    """Wait until the sampler's table has these rows."""
+    sampler.page.wait_for_function(
+        """([root, rows]) => {
+          const cells = (row) => [row.querySelector("th"), ...row.querySelectorAll("td:not(.mg-track)")];
+          const found = [...root.querySelectorAll(".mg-bars tbody tr")].map((row) => cells(row).map((cell) => cell.textContent));
+          return JSON.stringify(found.slice(0, rows.length)) === JSON.stringify(rows);
+        }""",
+        arg=[sampler.element_handle(), rows],
+    )
+
+
+def turn(lab, seed: int = 1, **knobs: float) -> None:
+    """Set the sampler's state in the kernel, and wait until its page follows."""
+    state = {"prompt": "Wren ", "knobs": knobs | {"seed": seed}}
+    lab.kernel("sampler.state", f"sampler.state = sampler.state | {state}")
+    shows(lab.sampler, likeliest("Wren ", **knobs))
+
+
+def write(playground) -> str:
+    """Press Write, wait until it has ended, and read."""
+    setting = playground.get_by_role("region", name="setting").first
+    setting.get_by_role("button", name="Write", exact=True).click()
+    playground.get_by_text("to see what else could have been").wait_for()
+    return setting.locator(".mg-text").text_content()
+
+
+def test_the_versions_are_those_of_the_pins(lab, request):
+    colab = request.node.callspec.params["lab"] == "colab"
+    pins = pinned(PINS if colab else ROOT / "requirements.txt")
+    if colab:
+        assert COLAB.items() <= pins.items()
+    names = ["ipywidgets", "IPython", "ipykernel", "anywidget"]
+    assert lab.kernel(f"[__import__(name).__version__ for name in {names}]") == [pins[name.lower()] for name in names]
+    config = json.loads(lab.page.locator("#jupyter-config-data").text_content())
+    assert config["appVersion"] == pins["jupyterlab"]
+
+
+def test_the_shipped_models_arrive_and_do_what_python_does(lab):
+    shows(lab.sampler, likeliest('"Where is the ', top_p=0.9))
+    written = write(lab.playground)
+    assert written == "Wren " + "".join(stream(*load_pretrained("tales-char"), "Wren ", 200, temperature=0.8, seed=1))
+    lab.becomes("playground.text", written)
+
+
+def test_the_readers_own_model_travels_to_the_page(lab):
+    written = write(lab.own)
+    model, tokenizer = load_model(lab.folder / "own"), load_tokenizer(lab.folder / "own")
+    assert written == "a " + "".join(stream(model, tokenizer, "a ", 40, temperature=1, seed=2))
+    lab.becomes("own.text", written)
+
+
+def test_a_slider_moves_the_state_in_the_kernel_and_not_the_selected_cell(lab):
+    turn(lab, temperature=1)
+    slider = lab.sampler.get_by_label("temperature", exact=True)
+    slider.focus()
+    selected = lab.page.locator(".jp-Cell.jp-mod-selected").element_handles()
+    for key in ("ArrowUp", "ArrowRight", "ArrowUp", "ArrowDown"):
+        lab.page.keyboard.press(key)
+    shows(lab.sampler, likeliest("Wren ", temperature=1.1))
+    lab.becomes("sampler.state['knobs']['temperature']", 1.1)
+    assert slider.evaluate("slider => slider === document.activeElement")
+    now = lab.page.locator(".jp-Cell.jp-mod-selected").element_handles()
+    assert len(selected) == len(now) == 1 and lab.page.evaluate("([a, b]) => a === b", [selected[0], now[0]])
+
+
+def test_the_mouse_drags_a_slider_to_its_end(lab):
+    turn(lab, temperature=1)
+    box = lab.sampler.get_by_label("temperature", exact=True).bounding_box()
+    middle = box["y"] + box["height"] / 2
+    lab.page.mouse.move(box["x"] + box["width"] / 2, middle)
+    lab.page.mouse.down()
+    lab.page.mouse.move(box["x"] + 2 * box["width"], middle, steps=8)
+    lab.page.mouse.up()
+    shows(lab.sampler, likeliest("Wren ", temperature=2))
+    lab.becomes("sampler.state['knobs']['temperature']", 2)
+
+
+def test_python_moves_the_controls(lab):
+    turn(lab, temperature=0.5, top_k=3, seed=7)
+    labels = ("prompt", "temperature", "top-k", "seed")
+    found = [lab.sampler.get_by_label(label, exact=True).input_value() for label in labels]
+    assert found == ["Wren ", "0.5", "3", "7"]
