@@ -10,8 +10,9 @@ from typing import Any
 from IPython.display import SVG, Markdown
 from torch import Tensor
 
-# Seen from the notebooks' folder, where they run, or from the repository's, where the book is built.
-BOOK = Path("book") if Path("book/records").is_dir() else Path("../book")
+def _book() -> Path:
+    """Its folder, seen from the notebooks' one, where they run, or from the repository's, where the book is built."""
+    return Path("book") if Path("book/records").is_dir() else Path("../book")
 
 
 def lit_map(*parts: str) -> SVG:
@@ -19,7 +20,7 @@ def lit_map(*parts: str) -> SVG:
 
     >>> lit_map("loss", "optimizer")                                                    # doctest: +SKIP
     """
-    drawing = (BOOK / "assets" / "map.svg").read_text(encoding="utf-8")
+    drawing = (_book() / "assets" / "map.svg").read_text(encoding="utf-8")
     known = re.findall(r'<g id="([^"]+)" class="part">', drawing)
     if unknown := set(parts) - set(known):
         raise ValueError(f"the map has no part {min(unknown)!r}: choose among {', '.join(known)}")
@@ -58,7 +59,7 @@ def load_record(name: str) -> dict[str, Any]:
     >>> load_record("tales")["curve"]["val_loss"][-1]                                   # doctest: +SKIP
     1.36
     """
-    path = BOOK / "records" / f"{name}.json"
+    path = _book() / "records" / f"{name}.json"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
         raise ValueError(f"there is no record {name!r}: choose one of {known}, or make it with make records")
