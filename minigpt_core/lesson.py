@@ -10,6 +10,7 @@ from typing import Any
 from IPython.display import SVG, Markdown
 from torch import Tensor
 
+
 def _book() -> Path:
     """Its folder, seen from the notebooks' one, where they run, or from the repository's, where the book is built."""
     return Path("book") if Path("book/records").is_dir() else Path("../book")

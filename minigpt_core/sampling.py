@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from .decoding import Decoder, can_decode
 from .model import GPT
 from .tokenizer import Tokenizer
 
@@ -160,8 +161,8 @@ def generate(
     """Continue the prompt `ids`, one token id at a time; the model's end token is yielded and ends the text.
 
     The model sees at most block_size tokens: of a longer prompt the last ones, and when the window is full,
-    generation keeps the last block_size // 2 tokens and goes on from these. With `cache` only new tokens are computed;
-    the distribution is the same.
+    generation keeps the last block_size // 2 tokens and goes on from these. With `cache` only new tokens are computed, one
+    at a time by a `Decoder` where it can; the distribution is the same.
 
     >>> list(generate(model, tokenizer.encode("Mina "), 3, temperature=0))              # doctest: +SKIP
     [26, 10, 9]
@@ -186,15 +187,19 @@ def generate(
     random = Mulberry32(seed)
     generated: list[int] = []
     kv_cache, fresh = None, window
+    decoder = Decoder(model) if cache and can_decode(model) else None
     was_training = model.training
     model.eval()
     try:
         for _ in range(max_new_tokens):
             if cache and kv_cache is None:
                 kv_cache = model.new_cache()
-            x = torch.tensor([fresh if cache else window], device=model.device)  # (1, T)
-            logits = model(x, cache=kv_cache)[0][:, -1].cpu().double()  # (1, V)
-            if not logits.isfinite().all():
+            if decoder is not None and kv_cache is not None and len(fresh) == 1:
+                logits = torch.from_numpy(decoder.step(fresh[0], kv_cache))[None].double()  # (1, V)
+            else:
+                x = torch.tensor([fresh if cache else window], device=model.device)  # (1, T)
+                logits = model(x, cache=kv_cache)[0][:, -1].cpu().double()  # (1, V)
+            if not math.isfinite(logits.sum()):  # one that is not makes the sum so
                 raise ValueError("the model's logits are not all finite: its training may have diverged")
             logits = shape_logits(logits, torch.tensor([generated], dtype=torch.long), **knobs)  # type: ignore[arg-type]
             token = draw(logits[0], random.uniform())

@@ -30,7 +30,8 @@ GRAPH = {
     "model": {"config", "attention", "layers"},
     "checkpoint": {"config", "files", "model"},
     "training": {"config", "data", "model", "checkpoint"},
-    "sampling": {"model", "tokenizer"},
+    "decoding": {"attention", "layers", "model"},
+    "sampling": {"decoding", "model", "tokenizer"},
     "lens": {"attention", "model"},
     "ablation": {"attention", "layers", "model"},
     "counting": set(),
@@ -55,7 +56,7 @@ GRAPH = {
     },
 }
 # Of other packages, only the standard library and these; what is optional only in what the notebooks alone use.
-ALLOWED = {"torch", "safetensors", "sentencepiece", "tqdm"}
+ALLOWED = {"torch", "numpy", "safetensors", "sentencepiece", "tqdm"}
 OPTIONAL = {"viz": {"matplotlib"}, "lesson": {"IPython"}}
 MODEL_PATH = ("config", "attention", "layers", "model", "training", "sampling")
 

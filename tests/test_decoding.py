@@ -1,0 +1,85 @@
+"""The decoder in numpy against the model that it stands for."""
+
+import numpy as np
+import pytest
+import torch
+
+from minigpt_core import GPT, GPTConfig, generate, load_pretrained
+from minigpt_core.ablation import PARTS, knocked_out, remove
+from minigpt_core.decoding import Decoder, can_decode
+
+SHAPES = [dict(), dict(n_layer=1, n_head=1, n_embd=3), dict(n_layer=3, n_head=6, n_embd=48, block_size=20)]
+
+
+def rough_model(shape: dict, seed: int = 0) -> GPT:
+    """A model whose gains, shifts and biases are far from what they begin with."""
+    torch.manual_seed(seed)
+    model = GPT(GPTConfig(vocab_size=33, **shape)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("prompt", [0, 1, 7])
+def test_its_logits_are_the_models_over_a_whole_window(shape, prompt):
+    model = rough_model(shape)
+    ids = torch.randint(33, (1, model.config.block_size))
+    expected = model(ids)[0][0].numpy()  # (T, V)
+    cache = model.new_cache()
+    if prompt:
+        model(ids[:, :prompt], cache=cache)
+    decoder = Decoder(model)
+    for n in range(prompt, model.config.block_size):
+        np.testing.assert_allclose(decoder.step(int(ids[0, n]), cache), expected[n], rtol=1e-4, atol=1e-4)
+    assert cache.length == model.config.block_size
+
+
+@torch.no_grad()
+def test_the_model_can_go_on_where_the_decoder_stopped():
+    model = rough_model({})
+    ids = torch.randint(33, (1, 12))
+    cache = model.new_cache()
+    decoder = Decoder(model)
+    for i in ids[0, :9].tolist():
+        decoder.step(i, cache)
+    torch.testing.assert_close(model(ids[:, 9:], cache=cache)[0], model(ids)[0][:, 9:], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_heads_whose_scores_lie_far_apart_stay_finite():
+    model = rough_model(dict(n_layer=1, n_head=2, n_embd=8))
+    attention = model.blocks[0].attention
+    attention.query.weight[:4] *= 1e3  # one head with scores in the thousands, the other near zero
+    cache, decoder, ids = model.new_cache(), Decoder(model), [1, 2, 3, 4]
+    logits = [decoder.step(i, cache) for i in ids]
+    np.testing.assert_allclose(logits[-1], model(torch.tensor([ids]))[0][0, -1].numpy(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_model_without_a_part_is_left_to_the_model_itself(part):
+    model = remove(rough_model({}), part)
+    assert can_decode(model) is False
+    assert list(generate(model, [1], 20, temperature=0)) == list(generate(model, [1], 20, temperature=0, cache=False))
+
+
+def test_a_model_that_is_hooked_doubled_or_patched_is_left_to_the_model_itself():
+    model = rough_model({})
+    assert can_decode(model)
+    with knocked_out(model, [(0, 1)]):
+        assert not can_decode(model)
+    assert can_decode(model)
+    model.blocks[0].forward = lambda x, *_: x
+    assert not can_decode(model)
+    assert not can_decode(rough_model({}).double())
+
+
+@pytest.mark.parametrize("name", ["tales-char", "tales-bpe", "tales-zh"])
+def test_texts_are_those_of_the_plain_way(name):
+    model, _ = load_pretrained(name)
+    knobs = dict(temperature=0.9, top_k=30, top_p=0.95, frequency_penalty=0.2)
+    for seed in range(3):
+        plain = list(generate(model, [5, 9], 150, seed=seed, cache=False, **knobs))
+        assert list(generate(model, [5, 9], 150, seed=seed, **knobs)) == plain
