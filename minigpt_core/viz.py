@@ -320,14 +320,15 @@ def _draw_losses(
         lowest = min(training[max(0, place - width) : place])
         below: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top", "color": TRAINING}
         axes.annotate("training", (place, lowest), (0, -8), **below)
-        axes.set_ylim(bottom=min(axes.get_ylim()[0], lowest - room))
+        axes.update_datalim([(place, lowest - room)])  # limits set here would not grow with the curves beside these
         if validation:
             near = min(validation, key=lambda step: abs(step - 1.3 * place))
             held = [loss for step, loss in validation.items() if near <= step <= near + width]
             highest = max([*held, *training[near : near + width]])
             above: dict[str, Any] = {"textcoords": "offset points", "va": "bottom", "color": VALIDATION}
             axes.annotate("validation", (near, highest), (0, 6), **above)
-            axes.set_ylim(top=max(axes.get_ylim()[1], highest + room))
+            axes.update_datalim([(near, highest + room)])
+        axes.autoscale_view()
     ends = _spread(list(references.values()), 0.06 * (max(heights) - min(heights)))
     for (name, loss), end in zip(references.items(), ends, strict=True):
         axes.axhline(loss, color=REFERENCE, linestyle="--", linewidth=1)
@@ -335,17 +336,24 @@ def _draw_losses(
             axes.annotate(f"{name} {loss:.2f}", (1.01, end), xycoords=("axes fraction", "data"), va="center")
 
 
+SIDES = (5, -3, "left"), (-5, -3, "right"), (0, 5, "center"), (0, -14, "center")  # points from a mark
+CORNERS = (4, 4, "left"), (-4, 4, "right"), (4, -13, "left"), (-4, -13, "right")
+PLACES = (*SIDES, *CORNERS, (5, 1, "left"))
+
+
 def _name_marks(axes: Axes, places: Mapping[str, tuple[float, float]], colors: Mapping[str, str]) -> None:
-    """A name beside each mark: at its right, left, top or bottom, wherever it first lies on nothing else."""
+    """A name beside each mark: at its right, left, top or bottom, or at a corner, wherever it first lies within the axes and
+    on nothing else."""
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # now it is known where the marks lie
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform(list(places.values()))]
     for name, place in places.items():
-        for dx, dy, side in ((5, -3, "left"), (-5, -3, "right"), (0, 5, "center"), (0, -11, "center"), (5, 1, "left")):
+        for dx, dy, side in PLACES:
             look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "ha": side, "color": colors[name]}
             label = axes.annotate(name, place, (dx, dy), **look)
             box = label.get_window_extent()
-            if dy == 1 or not any(box.overlaps(other) for other in taken):  # the last one is taken whatever it lies on
-                break
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.figure.bbox.x1
+            if (dx, dy, side) == PLACES[-1] or (inside and not any(box.overlaps(other) for other in taken)):
+                break  # the last place is taken whatever it lies on
             label.remove()
         taken.append(box)
 

@@ -22,8 +22,10 @@ from minigpt_core.tokenizer import CharTokenizer
 ASSETS = Path(__file__).parents[1] / "assets"
 RECORD = Path(__file__).parents[1] / "records" / "film.json"
 HEAD = 1  # of the first layer: the one in which a line appears
-STEPS = (1, *range(10, 100, 10), *range(100, 901, 25))
-HOLD = 150, 4000  # milliseconds a frame, and the last one
+STEPS = (1, *range(10, 100, 10), *range(100, 901, 100))
+HOLD = 250, 4000  # milliseconds a frame, and the last one
+MAP = 544, 0, 800, 256  # where the map stands, in pixels
+LEVELS = [round(value / 51) * 51 for value in range(256)] * 3  # six of each colour: half the weight, edges still smooth
 
 
 def fingerprint() -> str:
@@ -40,7 +42,7 @@ def frame(record: dict, step: int) -> Image.Image:
     shares = np.zeros((T, T))
     shares[np.tril_indices(T)] = list(base64.b64decode(look["percent"]))[HEAD * pairs : (HEAD + 1) * pairs]
     ladder = load_record("corpora")["tales"]["losses"]
-    with plt.rc_context(viz.STYLE | {"figure.facecolor": "white", "font.size": 11}):
+    with plt.rc_context(viz.STYLE | {"savefig.facecolor": "white", "font.size": 11}):
         figure = plt.figure(figsize=(8, 4.1), dpi=100)
         left, right = figure.add_axes((0.07, 0.38, 0.5, 0.53)), figure.add_axes((0.68, 0.38, 0.29, 0.53))
         for name in ("ln V", "1-gram", "2-gram", "5-gram"):
@@ -60,7 +62,10 @@ def frame(record: dict, step: int) -> Image.Image:
         file = io.BytesIO()
         figure.savefig(file, format="png")
         plt.close(figure)
-    return Image.open(file).convert("RGB")
+    drawn = Image.open(file).convert("RGB")
+    light = drawn.point(LEVELS)
+    light.paste(drawn.crop(MAP), MAP)  # its shades stay as they are
+    return light
 
 
 def main() -> None:
