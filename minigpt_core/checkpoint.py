@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from .config import GPTConfig
+from .fast import build, config_of
 from .files import write_atomic
 from .model import GPT
 
@@ -46,7 +46,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> GPT:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         _check_version(description["version"])
-        config = GPTConfig(**description["model"])
+        config = config_of(description["model"])
     except FileNotFoundError:
         raise ValueError(f"there is no model in {folder}: {path.name} is missing") from None
     except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
@@ -58,7 +58,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> GPT:
     try:
         device = torch.device(device)
         with torch.device("meta"):  # shapes only: no memory, no random numbers
-            model = GPT(config)
+            model = build(config)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"{path}: device or settings impossible: {str(error).splitlines()[0]}") from None
     _load_weights(model, _widen(tensors, weights), weights)

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -62,8 +63,8 @@ def train_command(a: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from .checkpoint import load_progress
+    from .fast import build, config_of
     from .files import write_atomic
-    from .model import GPT
     from .tokenizer import load_tokenizer
     from .training import resume, saved_records, train
 
@@ -77,7 +78,7 @@ def train_command(a: argparse.Namespace) -> None:
         origin = _read_origin(folder)
         tokenizer = load_tokenizer(folder)
         train_ids, val_ids, _ = _prepare(origin, tokenizer)
-        model = GPT(GPTConfig(**progress["model"]))
+        model = build(config_of(progress["model"]))
         config = TrainConfig(**progress["config"])
         done = len(saved_records(folder))
         records = resume(model, train_ids, val_ids, folder, device=a.device)
@@ -241,17 +242,19 @@ def _prepare(origin: dict[str, Any], tokenizer: "Tokenizer | None" = None) -> "t
 def _new_model(a: argparse.Namespace, tokenizer: "Tokenizer") -> "GPT":
     import torch
 
-    from .model import GPT
+    from .fast import FastConfig, build
 
-    base = GPTConfig.article if a.recipe == "article" else GPTConfig
+    bases: dict[str, Callable[..., GPTConfig]] = {"article": GPTConfig.article, "fast": FastConfig}
     chosen = {name: getattr(a, name) for name in _SIZE if getattr(a, name) is not None}
     torch.manual_seed(a.seed or 0)
-    return GPT(replace(base(tokenizer.vocab_size, end_id=tokenizer.end_id), **chosen))
+    return build(replace(bases.get(a.recipe, GPTConfig)(tokenizer.vocab_size, end_id=tokenizer.end_id), **chosen))
 
 
 def _recipe(a: argparse.Namespace, model: "GPT", train_ids: "Tensor", val_ids: "Tensor") -> TrainConfig:
     """The settings of the run; --minutes is turned into a number of steps by timing a few."""
-    config = TrainConfig.article() if a.recipe == "article" else TrainConfig()
+    from .fast import fast_recipe
+
+    config = {"article": TrainConfig.article, "fast": fast_recipe}.get(a.recipe, TrainConfig)()
     names = ("batch_size", "learning_rate", "seed", "device")
     config = replace(config, **{name: getattr(a, name) for name in names if getattr(a, name) is not None})
     steps = config.steps if a.steps is None else a.steps
@@ -407,8 +410,8 @@ def _add_size(p: argparse.ArgumentParser) -> None:
 def _add_recipe(p: argparse.ArgumentParser) -> None:
     default = TrainConfig()
     group = p.add_argument_group("recipe")
-    text = "article: the baseline that this book grew from"
-    group.add_argument("--recipe", choices=("default", "article"), help=text)
+    text = "article: the baseline that this book grew from; fast: another architecture, words in seconds"
+    group.add_argument("--recipe", choices=("default", "article", "fast"), help=text)
     _option(group, "steps", int, f"training steps (default {default.steps})")
     _option(group, "minutes", float, "as many steps as fit into X minutes here, instead of --steps")
     _option(group, "batch_size", int, f"windows a step (default {default.batch_size})")

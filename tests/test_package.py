@@ -28,7 +28,8 @@ GRAPH = {
     "attention": {"config"},
     "layers": {"config", "attention"},
     "model": {"config", "attention", "layers"},
-    "checkpoint": {"config", "files", "model"},
+    "fast": {"attention", "config", "layers", "model"},
+    "checkpoint": {"fast", "files", "model"},
     "training": {"config", "data", "model", "checkpoint"},
     "decoding": {"attention", "layers", "model"},
     "sampling": {"decoding", "model", "tokenizer"},
@@ -53,6 +54,7 @@ GRAPH = {
         "pretrained",
         "clinic",
         "planning",
+        "fast",
     },
 }
 # Of other packages, only the standard library and these; what is optional only in what the notebooks alone use.

@@ -25,6 +25,10 @@ def model_file(model: GPT, tokenizer: Tokenizer) -> bytes:
     >>> model_file(model, tokenizer)[:4]                                                # doctest: +SKIP
     b'MGPT'
     """
+    if type(model) is not GPT:
+        raise ValueError(
+            f"the page computes the plain GPT only, not {type(model).__name__}: train one without --recipe fast"
+        )
     narrow = narrow_weights({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()})
     numbers, tensors = bytearray(), []
 
