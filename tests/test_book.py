@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nbformat
 import pytest
 import yaml
 
@@ -70,6 +71,55 @@ def test_the_front_page_shows_writing_that_was_written():
     card = json.loads((ROOT / "minigpt_core" / "models" / "tales-bpe" / "card.json").read_text(encoding="utf-8"))
     quotes = re.findall(r"^> (.+)$", index, re.MULTILINE)
     assert quotes and all(quote in card["sample"]["text"] for quote in quotes)
+
+
+NUMBER = r"(?<![A-Za-z0-9.,-])\d[\d,]*(?:\.\d+)?"
+NO_MEASUREMENT = (
+    r"```.*?```|`[^`]*`|\[[^\]]*\]\([^)]*\)|[Cc]hapter \d\d|\d-gram|sections? [\d, and]*\d|第 [\d、]+ [节章]"
+)
+
+
+def shown(path: Path) -> tuple[str, str]:
+    """The first cell of a chapter; and its code with what it printed."""
+    cells = nbformat.read(path, as_version=4).cells
+    codes = [cell for cell in cells if cell.cell_type == "code"]
+    printed = [output.get("text", "") for cell in codes for output in cell.outputs]
+    return cells[0].source, "\n".join([cell.source for cell in codes] + printed)
+
+
+def numbers_in(text: str) -> list[str]:
+    """Those that say something: of one digit only if it has decimals.
+
+    >>> numbers_in("2 losses of 1.40 and 7.0, on 154,347 tokens.")
+    ['1.40', '7.0', '154347']
+    """
+    found = [number.rstrip(",").replace(",", "") for number in re.findall(NUMBER, text)]
+    return [number for number in found if len(number) > 1]
+
+
+@pytest.mark.parametrize("page", ["questions", "zh"])
+def test_each_number_of_a_page_stands_in_a_chapter_that_its_paragraph_names(page):
+    """Printed or in the code, to as many decimals; where no chapter is named, in a budget line or the settings."""
+    chapters = {path.name: shown(path) for path in (ROOT / "notebooks").glob("*.ipynb")}
+    settings = [(ROOT / name).read_text(encoding="utf-8") for name in ("_config.yml", "pyproject.toml")]
+    elsewhere = [first for first, _ in chapters.values()] + settings
+    text = re.sub(r"```.*?```", "", (ROOT / "book" / f"{page}.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    checked = 0
+    for paragraph in re.split(r"\n\s*\n|\n(?=\|)", text):
+        named = re.findall(r"notebooks/(\w+\.ipynb)", paragraph)
+        sources = numbers_in("\n".join(["\n".join(chapters[name]) for name in named] or elsewhere))
+        for number in numbers_in(re.sub(NO_MEASUREMENT, "", " ".join(paragraph.split()))):
+            decimals = len(number.partition(".")[2])
+            assert any(f"{float(source):.{decimals}f}" == number for source in sources), f"{number} in: {paragraph}"
+            checked += 1
+    assert checked > {"questions": 30, "zh": 4}[page]
+
+
+def test_the_questions_page_gives_the_range_of_the_budget_lines():
+    firsts = [shown(path)[0] for path in (ROOT / "notebooks").glob("*.ipynb")]
+    seconds = [int(re.search(r"\*\*Budget:\*\* (\d+) s ", first)[1]) for first in firsts]
+    page = " ".join((ROOT / "book" / "questions.md").read_text(encoding="utf-8").split())
+    assert f"from {min(seconds)} to {max(seconds)} seconds each" in page
 
 
 def test_every_link_leads_somewhere(pages, html):

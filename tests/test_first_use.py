@@ -1,7 +1,8 @@
 """Nothing is used before it is introduced: the glossary's terms and the notation's letters, in the order of reading.
 
 A term is introduced where it first stands in bold; a letter where a chapter lists it among its symbols. What is looked at
-is the prose: no code, no headings, no solutions, no first cell, which only announces.
+is the prose: no code, no headings, no solutions, no first cell, which only announces. Of letters it is more: formulas between
+dollars or plain (ln V, 1/V), and shapes such as (B, T, C), in the comments of code and of shown source too.
 """
 
 import re
@@ -66,6 +67,23 @@ def test_no_term_comes_before_its_introduction(term):
     assert re.search(form, bold, re.IGNORECASE), f"{place} uses {term!r}, which is introduced (in bold) nowhere before"
 
 
+def plain_letters_in(text: str) -> set[str]:
+    """Of formulas without dollars, and of shapes."""
+    shapes = " ".join(re.findall(r"\([^()\n]*,[^()\n]*\)", text))
+    return set(re.findall(r"\b(?:ln |1/)([A-Z])\b", text)) | set(re.findall(r"\b[A-Z]\b", shapes))
+
+
+def letters_by_cell(chapter: str) -> list[tuple[str, set[str]]]:
+    """The place of each cell after the first, and the letters that a reader meets there."""
+    found = [(place, letters_in(text) | plain_letters_in(text)) for place, text in prose(chapter)]
+    for cell in nbformat.read(ROOT / f"{chapter}.ipynb", as_version=4).cells[1:]:
+        shown = [output.get("data", {}).get("text/markdown", "") for output in cell.get("outputs", [])]
+        comments = re.findall(r"#.*", "\n".join([cell.source, *shown])) if cell.cell_type == "code" else []
+        inline = re.findall(r"`[^`\n]*`", cell.source) if cell.cell_type == "markdown" else []
+        found.append((f"{chapter} cell {cell.id}", plain_letters_in("\n".join(comments + inline))))
+    return found
+
+
 def test_no_letter_comes_before_its_introduction():
     introduced: set[str] = set()
     known = set(letters())
@@ -74,9 +92,18 @@ def test_no_letter_comes_before_its_introduction():
         first = nbformat.read(ROOT / f"{chapter}.ipynb", as_version=4).cells[0].source
         listed = re.search(r"\*\*Symbols:\*\*(.*)", first)
         introduced |= letters_in(listed[1]) if listed else set()
-        for place, text in prose(chapter):
-            early = (letters_in(text) & known) - introduced
+        for place, used in letters_by_cell(chapter):
+            early = (used & known) - introduced
             assert not early, f"{place} uses {sorted(early)}, which no list of symbols has introduced by then"
+
+
+def test_letters_are_found_in_plain_formulas_and_in_shapes():
+    assert plain_letters_in("a chance of 1/V costs ln V; I, too, am A") == {"V"}
+    assert plain_letters_in("# (B, H, T, T), then (T, C // H)") == {"B", "C", "H", "T"}
+    found = dict(letters_by_cell("notebooks/00_first_light"))
+    assert {"B", "T", "C"} <= found["notebooks/00_first_light cell light-18"]  # a shape in a comment
+    found = dict(letters_by_cell("notebooks/05_attention"))
+    assert "S" in found["notebooks/05_attention cell attention-28"]  # in shown source
 
 
 def test_the_glossary_has_a_meaning_and_a_chinese_term_for_each():
