@@ -46,12 +46,11 @@ class Decoder:
     (65,)
     """
 
-    @torch.no_grad()
     def __init__(self, model: GPT):
         self.H, self.C = H, C = model.config.n_head, model.config.n_embd
         self.eps = model.norm.eps
-        self.tokens = _centred(model.token_embedding.weight, 1)  # (V, C)
-        self.positions = _centred(model.position_embedding.weight, 1)  # (block_size, C)
+        self.tokens = _centred(_numbers(model.token_embedding.weight), 1)  # (V, C)
+        self.positions = _centred(_numbers(model.position_embedding.weight), 1)  # (block_size, C)
         self.head, self.head_bias = _reader(model.norm, model.head)  # (V, C), (V,)
         self.blocks = []
         for block in model.blocks:
@@ -69,50 +68,86 @@ class Decoder:
     def step(self, token: int, cache: KVCache) -> Array:
         """The logits (V,) after `token`, which follows what is in `cache` and is added to it."""
         C, H, n = self.C, self.H, cache.length
-        keys, values = cache.keys.detach().numpy(), cache.values.detach().numpy()  # (n_layer, 1, H, block_size, D)
+        keys, values = _numbers(cache.keys), _numbers(cache.values)  # (n_layer, 1, H, block_size, D)
         x = self.tokens[token] + self.positions[n]  # (C,)
         for layer, (weight, bias, output, output_bias, widen, widen_bias, narrow, narrow_bias) in enumerate(
             self.blocks
         ):
-            qkv = weight @ x  # (3 C,)
+            qkv = weight.dot(x)  # (3 C,)
             qkv *= self._inverse_spread(x)
             qkv += bias
             qkv = qkv.reshape(3, H, C // H)
             K, U = keys[layer, 0, :, : n + 1], values[layer, 0, :, : n + 1]  # (H, S, D)
             K[:, n], U[:, n] = qkv[1], qkv[2]
             shares = K @ qkv[0][:, :, None]  # (H, S, 1)
-            shares -= shares.max(axis=1, keepdims=True)
+            shares -= np.maximum.reduce(shares, axis=1, keepdims=True)
             np.exp(shares, out=shares)
             y = (shares.transpose(0, 2, 1) @ U)[:, 0]  # (H, D)
-            y /= shares.sum(axis=1)
-            x += output @ y.reshape(C)
+            y /= np.add.reduce(shares, axis=1)
+            x += output.dot(y.reshape(C))
             x += output_bias
-            wide = widen @ x  # (4 C,)
+            wide = widen.dot(x)  # (4 C,)
             wide *= self._inverse_spread(x)
             wide += widen_bias
             np.maximum(wide, 0, out=wide)
-            x += narrow @ wide
+            x += narrow.dot(wide)
             x += narrow_bias
         cache.length = n + 1
-        with np.errstate(invalid="ignore"):  # who draws from logits refuses what is not finite
-            return (self.head @ x) * self._inverse_spread(x) + self.head_bias
+        return self.head.dot(x) * self._inverse_spread(x) + self.head_bias
 
     def _inverse_spread(self, x: Array) -> float:
         return float(x.dot(x) / self.C + self.eps) ** -0.5
 
 
-def _centred(weight: Tensor, dim: int) -> Array:
-    return np.ascontiguousarray((weight - weight.mean(dim=dim, keepdim=True)).numpy())
+def choose(
+    logits: Array,
+    counts: Array,
+    u: float,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    frequency_penalty: float = 0.0,
+    presence_penalty: float = 0.0,
+) -> int:
+    """The token that `shape_logits` and `draw` would choose from logits (V,), of which each has occurred `counts` (V,) times:
+    with the tokens sorted once, each filter keeps the first ones.
+
+    >>> [choose(np.log([0.5, 0.25, 0.25]), np.zeros(3), u, top_k=2) for u in (0.0, 0.6, 0.7)]
+    [0, 0, 1]
+    """
+    logits = logits.astype(np.float64) - counts * frequency_penalty - (counts > 0) * presence_penalty
+    if temperature <= 1e-6:
+        return int(logits.argmax())
+    order = (-logits).argsort(kind="stable")[:top_k]  # the likeliest first, ties to the lower id
+    weights = np.exp((logits[order] - logits[order[0]]) / temperature)
+    cumulated = weights.cumsum()
+    kept = (cumulated - weights < top_p * cumulated[-1]) & (weights >= min_p)
+    by_id = np.zeros(len(logits))
+    by_id[order[kept]] = weights[kept]
+    cumulated = by_id.cumsum()
+    return min(int(cumulated.searchsorted(u * cumulated[-1], side="right")), int(by_id.nonzero()[0][-1]))
+
+
+def _numbers(tensor: Tensor) -> Array:
+    """The numbers of a parameter, where they are: not a copy."""
+    return tensor.detach().numpy()
+
+
+def _centred(array: Array, axis: int) -> Array:
+    return array - array.mean(axis=axis, keepdims=True)
 
 
 def _reader(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Array, Array]:
     """Weight and bias of a layer that reads the stream through `norm`, which is then only a division."""
-    bias = linear.weight @ norm.bias  # (rows,)
+    weight = _numbers(linear.weight)
+    bias = weight.dot(_numbers(norm.bias))  # (rows,)
     if linear.bias is not None:
-        bias = bias + linear.bias
-    return np.ascontiguousarray((linear.weight * norm.weight).numpy()), bias.numpy()
+        bias += _numbers(linear.bias)
+    return weight * _numbers(norm.weight), bias
 
 
 def _writer(linear: nn.Linear) -> tuple[Array, Array]:
     """Weight and bias of a layer that writes to the stream, without the mean of what it writes."""
-    return _centred(linear.weight, 0), _centred(linear.bias, 0)
+    return _centred(_numbers(linear.weight), 0), _centred(_numbers(linear.bias), 0)

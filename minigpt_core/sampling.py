@@ -8,10 +8,11 @@ import codecs
 import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .decoding import Decoder, can_decode
+from .decoding import Decoder, can_decode, choose
 from .model import GPT
 from .tokenizer import Tokenizer
 
@@ -162,7 +163,7 @@ def generate(
 
     The model sees at most block_size tokens: of a longer prompt the last ones, and when the window is full,
     generation keeps the last block_size // 2 tokens and goes on from these. With `cache` only new tokens are computed, one
-    at a time by a `Decoder` where it can; the distribution is the same.
+    at a time and in numpy where `can_decode`; the distribution is the same.
 
     >>> list(generate(model, tokenizer.encode("Mina "), 3, temperature=0))              # doctest: +SKIP
     [26, 10, 9]
@@ -186,27 +187,31 @@ def generate(
     )
     random = Mulberry32(seed)
     generated: list[int] = []
+    counts = np.zeros(config.vocab_size)  # how often each token was generated
     kv_cache, fresh = None, window
-    decoder = Decoder(model) if cache and can_decode(model) else None
+    decoder, decodes = None, cache and can_decode(model)
     was_training = model.training
     model.eval()
     try:
         for _ in range(max_new_tokens):
             if cache and kv_cache is None:
                 kv_cache = model.new_cache()
-            if decoder is not None and kv_cache is not None and len(fresh) == 1:
-                logits = torch.from_numpy(decoder.step(fresh[0], kv_cache))[None].double()  # (1, V)
+            u = random.uniform()
+            if decodes and kv_cache is not None and generated and len(fresh) == 1:
+                decoder = decoder or Decoder(model)
+                token = choose(decoder.step(fresh[0], kv_cache), counts, u, **knobs)  # type: ignore[arg-type]
             else:
                 x = torch.tensor([fresh if cache else window], device=model.device)  # (1, T)
                 logits = model(x, cache=kv_cache)[0][:, -1].cpu().double()  # (1, V)
-            if not math.isfinite(logits.sum()):  # one that is not makes the sum so
-                raise ValueError("the model's logits are not all finite: its training may have diverged")
-            logits = shape_logits(logits, torch.tensor([generated], dtype=torch.long), **knobs)  # type: ignore[arg-type]
-            token = draw(logits[0], random.uniform())
+                if not logits.isfinite().all():
+                    raise ValueError("the model's logits are not all finite: its training may have diverged")
+                logits = shape_logits(logits, torch.tensor([generated], dtype=torch.long), **knobs)  # type: ignore[arg-type]
+                token = draw(logits[0], u)
             yield token
             if token == config.end_id:
                 return
             generated.append(token)
+            counts[token] += 1
             window, fresh = [*window, token], [token]
             if len(window) > config.block_size:
                 window = window[-max(1, config.block_size // 2) :]

@@ -6,7 +6,8 @@ import torch
 
 from minigpt_core import GPT, GPTConfig, generate, load_pretrained
 from minigpt_core.ablation import PARTS, knocked_out, remove
-from minigpt_core.decoding import Decoder, can_decode
+from minigpt_core.decoding import Decoder, can_decode, choose
+from minigpt_core.sampling import draw, shape_logits
 
 SHAPES = [dict(), dict(n_layer=1, n_head=1, n_embd=3), dict(n_layer=3, n_head=6, n_embd=48, block_size=20)]
 
@@ -83,3 +84,25 @@ def test_texts_are_those_of_the_plain_way(name):
     for seed in range(3):
         plain = list(generate(model, [5, 9], 150, seed=seed, cache=False, **knobs))
         assert list(generate(model, [5, 9], 150, seed=seed, **knobs)) == plain
+
+
+def test_its_choice_is_that_of_the_functions_one_by_one():
+    random = np.random.default_rng(0)
+    for _ in range(10_000):
+        V = int(random.integers(1, 80))
+        logits = torch.from_numpy(random.normal(0, 3, V).astype(np.float32))
+        if random.random() < 0.3:
+            logits = logits.round()  # with ties
+        generated = torch.from_numpy(random.integers(0, V, (1, int(random.integers(0, 30)))))
+        knobs = dict(
+            temperature=float(random.choice([0, 0.5, 0.8, 1, 1.7])),
+            top_k=[None, 1, 5, 200][random.integers(4)],
+            top_p=float(random.choice([1, 0.97, 0.6, 0.1])),
+            min_p=float(random.choice([0, 0.013, 0.2, 1])),
+            frequency_penalty=float(random.choice([0, 0.3, -0.2])),
+            presence_penalty=float(random.choice([0, 0.7, -0.5])),
+        )
+        u = float(random.integers(2**32)) / 2**32
+        counts = np.bincount(generated[0], minlength=V)
+        expected = draw(shape_logits(logits[None].double(), generated, **knobs)[0], u)
+        assert choose(logits.numpy(), counts, u, **knobs) == expected, (logits, generated, knobs, u)
