@@ -51,7 +51,7 @@ WRITE = """async () => {
 
 # In the page: move the sampler's temperature; milliseconds until the bars are computed, and until they are painted.
 SLIDE = """async () => {
-  const slider = document.querySelector('[data-minigpt=sampler] [id$=-temperature]'), times = [];
+  const slider = document.querySelector('[data-minigpt=sampler] input[type=range]'), times = [];
   for (let n = 0; n < 40; n++) {
     const began = performance.now();
     slider.value = 0.5 + n / 40;
