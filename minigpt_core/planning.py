@@ -66,7 +66,7 @@ def look_at(text: str) -> Look:
         advice.append(f"long: the first {MOST:,} characters are used, more than a small model needs")
     if repeated > 0.5 and usable:
         advice.append(
-            "it repeats itself: what is held back stands in what is learned, so a low validation loss means nothing"
+            "it repeats itself: where what is held back stands in what is learned, a low validation loss means nothing"
         )
     if kinds > MOST_KINDS:
         advice.append(

@@ -76,6 +76,27 @@ def test_tokens_that_training_never_saw_are_found_and_a_few_are_forgiven():
     assert verdict(falling(3.0, 2.0), {200: 2.1}, without, rare) == "healthy"
 
 
+def test_a_text_that_repeats_itself_is_never_called_healthy():
+    """One line over and over, and a book that stands in its file twice: held back are copies of what was learned."""
+    line, twice = TRAIN[:39].repeat(100), torch.cat([TRAIN, VAL, TRAIN])
+    for train_ids, val_ids in ((line, line[:400]), (twice, TRAIN[1000:1400])):
+        for training in (falling(3.0, 2.0), levelled(3.0, 0.01)):
+            found = verdict(training, {100: 2.1, 200: training[-1]}, train_ids, val_ids)
+            assert "copies held back" in found and "healthy" not in found
+    a_fifth = torch.cat([VAL[:600], TRAIN[:200]])
+    assert verdict(falling(3.0, 2.0), {200: 2.1}, TRAIN, a_fifth) == "healthy"
+    assert verdict(falling(3.0, 2.0), {200: 2.1}, TRAIN, TRAIN[:40]) != "copies held back"  # shorter than a piece
+
+
+@pytest.mark.parametrize("name", ["tales", "tales_zh"])
+def test_no_text_of_the_book_holds_copies_back(name):
+    text = load_corpus(name)
+    tokenizer = CharTokenizer.train(text)
+    train_ids, val_ids = (torch.tensor(tokenizer.encode(part)) for part in split_text(text))
+    report = clinic.examine([7.0, 6.0], {2: 6.0}, train_ids, val_ids, tokenizer.vocab_size)
+    assert "copies" not in report.verdict
+
+
 def test_the_count_of_pairs_is_the_least_that_a_network_owes():
     """A text in which pairs tell much: what would be fine on random tokens is too little here."""
     cycle = torch.arange(4000) % V
