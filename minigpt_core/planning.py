@@ -113,12 +113,17 @@ def propose(train_ids: Tensor, val_ids: Tensor, tokenizer: Tokenizer, seconds: f
     if len(train_ids) <= size.block_size + 1 or len(val_ids) <= size.block_size + 1:
         size = replace(size, block_size=max(1, min(len(train_ids), len(val_ids)) - 2))
     config = TrainConfig()
-    step, evaluation = time_steps(GPT(size), config, train_ids, val_ids)
     tokens = config.batch_size * size.block_size
     by_heart = 60 * len(train_ids) // tokens  # steps in which the text is read 60 times
-    steps = max(10, min(int((seconds - 10 * evaluation) / step), by_heart))
-    if steps * tokens > 20 * len(train_ids):
+
+    def fitting_steps() -> int:
+        step, evaluation = time_steps(GPT(size), config, train_ids, val_ids)
+        return max(10, min(int((seconds - 10 * evaluation) / step), by_heart))
+
+    steps = fitting_steps()
+    if steps * tokens > 40 * len(train_ids):
         size = replace(size, dropout=0.2)
+        steps = fitting_steps()  # a step with dropout takes longer
     part = max(1, steps // 10)
     config = replace(config, steps=steps, warmup_steps=min(100, part), eval_every=part, checkpoint_every=part)
     return size, config

@@ -49,6 +49,7 @@ FILES = {
 @pytest.mark.parametrize(
     "text, said",
     [
+        ("alice", "script LATIN"),  # as on a machine that is far too slow
         ("tales_zh", "script CJK"),
         ("line.txt", "copies held back"),
         ("letters.txt", "it will be known by heart"),
@@ -59,6 +60,11 @@ FILES = {
     ],
 )
 def test_every_text_ends_in_a_model_that_is_kept_and_in_advice(text, said, capsys):
+    if text == "alice":
+        try:
+            load_corpus(text)
+        except ValueError as error:
+            pytest.skip(f"corpus not available: {error}")
     if text in FILES:
         Path(text).write_bytes(FILES[text])
     names = chapter(text, seconds=0.5)

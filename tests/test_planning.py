@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from minigpt_core import GPT, BPETokenizer, CharTokenizer, GPTConfig, TrainConfig, load_corpus, split_text, train
+from minigpt_core import (
+    GPT,
+    BPETokenizer,
+    CharTokenizer,
+    GPTConfig,
+    TrainConfig,
+    load_corpus,
+    planning,
+    split_text,
+    train,
+)
 from minigpt_core.planning import MOST, MOST_KINDS, fitting_tokenizer, look_at, propose, training_memory
 
 
@@ -96,3 +106,11 @@ def test_memory_counts_four_numbers_a_parameter_and_grows_with_the_batch():
     )
     per_window = training_memory(model, TrainConfig(batch_size=2)) - training_memory(model, TrainConfig(batch_size=1))
     assert with_no_text - per_window == 16 * model.n_parameters
+
+
+def test_what_would_be_read_forty_times_gets_dropout_and_is_timed_with_it(monkeypatch):
+    monkeypatch.setattr(planning, "time_steps", lambda model, *_: (0.02 if model.config.dropout else 0.01, 0.0))
+    ids, tokenizer = torch.zeros(50_000, dtype=torch.long), CharTokenizer.train("ab")
+    for seconds, dropout, steps in ((19, 0.0, 1900), (25, 0.2, 1250)):  # 1,953 steps read it forty times
+        size, recipe = planning.propose(ids, ids, tokenizer, seconds)
+        assert (size.dropout, recipe.steps) == (dropout, steps)
