@@ -199,12 +199,13 @@ def generate(
             u = random.uniform()
             if decodes and kv_cache is not None and generated and len(fresh) == 1:
                 decoder = decoder or Decoder(model)
-                token = choose(decoder.step(fresh[0], kv_cache), counts, u, **knobs)  # type: ignore[arg-type]
+                row = decoder.step(fresh[0], kv_cache)  # (V,)
+                _check_finite(bool(np.isfinite(row).all()))
+                token = choose(row, counts, u, **knobs)  # type: ignore[arg-type]
             else:
                 x = torch.tensor([fresh if cache else window], device=model.device)  # (1, T)
                 logits = model(x, cache=kv_cache)[0][:, -1].cpu().double()  # (1, V)
-                if not logits.isfinite().all():
-                    raise ValueError("the model's logits are not all finite: its training may have diverged")
+                _check_finite(bool(logits.isfinite().all()))
                 logits = shape_logits(logits, torch.tensor([generated], dtype=torch.long), **knobs)  # type: ignore[arg-type]
                 token = draw(logits[0], u)
             yield token
@@ -267,6 +268,11 @@ def stream(
 def _overlap(text: str, stop: str) -> int:
     """How many characters at the end of `text` are the beginning of `stop`."""
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)
+
+
+def _check_finite(finite: bool) -> None:
+    if not finite:
+        raise ValueError("the model's logits are not all finite: its training may have diverged")
 
 
 def _check(name: str, value: float, low: float, high: float, low_included: bool = True) -> None:

@@ -86,6 +86,15 @@ def test_texts_are_those_of_the_plain_way(name):
         assert list(generate(model, [5, 9], 150, seed=seed, **knobs)) == plain
 
 
+def test_a_token_whose_numbers_are_spoilt_is_refused_in_a_sentence_when_it_comes():
+    model = rough_model({})
+    ids = list(generate(model, [1], 4, temperature=0))
+    with torch.no_grad():
+        model.token_embedding.weight[ids[1]] = torch.nan  # the second one written
+    with pytest.raises(ValueError, match="the model's logits are not all finite"), np.errstate(invalid="ignore"):
+        list(generate(model, [1], 4, temperature=0))
+
+
 def test_its_choice_is_that_of_the_functions_one_by_one():
     random = np.random.default_rng(0)
     for _ in range(10_000):

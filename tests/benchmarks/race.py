@@ -67,7 +67,8 @@ def slow_race(train_ids: torch.Tensor, val_ids: torch.Tensor, vocab_size: int, s
     torch.manual_seed(seed)
     model, config = NanoGPT(vocab_size), replace(SLOW, seed=seed)
     groups = [
-        {"params": [p for p in model.parameters() if p.dim() == n], "weight_decay": 0.1 * (n - 1)} for n in (2, 1)
+        {"params": [p for p in model.parameters() if p.dim() == n], "weight_decay": config.weight_decay * (n - 1)}
+        for n in (2, 1)
     ]
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
     seconds, found = 0.0, []
@@ -92,10 +93,10 @@ def slow_race(train_ids: torch.Tensor, val_ids: torch.Tensor, vocab_size: int, s
 def fast_race(train_ids: torch.Tensor, val_ids: torch.Tensor, vocab_size: int, seed: int) -> list[tuple]:
     """The same of the fast recipe."""
     torch.manual_seed(seed)
-    model = FastGPT(FastConfig(vocab_size, end_id=0))
+    model, config = FastGPT(FastConfig(vocab_size, end_id=0)), fast_recipe(seed=seed, device="cpu")
     found, seconds = [], 0.0
-    for record in train(model, train_ids, val_ids, fast_recipe(seed=seed, device="cpu")):
-        seconds += 1 / record.tokens_per_second * 16 * 64
+    for record in train(model, train_ids, val_ids, config):
+        seconds += config.batch_size * model.config.block_size / record.tokens_per_second
         if record.val_loss is not None:
             found.append((record.step, seconds, record.val_loss))
             if record.val_loss <= GOAL:
