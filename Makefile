@@ -9,7 +9,7 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600
 TORCH_INDEX := $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && \
 	echo "--extra-index-url https://download.pytorch.org/whl/cpu --retries 0 --timeout 5")
 
-.PHONY: help book test check lint notebooks records film models clean
+.PHONY: help book test check lint notebooks records ladder film models bench clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,11 +36,17 @@ notebooks: $(INSTALLED)  ## run notebooks in place and normalise them (NAME=00 f
 records: $(INSTALLED)  ## remake the recorded runs that chapters read (NAME=tales for one)
 	$(BIN)/python book/tools/records.py $(NAME)
 
+ladder: $(INSTALLED)  ## run the recipes of chapter 13 anew (NAME=rotation for one)
+	$(BIN)/python book/tools/ladder.py $(if $(NAME),"$(NAME)")
+
 film: $(INSTALLED)  ## make the film of README and index from the record of its run
 	$(BIN)/python book/tools/film.py
 
 models: $(INSTALLED)  ## train a model that ships with the book anew (NAME=tales-char, ...)
 	$(BIN)/python book/tools/models.py $(NAME)
+
+bench: $(INSTALLED)  ## measure this machine beside others' programs: a table and a figure in _build/bench
+	$(BIN)/python tests/benchmarks/bench.py
 
 clean:  ## remove the built book and the environment
 	rm -rf _build .venv

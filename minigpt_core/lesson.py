@@ -55,7 +55,8 @@ def check_shape(tensor: Tensor, *shape: int) -> Tensor:
 
 
 def load_record(name: str) -> dict[str, Any]:
-    """A training run that was made before and kept in book/records: "settings", "curve", "samples" and "maps".
+    """A training run that was made before and kept in book/records: "settings", "curve", "samples" and "maps"; or one of the
+    two tables there, "corpora" and "ladder".
 
     >>> load_record("tales")["curve"]["val_loss"][-1]                                   # doctest: +SKIP
     1.36

@@ -126,8 +126,10 @@ def compare_curves(
     title: str,
     ylabel: str = "validation loss (nats per token)",
     xlabel: str = "training step",
+    xscale: str = "linear",
 ) -> Figure:
     """Curves under their names: the `chosen` one in green with dots, up to five others in grey, each with a dash of its own.
+    `xscale` may be "log".
 
     >>> curves = {"with": {1: 4.0, 2: 3.0}, "without": {1: 4.0, 2: 3.5}}
     >>> len(compare_curves(curves, chosen="with", title="It helps").axes[0].lines)
@@ -146,8 +148,9 @@ def compare_curves(
             )
             axes.plot(list(curve), list(curve.values()), **look)
             axes.annotate(name, (1.01, end), xycoords=("axes fraction", "data"), color=look["color"], va="center")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+        if xscale == "linear":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(title=title, xlabel=xlabel, ylabel=ylabel, xscale=xscale)
     plt.close(figure)
     return figure
 

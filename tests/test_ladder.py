@@ -1,0 +1,124 @@
+"""The ladder of chapter 13: its models stand between the plain and the fast one, and its record is of these runs."""
+
+import hashlib
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from minigpt_core import GPT, load_corpus
+from minigpt_core.config import GPTConfig
+from minigpt_core.fast import FastConfig, FastGPT
+
+ROOT = Path(__file__).parents[1]
+spec = importlib.util.spec_from_file_location("ladder_tool", ROOT / "book" / "tools" / "ladder.py")
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+RECORD = json.loads(tool.RECORD.read_text(encoding="utf-8"))
+SHAPE = FastConfig(vocab_size=11, block_size=16, n_layer=2, n_head=2, n_embd=8, end_id=0)
+
+
+@pytest.fixture(scope="module")
+def shakespeare() -> str:
+    try:
+        return load_corpus("shakespeare")
+    except ValueError as error:
+        pytest.skip(f"corpus not available: {error}")
+
+
+@torch.no_grad()
+def same_logits(model: GPT, other: GPT) -> None:
+    """Equal for weights in which every part has a say."""
+    for parameter in other.parameters():
+        parameter.add_(0.3 * torch.randn_like(parameter))
+    model.load_state_dict(other.state_dict())
+    idx = torch.randint(11, (3, 16))
+    torch.testing.assert_close(model(idx)[0], other(idx)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_the_first_model_is_the_plain_one_and_the_last_the_fast_one():
+    torch.manual_seed(0)
+    plain = {name: getattr(SHAPE, name) for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")}
+    same_logits(tool.LadderGPT(SHAPE, ()), GPT(GPTConfig(**plain)))
+    same_logits(tool.LadderGPT(SHAPE, tool.IDEAS), FastGPT(SHAPE))
+    torch.manual_seed(5)
+    fast = FastGPT(SHAPE).state_dict()
+    torch.manual_seed(5)
+    ladder = tool.LadderGPT(SHAPE, tool.IDEAS).state_dict()
+    assert all(torch.equal(fast[name], ladder[name]) for name in fast.keys() | ladder.keys())
+
+
+def test_each_idea_changes_what_is_computed_or_where_it_starts():
+    idx = torch.randint(11, (3, 16), generator=torch.manual_seed(0))
+    for n in range(len(tool.IDEAS)):
+        models = []
+        for ideas in (tool.IDEAS[:n], tool.IDEAS[: n + 1]):
+            torch.manual_seed(1)
+            models.append(tool.LadderGPT(SHAPE, ideas))
+            for parameter in models[-1].parameters():
+                torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(2), std=0.1)
+        assert not torch.allclose(models[0](idx)[0], models[1](idx)[0]), tool.IDEAS[n]
+
+
+def test_muon_moves_the_matrices_of_the_blocks_and_adamw_the_rest():
+    torch.manual_seed(0)
+    model = FastGPT(SHAPE)
+    optimizer = tool.MuonAndAdamW(model, tool.fast_recipe())
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    for _ in range(3):
+        optimizer.zero_grad()
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01
+        model(torch.randint(11, (3, 16)), torch.randint(11, (3, 16)))[1].backward()
+        optimizer.step()
+    assert all(not torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
+    assert (
+        len(optimizer.muon.param_groups[0]["params"]) == 2 * 6
+    )  # of each block: query, key, value, output, widen, narrow
+
+
+def test_a_start_from_pairs_begins_at_the_loss_of_counted_pairs():
+    ids = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10] * 50)
+    model = tool.BigramStart(FastGPT(SHAPE), ids)
+    assert model(ids[None, :16], ids[None, 1:17])[1] < 0.15 < 2 < FastGPT(SHAPE)(ids[None, :16], ids[None, 1:17])[1]
+
+
+@pytest.mark.parametrize("run", tool.RUNGS + tool.TRIALS, ids=lambda run: run.name)
+def test_the_record_is_not_stale(run, shakespeare):
+    assert RECORD["corpus_sha256"] == hashlib.sha256(shakespeare.encode("utf-8")).hexdigest()
+    assert tool.stale(run, RECORD, tool.data_of(shakespeare, tune=False)) is None
+
+
+def test_the_check_of_the_record_sees_a_changed_setting_and_a_changed_loss(shakespeare):
+    run, data = tool.RUNGS[-1], tool.data_of(shakespeare, tune=False)
+    assert tool.stale(replace(run, name="another"), RECORD, data) == "it is missing"
+    assert tool.stale(replace(run, settings={"steps": 240}), RECORD, data) == "its settings have changed"
+    other = json.loads(json.dumps(RECORD))
+    other["rungs"][run.name]["runs"][0]["first"][2] += 0.01
+    assert "its first losses are" in tool.stale(run, other, data)
+
+
+def test_every_race_ends_at_its_first_evaluation_at_the_goal_or_below():
+    assert list(RECORD["rungs"]) == [run.name for run in tool.RUNGS]
+    for name, rung in RECORD["rungs"].items():
+        assert len(rung["runs"]) == len(tool.SEEDS)
+        for run in rung["runs"]:
+            assert all(loss > RECORD["goal"] for loss in run["loss"][:-1]) and run["loss"][-1] <= RECORD["goal"], name
+            every = rung["settings"]["training"]["eval_every"]
+            assert run["step"] == [every * i for i in range(1, len(run["step"]) + 1)]
+            assert run["seconds"] == sorted(run["seconds"])
+
+
+def test_every_trial_runs_to_its_end():
+    assert list(RECORD["trials"]) == [run.name for run in tool.TRIALS]
+    for trial in RECORD["trials"].values():
+        assert [run["step"][-1] for run in trial["runs"]] == [trial["settings"]["training"]["steps"]] * len(tool.SEEDS)
+
+
+def test_the_line_of_a_run_tells_its_median_and_its_spread():
+    found = [{"step": [10], "seconds": [s], "loss": [1.8 + s / 100]} for s in (1.0, 2.0, 3.0, 4.0, 9.0)]
+    line = tool._line(tool.RUNGS[0], found)
+    assert "median 3.0 s (1.0 to 9.0)" in line and "of 300.0 ms" in line
