@@ -59,6 +59,17 @@ def test_compared_curves_are_told_apart_without_colour():
     assert min(b - a for a, b in itertools.pairwise(heights)) > 0.03  # names do not lie on one another
 
 
+def test_a_race_ends_lower_for_who_arrives_sooner_and_names_do_not_lie_on_one_another():
+    runs = {"slow": {10.0: 3.0, 40.0: 2.0}, "nearly": {5.0: 3.0, 39.0: 2.0}, "fast": {1.0: 2.5, 2.0: 2.0}}
+    axes = viz.race(runs, chosen="fast", title="The fast one wins").axes[0]
+    assert [list(line.get_ydata()) for line in axes.lines] == [list(run) for run in runs.values()]
+    assert axes.xaxis_inverted() and axes.get_yscale() == "log"
+    assert [line.get_color() == viz.CHOSEN for line in axes.lines] == [False, False, True]
+    names = {text.get_text(): text.xy[1] for text in axes.texts}
+    assert list(names) == ["slow 40.0 s", "nearly 39.0 s", "fast 2.0 s"]
+    assert names["fast 2.0 s"] < names["nearly 39.0 s"] < 0.9 * names["slow 40.0 s"]
+
+
 def test_bars_mark_the_chosen_one_without_colour_too():
     axes = viz.bars({"one": 0.25, "two": 0.75}, chosen="two", title="two leads", xlabel="share").axes[0]
     assert [bar.get_width() for bar in axes.patches] == [0.25, 0.75]
