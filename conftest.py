@@ -92,11 +92,20 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.line(f"{'all':28} {sum(row[0] for row in _spent.values()):4.0f} s")
 
 
-@pytest.fixture(scope="session")
-def alice() -> str:
+def _corpus_or_skip(name: str) -> str:
     from minigpt_core import load_corpus
 
     try:
-        return load_corpus("alice")
+        return load_corpus(name)
     except ValueError as error:
         pytest.skip(f"corpus not available: {error}")
+
+
+@pytest.fixture(scope="session")
+def alice() -> str:
+    return _corpus_or_skip("alice")
+
+
+@pytest.fixture(scope="session")
+def shakespeare() -> str:
+    return _corpus_or_skip("shakespeare")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minigpt_core import GPT, load_corpus
+from minigpt_core import GPT
 from minigpt_core.config import GPTConfig
 from minigpt_core.fast import FastConfig, FastGPT
 
@@ -19,14 +19,6 @@ tool = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tool)
 RECORD = json.loads(tool.RECORD.read_text(encoding="utf-8"))
 SHAPE = FastConfig(vocab_size=11, block_size=16, n_layer=2, n_head=2, n_embd=8, end_id=0)
-
-
-@pytest.fixture(scope="module")
-def shakespeare() -> str:
-    try:
-        return load_corpus("shakespeare")
-    except ValueError as error:
-        pytest.skip(f"corpus not available: {error}")
 
 
 @torch.no_grad()

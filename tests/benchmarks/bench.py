@@ -17,20 +17,18 @@ itself. What is measured:
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import race
 import speed
 import torch
+from speed import ROUNDS, seconds
 
 from minigpt_core import GPT, BPETokenizer, CharTokenizer, GPTConfig, TrainConfig, load_corpus, split_text, train, viz
 from minigpt_core.fast import FastConfig, build, fast_recipe
 
 FOLDER = Path(__file__).parents[2] / "_build" / "bench"
-ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,6 @@ class Row:
     measured: str
     target: str
     reached: float
-
-
-def seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def shakespeare() -> list[Row]:
