@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from .fast import build, config_of
+from .fast import MuonAndAdamW, build, config_of
 from .files import write_atomic
 from .model import GPT
 
@@ -65,7 +65,9 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> GPT:
     return model.to(device).eval()
 
 
-def save_training(folder: str | Path, model: GPT, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
+def save_training(
+    folder: str | Path, model: GPT, optimizer: torch.optim.AdamW | MuonAndAdamW, progress: dict[str, Any]
+) -> None:
     """Write training.safetensors: model, optimizer, and `progress`, any values that JSON can hold."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
@@ -79,7 +81,7 @@ def load_progress(folder: str | Path) -> dict[str, Any]:
     return _read(Path(folder) / "training.safetensors", names=())[1]
 
 
-def load_training(folder: str | Path, model: GPT, optimizer: torch.optim.Optimizer) -> None:
+def load_training(folder: str | Path, model: GPT, optimizer: torch.optim.AdamW | MuonAndAdamW) -> None:
     """Fill `model` and `optimizer` with what `save_training` wrote."""
     path = Path(folder) / "training.safetensors"
     tensors, _ = _read(path)

@@ -254,7 +254,8 @@ def _recipe(a: argparse.Namespace, model: "GPT", train_ids: "Tensor", val_ids: "
     """The settings of the run; --minutes is turned into a number of steps by timing a few."""
     from .fast import fast_recipe
 
-    config = {"article": TrainConfig.article, "fast": fast_recipe}.get(a.recipe, TrainConfig)()
+    recipes = {"article": TrainConfig.article(), "fast": fast_recipe()}
+    config = recipes.get(a.recipe, TrainConfig(optimizer="muon"))
     names = ("batch_size", "learning_rate", "seed", "device")
     config = replace(config, **{name: getattr(a, name) for name in names if getattr(a, name) is not None})
     steps = config.steps if a.steps is None else a.steps
@@ -410,7 +411,7 @@ def _add_size(p: argparse.ArgumentParser) -> None:
 def _add_recipe(p: argparse.ArgumentParser) -> None:
     default = TrainConfig()
     group = p.add_argument_group("recipe")
-    text = "article: the baseline that this book grew from; fast: another architecture, words in seconds"
+    text = "default: trained by Muon; article: the baseline that this book grew from; fast: another architecture, words in seconds"
     group.add_argument("--recipe", choices=("default", "article", "fast"), help=text)
     _option(group, "steps", int, f"training steps (default {default.steps})")
     _option(group, "minutes", float, "as many steps as fit into X minutes here, instead of --steps")

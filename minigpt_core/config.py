@@ -18,7 +18,7 @@ class GPTConfig:
     n_layer: int = 4
     n_head: int = 4
     n_embd: int = 128  # C, the width
-    dropout: float = 0.0
+    dropout: float = 0.0  # share silenced in training: of the embeddings and of what each layer adds to the stream
     end_id: int | None = None  # the token that ends a text, where the tokenizer has one
     fused: bool = True  # attention by PyTorch's fused kernel; False: by the plain formula
 
@@ -55,6 +55,7 @@ class TrainConfig:
     warmup_steps: int = 100
     betas: tuple[float, float] = (0.9, 0.99)  # AdamW's memory of gradients, and of their squares
     weight_decay: float = 0.1
+    optimizer: str = "adamw"  # or "muon": Muon for the matrices of the blocks, AdamW for the rest
     clip: float = 1.0  # the largest norm of the gradient
     eval_every: int = 150
     eval_windows: int | None = None  # None: the whole validation part
@@ -86,6 +87,8 @@ class TrainConfig:
             _check_number("betas", beta, 0, 1, high_included=False)
         _check_number("weight_decay", self.weight_decay, 0, math.inf)
         _check_number("clip", self.clip, 0, math.inf, low_included=False, high_included=True)
+        if self.optimizer not in ("adamw", "muon"):
+            raise ValueError(f"optimizer={self.optimizer!r} is neither 'adamw' nor 'muon'")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise ValueError(f"precision={self.precision!r} is none of 'auto', 'float32', 'bfloat16'")
 

@@ -1,5 +1,5 @@
-"""A GPT that learns faster: five changes to the plain one. What each is worth, chapter 13 shows and book/tools/ladder.py
-measures.
+"""A GPT that learns faster: five changes to the plain one, and at the end of this file Muon, an optimizer for either. What
+each is worth, chapter 13 shows and book/tools/ladder.py measures.
 
 1. The letters just before come in at the door: the input is the sum of the embeddings of a token and of the three before it.
    A plain model has to learn first to look one step back, by attention, before it can learn anything from what it sees there.
@@ -88,11 +88,10 @@ class TurnedAttention(CausalSelfAttention):
         v = self.split_heads(self.value(x))
         if cache is not None:
             k, v = cache.extend(layer, k, v)  # (B, H, S, D)
-        dropout = self.dropout if self.training else 0.0
         T, S = q.shape[2], k.shape[2]
         mask = causal_mask(q, k) if 1 < T < S else None
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=T == S)
-        return F.dropout(self.output(y.transpose(1, 2).reshape(x.shape)), dropout)  # (B, T, C)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=T == S)
+        return self.dropout(self.output(y.transpose(1, 2).reshape(x.shape)))  # (B, T, C)
 
     def weights(self, x: Tensor) -> Tensor:
         return attention_weights(*self.queries_and_keys(x))
@@ -191,3 +190,53 @@ def build(config: GPTConfig) -> GPT:
     'FastGPT'
     """
     return FastGPT(config) if isinstance(config, FastConfig) else GPT(config)
+
+
+class MuonAndAdamW:
+    """Muon (Jordan and others 2024) for the matrices of the blocks, AdamW for the rest, as one optimizer with one learning rate.
+
+    A matrix of slopes says most about a few directions, those of its largest singular values. Muon takes the running mean
+    of the slopes and makes its singular values equal, by a few matrix products, so that the step is as long in each
+    direction; then it is scaled to the length that AdamW's usually has.
+
+    >>> optimizer = MuonAndAdamW(GPT(GPTConfig(vocab_size=65)), TrainConfig())
+    >>> len(optimizer.muon.param_groups[0]["params"])  # of each block: query, key, value, output, widen, narrow
+    24
+    """
+
+    def __init__(self, model: GPT, config: TrainConfig):
+        matrices = [p for p in model.blocks.parameters() if p.dim() == 2]
+        chosen = {id(p) for p in matrices}
+        rest = [p for p in model.parameters() if id(p) not in chosen]
+        rate, decay, fused = config.learning_rate, config.weight_decay, model.device.type in ("cpu", "cuda")
+        self.muon: torch.optim.Optimizer = torch.optim.Muon(
+            matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
+        )
+        self.adamw = torch.optim.AdamW(rest, lr=rate, betas=config.betas, weight_decay=0, fused=fused)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return self.muon.param_groups + self.adamw.param_groups
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.muon.zero_grad(set_to_none)
+        self.adamw.zero_grad(set_to_none)
+
+    def step(self) -> None:
+        for optimizer in (self.muon, self.adamw):
+            optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of each weight by its number, those of Muon first."""
+        muon, adamw = self.muon.state_dict(), self.adamw.state_dict()
+        first = len(muon["param_groups"][0]["params"])
+        moved = {first + i: state for i, state in adamw["state"].items()}
+        return {"state": muon["state"] | moved, "param_groups": muon["param_groups"] + adamw["param_groups"]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        muon_group, adamw_group = state["param_groups"]
+        first = len(muon_group["params"])
+        moved = {i - first: value for i, value in state["state"].items() if i >= first}
+        kept = {i: value for i, value in state["state"].items() if i < first}
+        self.muon.load_state_dict({"state": kept, "param_groups": [muon_group]})
+        self.adamw.load_state_dict({"state": moved, "param_groups": [adamw_group]})

@@ -18,6 +18,7 @@ from torch import Tensor
 from .checkpoint import load_progress, load_training, save_model, save_training
 from .config import TrainConfig
 from .data import check_parts, get_batch, step_seed
+from .fast import MuonAndAdamW
 from .model import GPT
 
 
@@ -48,9 +49,11 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
     return config.min_learning_rate + (config.learning_rate - config.min_learning_rate) * height
 
 
-def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
+def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW | MuonAndAdamW:
     """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101). Only the matrices of linear layers decay towards zero:
     not embeddings, biases, or the gains of a LayerNorm, for which zero is no natural place."""
+    if config.optimizer == "muon":
+        return MuonAndAdamW(model, config)
     decay = [m.weight for m in model.modules() if isinstance(m, torch.nn.Linear)]
     chosen = {id(p) for p in decay}
     rest = [p for p in model.parameters() if id(p) not in chosen]
@@ -159,7 +162,7 @@ def _run(
     val_ids: Tensor,
     config: TrainConfig,
     folder: str | Path | None,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.AdamW | MuonAndAdamW,
     records: list[Record],
 ) -> Iterator[Record]:
     fingerprint = _fingerprint(train_ids, val_ids)
@@ -195,7 +198,12 @@ def _run(
 
 
 def _step(
-    model: GPT, optimizer: torch.optim.Optimizer, train_ids: Tensor, val_ids: Tensor, config: TrainConfig, step: int
+    model: GPT,
+    optimizer: torch.optim.AdamW | MuonAndAdamW,
+    train_ids: Tensor,
+    val_ids: Tensor,
+    config: TrainConfig,
+    step: int,
 ) -> Record:
     """One step: batch, loss, gradient, clipping, update, and where it is due the validation loss."""
     began = time.perf_counter()

@@ -6,10 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minigpt_core import attention_maps, generate, load_model, load_pretrained, save_model, train
+from minigpt_core import GPT, attention_maps, generate, load_model, load_pretrained, save_model, train
 from minigpt_core.cli import main
+from minigpt_core.config import GPTConfig, TrainConfig
 from minigpt_core.decoding import can_decode
-from minigpt_core.fast import FastConfig, FastGPT, fast_recipe, turn
+from minigpt_core.fast import FastConfig, FastGPT, MuonAndAdamW, fast_recipe, turn
 from minigpt_core.training import resume
 from minigpt_core.widgets.export import model_file
 
@@ -138,3 +139,31 @@ def test_the_command_line_trains_resumes_and_generates_it(tmp_path, capsys):
     assert "1 layers, 2 heads, 16 wide" in capsys.readouterr().out
     save_model(load_model(out), tmp_path / "narrow", narrow=True)
     assert type(load_model(tmp_path / "narrow")) is FastGPT
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_muon_steps_as_far_in_all_directions_and_as_long_as_adamw(plain, model):
+    """The oracle: the slopes' singular vectors, each with the singular value 1, times 0.2 sqrt(longer side) x learning rate."""
+    if plain:
+        torch.manual_seed(0)
+        model = GPT(GPTConfig(11, block_size=16, n_layer=2, n_head=2, n_embd=32))
+    optimizer = MuonAndAdamW(model, TrainConfig(learning_rate=0.01, weight_decay=0.5))
+    idx = torch.randint(11, (8, 16))
+    model(idx, idx.roll(-1, 1))[1].backward()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer.step()
+    matrices = 0
+    for name, parameter in model.named_parameters():
+        moved = parameter.detach() - before[name]
+        if name.startswith("blocks") and parameter.dim() == 2:
+            matrices += 1
+            U, S, Vh = torch.linalg.svd(parameter.grad, full_matrices=False)
+            if S[-1] < 1e-3 * S[0]:
+                continue  # nothing is asked of a direction that the slopes leave out
+            step = (before[name] * (1 - 0.01 * 0.5) - parameter.detach()) / (0.01 * 0.2 * max(moved.shape) ** 0.5)
+            lengths = (U.T @ step @ Vh.T).diagonal()
+            assert lengths.min() > 0.5 and lengths.max() < 1.4, (name, lengths)
+        else:
+            expected = -0.01 * parameter.grad / (parameter.grad.abs() + 1e-8)
+            torch.testing.assert_close(moved, expected, rtol=1e-3, atol=1e-6)
+    assert matrices == 2 * 6  # of each block: query, key, value, output, widen, narrow

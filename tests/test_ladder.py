@@ -55,23 +55,6 @@ def test_each_idea_changes_what_is_computed_or_where_it_starts():
         assert not torch.allclose(models[0](idx)[0], models[1](idx)[0]), tool.IDEAS[n]
 
 
-def test_muon_moves_the_matrices_of_the_blocks_and_adamw_the_rest():
-    torch.manual_seed(0)
-    model = FastGPT(SHAPE)
-    optimizer = tool.MuonAndAdamW(model, tool.fast_recipe())
-    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    for _ in range(3):
-        optimizer.zero_grad()
-        for group in optimizer.param_groups:
-            group["lr"] = 0.01
-        model(torch.randint(11, (3, 16)), torch.randint(11, (3, 16)))[1].backward()
-        optimizer.step()
-    assert all(not torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
-    assert (
-        len(optimizer.muon.param_groups[0]["params"]) == 2 * 6
-    )  # of each block: query, key, value, output, widen, narrow
-
-
 def test_a_start_from_pairs_begins_at_the_loss_of_counted_pairs():
     ids = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10] * 50)
     model = tool.BigramStart(FastGPT(SHAPE), ids)

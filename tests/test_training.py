@@ -117,13 +117,14 @@ def test_training_learns_and_evaluates_where_it_should():
     assert all(a.elapsed < b.elapsed for a, b in itertools.pairwise(records))
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_a_rerun_and_a_resumed_run_give_the_same_curve_to_the_bit(tmp_path, dropout):
+@pytest.mark.parametrize("dropout, optimizer", [(0.0, "adamw"), (0.2, "adamw"), (0.0, "muon")])
+def test_a_rerun_and_a_resumed_run_give_the_same_curve_to_the_bit(tmp_path, dropout, optimizer):
+    config = replace(CONFIG, optimizer=optimizer)
     whole_model = small_model(dropout=dropout)
-    whole = list(train(whole_model, TRAIN_IDS, VAL_IDS, CONFIG))
-    assert curve(train(small_model(dropout=dropout), TRAIN_IDS, VAL_IDS, CONFIG)) == curve(whole)
+    whole = list(train(whole_model, TRAIN_IDS, VAL_IDS, config))
+    assert curve(train(small_model(dropout=dropout), TRAIN_IDS, VAL_IDS, config)) == curve(whole)
 
-    for record in train(small_model(dropout=dropout), TRAIN_IDS, VAL_IDS, CONFIG, tmp_path):
+    for record in train(small_model(dropout=dropout), TRAIN_IDS, VAL_IDS, config, tmp_path):
         torch.rand(3)  # what the caller draws must not matter
         if record.step == 7:
             break  # leaving the loop saves

@@ -66,6 +66,7 @@ RUNS: dict[str, dict] = {
     "high-rate-no-clipping": {"training": {"learning_rate": 1e-2, "clip": NO_CLIP}},
     "low-rate": {"training": {"learning_rate": 1e-4}, "watched": True},
     "dropout": {"model": {"dropout": 0.2}},
+    "muon": {"training": {"optimizer": "muon"}},  # chapters 07 and 13
     # how far runs lie apart by chance; and chapter 10: how they repeat themselves, and whether a head copies
     **{f"seed-{seed}": {"training": {"seed": seed}, "lab": LAB} for seed in (1, 2, 3, 4)},
     **{f"no-{part}": {"removed": part} for part in PARTS},  # chapter 06: what each part is there for
@@ -73,7 +74,7 @@ RUNS: dict[str, dict] = {
     **{f"layers-{n}": {"model": {"n_layer": n}} for n in (1, 4, 6)},
     "long-layers-1": {  # the shipped tales-char, with one layer instead of four
         "model": {"n_layer": 1, "block_size": 128, "dropout": 0.2},
-        "training": {"steps": 4000, "warmup_steps": 100, "checkpoint_every": 4000},
+        "training": {"steps": 4000, "optimizer": "muon", "warmup_steps": 100, "checkpoint_every": 4000},
     },
     **{f"layers-6-no-{part}": {"model": {"n_layer": 6}, "removed": part} for part in ("residual", "pre-norm")},
     **{
@@ -246,13 +247,20 @@ def stale(name: str) -> str | None:
     if not path.is_file():
         return "it is missing"
     record = json.loads(path.read_text(encoding="utf-8"))
-    if record["settings"] != settings_of(name):
+    settings = record["settings"]
+    settings["training"] = _completed(settings["training"])
+    if settings != settings_of(name):
         return "its settings or its corpus have changed"
     losses = [r.train_loss for r in itertools.islice(start(record["settings"])[2], STEPS)]
     kept = record["curve"]["train_loss"][:STEPS]
     if max(abs(a - b) for a, b in zip(losses, kept, strict=True)) > NEAR:
         return f"its first losses are {kept}, now they are {[round(x, 4) for x in losses]}"
     return None
+
+
+def _completed(training: dict) -> dict:
+    """Settings of a training run, those that came after its record with their defaults."""
+    return json.loads(json.dumps(asdict(TrainConfig(**training))))
 
 
 def main() -> int:
