@@ -255,7 +255,7 @@ def _recipe(a: argparse.Namespace, model: "GPT", train_ids: "Tensor", val_ids: "
     from .fast import fast_recipe
 
     recipes = {"article": TrainConfig.article(), "fast": fast_recipe()}
-    config = recipes.get(a.recipe, TrainConfig(optimizer="muon"))
+    config = recipes.get(a.recipe, TrainConfig.muon())
     names = ("batch_size", "learning_rate", "seed", "device")
     config = replace(config, **{name: getattr(a, name) for name in names if getattr(a, name) is not None})
     steps = config.steps if a.steps is None else a.steps
@@ -409,7 +409,7 @@ def _add_size(p: argparse.ArgumentParser) -> None:
 
 
 def _add_recipe(p: argparse.ArgumentParser) -> None:
-    default = TrainConfig()
+    default = TrainConfig.muon()
     group = p.add_argument_group("recipe")
     text = "default: trained by Muon; article: the baseline that this book grew from; fast: another architecture, words in seconds"
     group.add_argument("--recipe", choices=("default", "article", "fast"), help=text)

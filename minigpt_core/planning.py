@@ -112,7 +112,7 @@ def propose(train_ids: Tensor, val_ids: Tensor, tokenizer: Tokenizer, seconds: f
     )
     if len(train_ids) <= size.block_size + 1 or len(val_ids) <= size.block_size + 1:
         size = replace(size, block_size=max(1, min(len(train_ids), len(val_ids)) - 2))
-    config = TrainConfig(optimizer="muon")
+    config = TrainConfig.muon()
     tokens = config.batch_size * size.block_size
     by_heart = 60 * len(train_ids) // tokens  # steps in which the text is read 60 times
 

@@ -85,7 +85,9 @@ def test_settings_never_change():
         assert hash(config) == hash(type(config)(**asdict(config)))
 
 
-@pytest.mark.parametrize("config", [GPTConfig(vocab_size=10, end_id=0), TrainConfig(), TrainConfig.article()])
+@pytest.mark.parametrize(
+    "config", [GPTConfig(vocab_size=10, end_id=0), TrainConfig(), TrainConfig.article(), TrainConfig.muon()]
+)
 def test_settings_survive_json(config):
     assert type(config)(**json.loads(json.dumps(asdict(config)))) == config
 
