@@ -57,13 +57,7 @@ RECIPES: dict = {
         {"n_layer": 2, "n_embd": 64, "dropout": 0.3},
         {"steps": 1500, "weight_decay": 1.0},
     ),
-    "shakespeare-char": (  # much text, read a dozen times
-        "shakespeare",
-        "tail",
-        None,
-        {"block_size": 128, "dropout": 0.1},
-        {"steps": 4000, "batch_size": 24, "optimizer": "muon", "learning_rate": 6e-3, "weight_decay": 0.1},
-    ),
+    "shakespeare-char": ("shakespeare", "tail", None, {"block_size": 128}, {"steps": 5000, "batch_size": 24}),
 }
 
 

@@ -54,6 +54,8 @@ NO_CLIP = 1e9  # a limit that no gradient reaches; JSON has no infinity
 LAB = (50, 100, 200, 900)  # steps at which greedy writing is measured
 PROMPTS = ("Wren said ", "The sea was ", "Once there ", "Toby said ", "She looked ", "A boat was ")
 _STANDARD = {"steps": 900, "warmup_steps": 50, "eval_every": 100, "checkpoint_every": 900}
+LONG_MODEL = {"n_layer": 4, "block_size": 128, "dropout": 0.2}
+LONG = {"steps": 4000, "weight_decay": 1.0, "warmup_steps": 100, "checkpoint_every": 4000}
 
 # name: settings that differ from chapter 07's run, and what it is for
 RUNS: dict[str, dict] = {
@@ -76,10 +78,9 @@ RUNS: dict[str, dict] = {
     **{f"no-{part}": {"removed": part} for part in PARTS},  # chapter 06: what each part is there for
     **{f"heads-{n}": {"model": {"n_head": n}} for n in (1, 2, 8)},
     **{f"layers-{n}": {"model": {"n_layer": n}} for n in (1, 4, 6)},
-    "long-layers-1": {  # the shipped tales-char, with one layer instead of four
-        "model": {"n_layer": 1, "block_size": 128, "dropout": 0.2},
-        "training": {"steps": 4000, "weight_decay": 1.0, "warmup_steps": 100, "checkpoint_every": 4000},
-    },
+    # the shipped tales-char, with one layer instead of four, and by Muon
+    "long-layers-1": {"model": {**LONG_MODEL, "n_layer": 1}, "training": LONG},
+    "long-muon": {"model": LONG_MODEL, "training": {**LONG, "optimizer": "muon"}},
     **{f"layers-6-no-{part}": {"model": {"n_layer": 6}, "removed": part} for part in ("residual", "pre-norm")},
     **{
         f"layers-6{part}-again": {"model": {"n_layer": 6}, "training": {"seed": 1}}

@@ -26,6 +26,9 @@ RECIPES = {
     "betas 0.9, 0.95": ({}, {"betas": (0.9, 0.95)}),
     "2 layers": ({"n_layer": 2}, {}),
     "dropout 0.1": ({"dropout": 0.1}, {}),
+    "Muon": ({}, {"optimizer": "muon"}),
+    "Muon, learning rate 6e-3": ({}, {"optimizer": "muon", "learning_rate": 6e-3}),
+    "Muon, learning rate 1e-2": ({}, {"optimizer": "muon", "learning_rate": 1e-2}),
 }
 
 
