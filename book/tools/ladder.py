@@ -201,7 +201,7 @@ TRIALS = [
     Run("RMSNorm for LayerNorm", change=rms),
     Run("one matrix for embedding and head", change=tie),
     Run("a start from counted pairs", change=BigramStart),
-    Run("Muon for the matrices", settings={"optimizer": "muon"}),
+    Run("Muon for the matrices", settings={"optimizer": "muon", "learning_rate": 1e-2}),
     Run("the mean of the last weights", average=True),
     Run("a third more steps", settings={"steps": 350}),
 ]
