@@ -95,7 +95,7 @@ def fitting_tokenizer(look: Look) -> Tokenizer:
 
 def propose(train_ids: Tensor, val_ids: Tensor, tokenizer: Tokenizer, seconds: float) -> tuple[GPTConfig, TrainConfig]:
     """A model and a recipe for a text and a time: narrow for little text, deeper where there is time (chapter 06), dropout
-    where the text is read many times (chapter 08), Muon (chapter 13), and as many steps as `seconds` allow here, but none that would only
+    where the text is read many times (chapter 08), and as many steps as `seconds` allow here, but none that would only
     learn by heart.
 
     >>> model, training = propose(train_ids, val_ids, tokenizer, seconds=60)           # doctest: +SKIP
@@ -112,7 +112,7 @@ def propose(train_ids: Tensor, val_ids: Tensor, tokenizer: Tokenizer, seconds: f
     )
     if len(train_ids) <= size.block_size + 1 or len(val_ids) <= size.block_size + 1:
         size = replace(size, block_size=max(1, min(len(train_ids), len(val_ids)) - 2))
-    config = TrainConfig.muon()
+    config = TrainConfig()
     tokens = config.batch_size * size.block_size
     by_heart = 60 * len(train_ids) // tokens  # steps in which the text is read 60 times
 
@@ -144,7 +144,7 @@ def time_steps(model: GPT, config: TrainConfig, train_ids: Tensor, val_ids: Tens
 
 
 def training_memory(model: GPT, config: TrainConfig) -> float:
-    """Bytes: weights, gradients and AdamW's two moments (Muon keeps one), and what the backward pass needs of each layer.
+    """Bytes: weights, gradients and AdamW's two moments, and what the backward pass needs of each layer.
 
     >>> round(training_memory(GPT(GPTConfig(60)), TrainConfig()) / 2**20)               # MiB
     51
