@@ -60,7 +60,7 @@ class CausalSelfAttention(nn.Module):
         C = config.n_embd
         self.query, self.key, self.value = nn.Linear(C, C), nn.Linear(C, C), nn.Linear(C, C)
         self.output = nn.Linear(C, C)
-        self.dropout = config.dropout
+        self.dropout = nn.Dropout(config.dropout)
         self.n_head, self.fused = config.n_head, config.fused
 
     def split_heads(self, x: Tensor) -> Tensor:
@@ -73,15 +73,14 @@ class CausalSelfAttention(nn.Module):
         v = self.split_heads(self.value(x))
         if cache is not None:
             k, v = cache.extend(layer, k, v)  # (B, H, S, D)
-        dropout = self.dropout if self.training else 0.0
         if self.fused:
             T, S = q.shape[2], k.shape[2]
             mask = causal_mask(q, k) if 1 < T < S else None
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=T == S)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=T == S)
         else:
-            y = F.dropout(attention_weights(q, k), dropout) @ v  # (B, H, T, D)
+            y = attention_weights(q, k) @ v  # (B, H, T, D)
         y = y.transpose(1, 2).reshape(x.shape)  # (B, T, C): the heads side by side
-        return F.dropout(self.output(y), dropout)
+        return self.dropout(self.output(y))
 
     def weights(self, x: Tensor) -> Tensor:
         """The attention weights (B, H, T, T) for the input x (B, T, C), computed apart from the normal path."""

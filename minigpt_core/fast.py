@@ -88,11 +88,10 @@ class TurnedAttention(CausalSelfAttention):
         v = self.split_heads(self.value(x))
         if cache is not None:
             k, v = cache.extend(layer, k, v)  # (B, H, S, D)
-        dropout = self.dropout if self.training else 0.0
         T, S = q.shape[2], k.shape[2]
         mask = causal_mask(q, k) if 1 < T < S else None
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=T == S)
-        return F.dropout(self.output(y.transpose(1, 2).reshape(x.shape)), dropout)  # (B, T, C)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=T == S)
+        return self.dropout(self.output(y.transpose(1, 2).reshape(x.shape)))  # (B, T, C)
 
     def weights(self, x: Tensor) -> Tensor:
         return attention_weights(*self.queries_and_keys(x))

@@ -270,8 +270,8 @@ def test_dropout_acts_in_training_only(fused):
 
 
 @BOTH_PATHS
-def test_attention_drops_weights_and_outputs(fused):
-    """With all values 1 and the identity at the end, the output is 1 wherever no weight is dropped."""
+def test_attention_drops_outputs_not_weights(fused):
+    """With all values 1 and the identity at the end, what is not dropped is 1, scaled up, if no weight is dropped."""
     attention = CausalSelfAttention(small(dropout=0.5, fused=fused))
     with torch.no_grad():
         attention.value.weight.zero_(), attention.value.bias.fill_(1)
@@ -280,8 +280,7 @@ def test_attention_drops_weights_and_outputs(fused):
     y = attention(random_stream(50, T, C))
     assert (y[:, -1] == 0).float().mean().item() == pytest.approx(0.5, abs=0.05), "half of the outputs are dropped"
     kept = y[:, -1][y[:, -1] != 0]
-    assert kept.std() > 0.2, "the sums of the weights vary"
-    assert kept.mean().item() == pytest.approx(2, abs=0.2), "what stays is scaled up"
+    assert torch.allclose(kept, torch.full_like(kept, 2)), "what stays is scaled up, and no sum of weights varies"
     assert torch.allclose(attention.eval()(random_stream(B, T, C)), torch.ones(B, T, C))
 
 

@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from minigpt_core import (
@@ -35,6 +36,7 @@ from minigpt_core import (
     train,
 )
 from minigpt_core.ablation import PARTS, knocked_out, remove
+from minigpt_core.attention import CausalSelfAttention, KVCache
 from minigpt_core.counting import repeated_share
 from minigpt_core.files import write_atomic
 from minigpt_core.lens import induction_scores, repeat_probability
@@ -52,6 +54,8 @@ NO_CLIP = 1e9  # a limit that no gradient reaches; JSON has no infinity
 LAB = (50, 100, 200, 900)  # steps at which greedy writing is measured
 PROMPTS = ("Wren said ", "The sea was ", "Once there ", "Toby said ", "She looked ", "A boat was ")
 _STANDARD = {"steps": 900, "warmup_steps": 50, "eval_every": 100, "checkpoint_every": 900}
+LONG_MODEL = {"n_layer": 4, "block_size": 128, "dropout": 0.2}
+LONG = {"steps": 4000, "weight_decay": 1.0, "warmup_steps": 100, "checkpoint_every": 4000}
 
 # name: settings that differ from chapter 07's run, and what it is for
 RUNS: dict[str, dict] = {
@@ -66,6 +70,7 @@ RUNS: dict[str, dict] = {
     "high-rate-no-clipping": {"training": {"learning_rate": 1e-2, "clip": NO_CLIP}},
     "low-rate": {"training": {"learning_rate": 1e-4}, "watched": True},
     "dropout": {"model": {"dropout": 0.2}},
+    "dropout-of-looks": {"model": {"dropout": 0.2}, "looks dropped": True},  # chapter 13's log
     "muon": {"training": {"optimizer": "muon"}},  # chapters 07 and 13
     **{f"muon-layers-{n}": {"model": {"n_layer": n}, "training": {"optimizer": "muon"}} for n in (1, 4)},
     # how far runs lie apart by chance; and chapter 10: how they repeat themselves, and whether a head copies
@@ -73,10 +78,9 @@ RUNS: dict[str, dict] = {
     **{f"no-{part}": {"removed": part} for part in PARTS},  # chapter 06: what each part is there for
     **{f"heads-{n}": {"model": {"n_head": n}} for n in (1, 2, 8)},
     **{f"layers-{n}": {"model": {"n_layer": n}} for n in (1, 4, 6)},
-    "long-layers-1": {  # the shipped tales-char, with one layer instead of four
-        "model": {"n_layer": 1, "block_size": 128, "dropout": 0.2},
-        "training": {"steps": 4000, "warmup_steps": 100, "checkpoint_every": 4000},
-    },
+    # the shipped tales-char, with one layer instead of four, and by Muon
+    "long-layers-1": {"model": {**LONG_MODEL, "n_layer": 1}, "training": LONG},
+    "long-muon": {"model": LONG_MODEL, "training": {**LONG, "optimizer": "muon"}},
     **{f"layers-6-no-{part}": {"model": {"n_layer": 6}, "removed": part} for part in ("residual", "pre-norm")},
     **{
         f"layers-6{part}-again": {"model": {"n_layer": 6}, "training": {"seed": 1}}
@@ -92,10 +96,19 @@ RUNS: dict[str, dict] = {
 CORPORA = {"tales": "blocks", "tales_zh": "blocks", "alice": "tail", "shakespeare": "tail"}
 
 
+class LooksDropped(CausalSelfAttention):
+    """Attention with dropout of its weights too, as in GPT-2. (B, T, C) -> (B, T, C)."""
+
+    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+        v = self.split_heads(self.value(x))  # (B, H, T, D)
+        y = (self.dropout(self.weights(x)) @ v).transpose(1, 2).reshape(x.shape)  # (B, T, C)
+        return self.dropout(self.output(y))
+
+
 def settings_of(name: str) -> dict:
     """All that determines a run, as JSON keeps it."""
     run = RUNS[name]
-    removed = {"removed": run["removed"]} if "removed" in run else {}
+    changed = {name: run[name] for name in ("removed", "looks dropped") if name in run}
     corpus = run.get("corpus", "tales")
     text = load_corpus(corpus)
     V = CharTokenizer.train(text).vocab_size
@@ -107,7 +120,7 @@ def settings_of(name: str) -> dict:
                 "split": "blocks",
                 "characters": run.get("characters"),  # how many of the training part, null for all
                 "model": asdict(GPTConfig(V, end_id=0, **({"n_layer": 2} | run.get("model", {})))),
-                **removed,
+                **changed,
                 "training": asdict(TrainConfig(device="cpu", **(_STANDARD | run.get("training", {})))),
             }
         )
@@ -124,6 +137,9 @@ def start(settings: dict) -> tuple:
     model = GPT(GPTConfig(**settings["model"]))
     if "removed" in settings:
         remove(model, settings["removed"])
+    if settings.get("looks dropped"):
+        for block in model.blocks:
+            block.attention.__class__ = LooksDropped
     config = TrainConfig(**settings["training"])
     return model, tokenizer, train(model, train_ids[: settings["characters"]], val_ids, config)
 
