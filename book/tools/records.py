@@ -67,6 +67,7 @@ RUNS: dict[str, dict] = {
     "low-rate": {"training": {"learning_rate": 1e-4}, "watched": True},
     "dropout": {"model": {"dropout": 0.2}},
     "muon": {"training": {"optimizer": "muon"}},  # chapters 07 and 13
+    "muon-little-text": {"characters": 8000, "training": {"optimizer": "muon"}},
     **{f"muon-layers-{n}": {"model": {"n_layer": n}, "training": {"optimizer": "muon"}} for n in (1, 4)},
     # how far runs lie apart by chance; and chapter 10: how they repeat themselves, and whether a head copies
     **{f"seed-{seed}": {"training": {"seed": seed}, "lab": LAB} for seed in (1, 2, 3, 4)},
