@@ -107,11 +107,6 @@ class TrainConfig:
             eval_every=100,
         )
 
-    @classmethod
-    def muon(cls) -> "TrainConfig":
-        """The recipe of the command line: of those tried on a plain model, what learns most in the same time (chapter 13)."""
-        return cls(optimizer="muon", learning_rate=6e-3)
-
 
 def _check_whole(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:

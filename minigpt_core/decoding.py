@@ -56,9 +56,7 @@ class Decoder:
         for block in model.blocks:
             assert isinstance(block, Block)
             attention, feed_forward = block.attention, block.feed_forward
-            read = [_reader(block.norm1, part) for part in (attention.query, attention.key, attention.value)]
-            weight = np.concatenate([part[0] for part in read])  # (3 C, C)
-            bias = np.concatenate([part[1] for part in read])  # (3 C,)
+            weight, bias = _reader(block.norm1, attention.query, attention.key, attention.value)  # (3 C, C), (3 C,)
             for array in (weight, bias):
                 array[:C] /= (C / H) ** 0.5  # of the queries, so of the scores
             widen, widen_bias = _reader(block.norm2, feed_forward.widen)  # (4 C, C), (4 C,)
@@ -139,13 +137,14 @@ def _centred(array: Array, axis: int) -> Array:
     return array - array.mean(axis=axis, keepdims=True)
 
 
-def _reader(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Array, Array]:
-    """Weight and bias of a layer that reads the stream through `norm`, which is then only a division."""
-    weight = _numbers(linear.weight)
+def _reader(norm: nn.LayerNorm, *linears: nn.Linear) -> tuple[Array, Array]:
+    """Weight and bias of layers that read the stream through `norm`, which is then only a division, as one layer."""
+    weight = np.concatenate([_numbers(linear.weight) for linear in linears])
     bias = weight.dot(_numbers(norm.bias))  # (rows,)
-    if linear.bias is not None:
-        bias += _numbers(linear.bias)
-    return weight * _numbers(norm.weight), bias
+    if linears[0].bias is not None:
+        bias += np.concatenate([_numbers(linear.bias) for linear in linears])
+    weight *= _numbers(norm.weight)
+    return weight, bias
 
 
 def _writer(linear: nn.Linear) -> tuple[Array, Array]:

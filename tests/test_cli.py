@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from minigpt_core.checkpoint import load_progress
+
 TINY = ["--corpus", "tales", "--n-layer", "1", "--n-embd", "32", "--block-size", "16", "--batch-size", "4"]
 
 
@@ -89,6 +91,16 @@ def test_the_article_recipe_is_chosen_by_name(tmp_path):
     out = minigpt("info", "--recipe", "article", "--corpus", "tales").stdout
     assert "2 layers, 4 heads, 128 wide, context of 64 tokens" in out
     assert "for 1,000 steps of 32 x 64 tokens" in out
+
+
+def test_the_muon_recipe_is_the_default_with_another_optimizer(tmp_path):
+    chosen = {}
+    for recipe in ("default", "muon"):
+        out = tmp_path / recipe
+        assert minigpt("train", *TINY, "--recipe", recipe, "--steps", 20, "--out", out).returncode == 0
+        chosen[recipe] = load_progress(out)["config"]
+    assert chosen["muon"]["optimizer"] == "muon" and chosen["default"]["optimizer"] == "adamw"
+    assert chosen["muon"] == chosen["default"] | {"optimizer": "muon"}
 
 
 def test_info_estimates_before_one_runs():

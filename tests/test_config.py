@@ -86,7 +86,7 @@ def test_settings_never_change():
 
 
 @pytest.mark.parametrize(
-    "config", [GPTConfig(vocab_size=10, end_id=0), TrainConfig(), TrainConfig.article(), TrainConfig.muon()]
+    "config", [GPTConfig(vocab_size=10, end_id=0), TrainConfig(), TrainConfig.article(), TrainConfig(optimizer="muon")]
 )
 def test_settings_survive_json(config):
     assert type(config)(**json.loads(json.dumps(asdict(config)))) == config

@@ -30,7 +30,7 @@ GRAPH = {
     "model": {"config", "attention", "layers"},
     "fast": {"attention", "config", "layers", "model"},
     "checkpoint": {"fast", "files", "model"},
-    "training": {"config", "data", "model", "checkpoint"},
+    "training": {"checkpoint", "config", "data", "fast", "model"},
     "decoding": {"attention", "layers", "model"},
     "sampling": {"decoding", "model", "tokenizer"},
     "lens": {"attention", "model"},

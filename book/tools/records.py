@@ -72,6 +72,7 @@ RUNS: dict[str, dict] = {
     "dropout": {"model": {"dropout": 0.2}},
     "dropout-of-looks": {"model": {"dropout": 0.2}, "looks dropped": True},  # chapter 13's log
     "muon": {"training": {"optimizer": "muon"}},  # chapters 07 and 13
+    "muon-little-text": {"characters": 8000, "training": {"optimizer": "muon"}},
     **{f"muon-layers-{n}": {"model": {"n_layer": n}, "training": {"optimizer": "muon"}} for n in (1, 4)},
     # how far runs lie apart by chance; and chapter 10: how they repeat themselves, and whether a head copies
     **{f"seed-{seed}": {"training": {"seed": seed}, "lab": LAB} for seed in (1, 2, 3, 4)},
