@@ -3,13 +3,19 @@
 That their cells still give the stored outputs is nbval's work, in the same pytest run (see the Makefile).
 """
 
+import base64
 import importlib.util
+import io
 import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+
+from minigpt_core import viz
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -76,13 +82,46 @@ def test_the_check_sees_a_cell_that_was_never_run(tmp_path):
 def test_the_check_sees_errors_missing_alt_text_directives_size_and_stray_metadata(tmp_path):
     error = nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])
     assert any("ends in an error" in p for p in broken(tmp_path, lambda c, _: c[2].outputs.append(error)))
-    picture = nbformat.v4.new_output("display_data", data={"image/png": "AAAA"})
+    picture = nbformat.v4.new_output("display_data", data={"image/png": as_png(Image.new("RGBA", (1, 1)))})
     assert any("alt text" in p for p in broken(tmp_path, lambda c, _: c[2].outputs.append(picture)))
     directive = nbformat.v4.new_markdown_cell(":::{note}\nhidden\n:::")
     assert any("MyST directive" in p for p in broken(tmp_path, lambda _, n: n.cells.append(directive)))
     large = nbformat.v4.new_output("stream", name="stdout", text="x" * 600_000)
     assert any("larger than" in p for p in broken(tmp_path, lambda c, _: c[2].outputs.append(large)))
     assert any("normal form" in p for p in broken(tmp_path, lambda _, n: n.metadata.update(machine="mine")))
+
+
+def as_png(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.save(file, "png")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def pixels(png: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")).astype(int)
+
+
+def test_pictures_get_lighter_and_nobody_sees_a_difference():
+    few = np.random.default_rng(0).integers(0, 2, (50, 50, 4)) * 255  # 16 colours
+    across, down = np.meshgrid(np.arange(100), np.arange(100))
+    many = np.stack([across * 2, down * 2, across + down, np.full_like(across, 255)], 2)  # 10,000 colours
+    line = np.zeros((100, 100, 4))
+    line[40:60] = (0, 114, 178, 0)
+    line[40:60, :, 3] = np.linspace(0, 255, 100).round()  # one colour, ever less transparent
+    for picture, largest in ((few, 0), (line, 0), (many, 16)):
+        png = as_png(Image.fromarray(picture.astype(np.uint8), "RGBA"))
+        light = tool.lighter(png)
+        assert np.abs(pixels(light) - picture).max() <= largest
+        assert tool.lighter(light) == light
+
+
+def test_a_figure_of_the_book_takes_half_the_bytes():
+    file = io.BytesIO()
+    viz.bars({"a": 0.2, "b": 0.5}, chosen="a", title="Two bars", xlabel="length").savefig(file, transparent=True)
+    png = base64.b64encode(file.getvalue()).decode()
+    light = tool.lighter(png)
+    assert len(light) < 0.6 * len(png)
+    assert np.abs(pixels(light) - pixels(png)).max() <= 16
 
 
 def test_the_first_notebooks_model_and_the_packages_give_the_same_numbers():

@@ -60,7 +60,7 @@ def test_greedy_and_changed_text_are_what_python_writes(loop, model, prompt, tem
     if model == "tales-bpe":  # a loop: the end is one piece twice, and the sentence tells its length
         n = int(re.search(r"loop of (\d+) tokens", said)[1])
         assert greedy[-n:] == greedy[-2 * n : -n] and all(greedy[-m:] != greedy[-2 * m : -m] for m in range(1, n))
-        assert loop.get_by_label("say again").input_value() == tokenizer.decode(greedy[-n:])
+        assert loop.get_by_label("say again").input_value() == tokenizer.decode(greedy[-n:]).replace("\n", "↵")
 
 
 def test_a_penalty_counts_what_was_written_before_it_was_switched_on(loop):
@@ -114,11 +114,12 @@ def test_a_phrase_said_again_has_pythons_probabilities(loop):
         list(generate(gpt, tokenizer.encode("The sea was "), LENGTH, temperature=0))
     )
     texts_become(loop, greedy, greedy)  # the loop's own phrase stands there
-    loop.get_by_label("say again").fill("Toby looked at ")
-    loop.page.wait_for_timeout(600)
-    expected = repeat_probability(gpt, torch.tensor([tokenizer.encode("Toby looked at ")]), 6)
-    shown = [float(row.locator("td").last.text_content()) for row in loop.locator("tbody tr").all()]
-    assert shown == pytest.approx(expected, abs=0.00051)
+    for phrase in ("Toby looked at ", "said Wren.\n\n"):
+        loop.get_by_label("say again").fill(phrase.replace("\n", "↵"))
+        loop.page.wait_for_timeout(600)
+        expected = repeat_probability(gpt, torch.tensor([tokenizer.encode(phrase)]), 6)
+        shown = [float(row.locator("td").last.text_content()) for row in loop.locator("tbody tr").all()]
+        assert shown == pytest.approx(expected, abs=0.00051)
     loop.get_by_label("say again").fill("x")
     loop.page.wait_for_timeout(400)
     assert "it needs at least 2" in loop.locator(".mg-status").last.text_content()

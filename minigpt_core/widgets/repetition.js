@@ -124,7 +124,7 @@
         if (!current()) return;
         Object.assign(this, { without: tokens, ready: true });
         const n = period(tokens);
-        this.phrase.value = tokens.slice(-(n || PIECE)).map(({ text }) => text).join("");
+        this.phrase.value = tokens.slice(-(n || PIECE)).map(({ text }) => text).join("").replaceAll("\n", "↵");
         this.repeat();
         this.write();
       });
@@ -188,10 +188,10 @@
 
     // The phrase, said once, twice, ...: does saying it make it likelier?
     async repeat() {
-      const phrase = this.phrase.value;
+      const written = this.phrase.value, phrase = written.replaceAll("↵", "\n"); // a field holds no line breaks
       try {
         const { means } = await this.engine.ask("repeat", { name: this.model.value, phrase, times: TIMES }).answer;
-        if (phrase !== this.phrase.value) return;
+        if (written !== this.phrase.value) return;
         const rows = means.map((p, time) => {
           const bar = make("span", { className: "mg-bar" }), track = make("td", { className: "mg-track" }, bar);
           bar.style.width = percent(p);
