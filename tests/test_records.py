@@ -4,12 +4,14 @@ import base64
 import hashlib
 import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from minigpt_core import load_corpus
+from minigpt_core import load_corpus, load_pretrained
+from minigpt_core.pretrained import load_card
 
 ROOT = Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location("records_tool", ROOT / "book" / "tools" / "records.py")
@@ -31,6 +33,16 @@ def test_a_record_is_small_and_whole(name):
         len(record["curve"]["train_loss"]) == record["settings"]["training"]["steps"] == record["curve"]["val_step"][-1]
     )
     assert [s["step"] for s in record["samples"]] == list(tool.RUNS[name].get("looks", ()))
+
+
+@pytest.mark.parametrize("name, change", [("long-layers-1", {"n_layer": 1}), ("long-muon", {"optimizer": "muon"})])
+def test_a_long_run_is_the_shipped_models_with_one_change(name, change):
+    settings = tool.settings_of(name)
+    shown = ("eval_every", "checkpoint_every", "device")  # they change nothing that is learned
+    recorded = settings["model"] | {k: v for k, v in settings["training"].items() if k not in shown}
+    training = load_card("tales-char")["training"]
+    shipped = asdict(load_pretrained("tales-char")[0].config) | {k: v for k, v in training.items() if k not in shown}
+    assert recorded == shipped | change
 
 
 def test_recorded_maps_are_of_the_sentence_and_their_rows_sum_to_one():

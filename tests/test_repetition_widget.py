@@ -40,7 +40,12 @@ def texts_become(loop, greedy: str, changed: str) -> None:
 
 @pytest.mark.parametrize(
     "model, prompt, temperature, at",
-    [("tales-bpe", "Wren said ", 0.7, 120), ("tales-bpe", "Toby said ", 0.4, 30), ("tales-zh", "“我", 1, 80)],
+    [
+        ("tales-char", "Wren said ", 0.7, 120),
+        ("tales-bpe", "Wren said ", 0.7, 120),
+        ("tales-bpe", "Toby said ", 0.4, 30),
+        ("tales-zh", "“我", 1, 80),
+    ],
 )
 def test_greedy_and_changed_text_are_what_python_writes(loop, model, prompt, temperature, at):
     begin(loop, prompt, model, "temperature")
