@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from minigpt_core import lesson, training
+from minigpt_core import training
+from minigpt_core.notebook import lesson
 
 
 @pytest.fixture(autouse=True)

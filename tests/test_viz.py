@@ -7,7 +7,8 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.ft2font import FT2Font
 
-from minigpt_core import load_corpus, viz
+from minigpt_core import load_corpus
+from minigpt_core.notebook import viz
 
 
 def contrast(a: str, b: str) -> float:

@@ -18,13 +18,13 @@ BASE = {"__init__", "base", "model", "tokenizer"}
 GRAPH = {
     "__init__": set(),
     "export": {"checkpoint", "model", "tokenizer"},
-    "records": {"corpus", "export", "lesson", "tokenizer"},
+    "records": {"corpus", "export", "notebook.lesson", "tokenizer"},
     "base": {"__init__", "export", "model", "pretrained", "records", "tokenizer"},
     "playground": BASE | {"sampling"},
     "sampler": BASE | {"sampling"},
-    "repetition": BASE | {"counting", "sampling"},
+    "repetition": BASE | {"study.counting", "sampling"},
     "curves": {"__init__", "base", "records"},
-    "attention": BASE | {"lens"},
+    "attention": BASE | {"study.lens"},
     "tokenizer": BASE | {"export", "records"},
 }
 
