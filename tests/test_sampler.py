@@ -62,7 +62,7 @@ def test_its_bars_and_a_thousand_draws_are_pythons(sampler, model, prompt, knobs
     found = table(sampler)
     p, q = logits.softmax(0), after.softmax(0)
     names = [tokenizer.tokens[i] for i in p.topk(16).indices]
-    assert list(found)[:16] == names and list(found)[16] == f"{len(p) - 16} others"
+    assert list(found)[:16] == names and list(found)[16] == f"{len(p) - 16:,} others"
     for i in p.topk(16).indices.tolist():
         why, own, shaped_p, drawn = found[tokenizer.tokens[i]]
         assert (own, shaped_p, drawn) == (f"{p[i]:.3f}", f"{q[i]:.3f}", str(counts[i].item()))

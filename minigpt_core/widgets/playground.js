@@ -98,7 +98,7 @@
         return make("li", {}, button, make("span", { className: "mg-track" }, bar), make("span", { textContent: p.toFixed(2) }));
       });
       this.others.replaceChildren(make("p", { textContent: "At this place it might have been:" }), make("ul", {}, ...rows));
-      this.others.onkeydown = ({ key }) => key === "Escape" && chosen.focus();
+      this.others.onkeydown = ({ key }) => void (key === "Escape" && chosen.focus()); // false would keep all keys from the button
       this.others.scrollIntoView({ block: "nearest", behavior: "instant" });
       this.others.querySelector("button").focus();
     }
