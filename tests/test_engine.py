@@ -218,7 +218,9 @@ def test_its_text_is_that_of_pythons_stream_where_bytes_make_no_character_and_wh
     expected = ["".join(stream(gpt, tokenizer, "", count, seed=seed)) for seed, count in cases]
     answers = engine("work", model=bytes_file, messages=[message(seed=seed, count=count) for seed, count in cases])
     assert ["".join(texts(answer)) for answer in answers] == expected
-    assert [len(texts(answer)) for answer in answers] == [count for _, count in cases]  # a byte without a text is a token too
+    assert [len(texts(answer)) for answer in answers] == [
+        count for _, count in cases
+    ]  # a byte without a text is a token too
     assert any("好" in text for text in expected) and sum(text.endswith("\ufffd") for text in expected) > 100
 
 

@@ -217,7 +217,9 @@ def test_each_further_text_has_a_seed_of_its_own_until_the_reader_sets_one(widge
 
     for number in (1, 2, 3):
         assert write(page, model="tales-char", prompt="Wren ", length="30") == expected(number)
-        assert seed.input_value() == str(number) and f"Seed {number}." in page.locator(".mg-status").first.text_content()
+        assert (
+            seed.input_value() == str(number) and f"Seed {number}." in page.locator(".mg-status").first.text_content()
+        )
     seed.fill("100")
     assert [write(page), write(page)] == [expected(100)] * 2
 

@@ -151,3 +151,77 @@ def test_keys_move_the_place_and_bad_input_is_said_in_a_sentence(loop):
         "text => document.querySelector('[data-minigpt=repetition] .mg-text').textContent === text",
         arg=tokenizer.decode(ids),
     )
+
+
+def settled(loop) -> None:
+    """Both texts are written, and the phrase is said."""
+    loop.page.wait_for_timeout(300)
+    loop.page.wait_for_function(
+        "/of its pieces/.test(document.querySelector('[data-minigpt=repetition]').textContent)", timeout=10_000
+    )
+    loop.page.wait_for_timeout(300)
+
+
+def test_prompt_and_phrase_follow_the_model(widget):
+    loop = widget("notebooks/10_repetition.html", "repetition")
+    prompt = loop.get_by_label("prompt", exact=True)
+    settled(loop)
+    offered = prompt.input_value()
+    for model in ("tales-zh", "shakespeare-char", "tales-bpe"):
+        loop.get_by_label("model", exact=True).select_option(model)
+        settled(loop)
+        gpt, tokenizer = load_pretrained(model)
+        shown = prompt.input_value()
+        assert (shown == offered) == (model != "tales-zh")  # Shakespeare's letters are enough for it
+        greedy = tokenizer.decode(list(generate(gpt, tokenizer.encode(shown), LENGTH, temperature=0)))
+        assert loop.locator(".mg-text").first.text_content() == shown + greedy
+        assert greedy.replace("\n", "\u21b5").endswith(loop.get_by_label("say again").input_value())
+
+
+def test_the_readers_own_phrase_stays(loop):
+    begin(loop, "Wren said ", "tales-char", "temperature")
+    settled(loop)
+    phrase = loop.get_by_label("say again")
+    phrase.fill("the old bell ")
+    begin(loop, "Toby said ", "tales-bpe", "temperature")
+    settled(loop)
+    assert phrase.input_value() == "the old bell "
+    gpt, tokenizer = load_pretrained("tales-bpe")
+    expected = repeat_probability(gpt, torch.tensor([tokenizer.encode("the old bell ")]), 6)
+    shown = [float(row.locator("td").last.text_content()) for row in loop.locator("tbody tr").all()]
+    assert shown == pytest.approx(expected, abs=0.00051)
+    begin(loop, "“我", "tales-zh", "temperature")
+    settled(loop)
+    assert load_pretrained("tales-zh")[1].encode(phrase.input_value())  # the loop's, since it cannot read mine
+    begin(loop, "Toby said ", "tales-char", "temperature")
+    settled(loop)
+    assert phrase.input_value() == "the old bell "
+    phrase.fill("")
+    begin(loop, "Wren said ", "tales-char", "temperature")
+    settled(loop)
+    assert phrase.input_value() not in ("", "the old bell ")
+
+
+def test_it_says_that_it_computes_and_a_reason_stays(loop):
+    begin(loop, "Wren said ", "tales-char", "temperature")
+    settled(loop)
+    status, said = loop.locator(".mg-status").nth(1), loop.locator(".mg-status").last
+    for label in ("on from token", "temperature"):
+        loop.get_by_label(label, exact=True).fill("1")
+        assert status.text_content() == "Computing…"
+        settled(loop)
+    begin(loop, "caf\u00e9", "tales-char", "temperature")
+    loop.page.wait_for_timeout(300)
+    reason = "The model does not know the character “\u00e9”: take it out."
+    assert status.text_content() == reason and said.text_content() == ""
+    turn(loop, "temperature", 0.5, 40)
+    loop.page.wait_for_timeout(300)
+    assert status.text_content() == reason
+
+
+def test_one_is_no_plural(loop):
+    begin(loop, "Wren said ", "tales-char", "temperature")
+    settled(loop)
+    loop.get_by_label("say again").fill("x")
+    loop.page.wait_for_timeout(400)
+    assert "The phrase has 1 token: it needs at least 2" in loop.locator(".mg-status").last.text_content()

@@ -116,8 +116,8 @@
         this.status.textContent = "Computing…";
         const tokens = await this.generate([], { temperature: 0 }, signal);
         const loop = tokens.slice(-(period(tokens) || PIECE)).map(({ text }) => text).join("");
-        this.phrase.typed &&= this.phrase.value !== "";
-        await this.phrase.follow(this.engine, this.made.name, [loop], signal); // the reader's own phrase stays
+        if (this.phrase.value === "") Object.assign(this.phrase, { mine: [], typed: false }); // the reader has none
+        await this.phrase.follow(this.engine, this.made.name, [loop], signal);
         Object.assign(this, { without: tokens, ready: true });
         this.repeat();
         this.write();

@@ -44,6 +44,7 @@
     // From the prompt, with nothing drawn yet.
     begin() {
       this.random = null;
+      this.one.disabled = this.many.disabled = true;
       return this.alone(async (signal) => {
         this.logits = null; // until the answer is here, nothing can be drawn
         const { name, prompt, names, config } = await patiently(this.status, "Loading the model…", this.prompt.load(signal));
