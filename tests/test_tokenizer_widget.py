@@ -303,7 +303,7 @@ def test_tokenizers_of_ones_own_stay_with_the_kernel_and_travel_on_request():
 def test_one_is_no_plural(cuts):
     write(cuts, "e")
     cuts.get_by_label("watch it merge").select_option("BPE, V = 2,000")
-    assert cuts.locator(".mg-merges .mg-status").text_content().endswith("Nothing is left to join: 1 piece. ")
+    assert cuts.locator(".mg-merges .mg-status").text_content().endswith("Nothing is left to join: 1 piece.")
     write(cuts, "\u00e9")
     assert (
         cuts.locator(".mg-merges .mg-status")
@@ -311,4 +311,4 @@ def test_one_is_no_plural(cuts):
         .endswith("1 piece. What has no piece is written in bytes: 2 tokens.")
     )
     cuts.get_by_label("watch it merge").select_option("BPE, V = 200, no bytes")
-    assert cuts.locator(".mg-merges .mg-status").text_content().endswith("Nothing is left to join: 1 piece. ")
+    assert cuts.locator(".mg-merges .mg-status").text_content().endswith("Nothing is left to join: 1 piece.")

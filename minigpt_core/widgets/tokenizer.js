@@ -215,10 +215,10 @@
         }),
       );
       const joined = last && `joins “${text(starts[place], last.at)}” and “${text(last.at, starts[place + 1])}”, the merge learned as number ${last.id - this.first + 1}`;
-      const rest = `What has no piece is written in ${this.first > 3 ? "bytes" : "unknown pieces"}: ${count(this.tokens, "token")}.`;
+      const rest = this.tokens === starts.length ? "" : ` What has no piece is written in ${this.first > 3 ? "bytes" : "unknown pieces"}: ${count(this.tokens, "token")}.`;
       this.said.textContent =
         (last ? `Step ${made} of ${total}: ${joined}.` : `Step 0 of ${total}: each character by itself.`) +
-        (made === total ? ` Nothing is left to join: ${count(starts.length, "piece")}. ${this.tokens === starts.length ? "" : rest}` : "");
+        (made === total ? ` Nothing is left to join: ${count(starts.length, "piece")}.${rest}` : "");
       this.tell({
         state: { ...this.state, text: this.input.value, corpus: this.corpus.value, merging: this.merging.value, step: made },
       });
