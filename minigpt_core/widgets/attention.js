@@ -23,6 +23,7 @@
       this.source = choice(`${id}-source`, { ...state.models, ...state.films }, state.model);
       this.prompt = new Prompt(`${id}-text`, "text", state.text, 1, engine, this.source);
       this.step = slider(`${id}-step`, ["training step", 0, 1, 1, 0], () => this.look());
+      this.step.row.hidden = true; // until there is a film
       this.tokens = make("div", { className: "mg-tokens", role: "listbox" });
       this.tokens.setAttribute("aria-label", "tokens of the text");
       this.heads = make("div", { className: "mg-heads" });
@@ -57,7 +58,6 @@
     read() {
       const name = this.source.value, recorded = name in (this.state.films ?? {});
       this.prompt.input.readOnly = recorded;
-      if (!recorded) this.step.row.hidden = true;
       return this.alone(async (signal) => {
         if (recorded) {
           const film = await patiently(this.status, "Loading the record…", this.engine.read(name));
@@ -65,7 +65,6 @@
           if (this.film !== film) this.step.among(film.steps, this.state.step);
           Object.assign(this, { film, names: film.names });
           this.prompt.lend(film.text);
-          this.step.row.hidden = false;
           this.look();
         } else {
           const { prompt } = await patiently(this.status, "Loading the model…", this.prompt.load(signal));
@@ -86,6 +85,7 @@
 
     // Lay out the maps; where there are none, `reason` says why.
     arrange(reason = "") {
+      this.step.row.hidden = !this.film;
       this.layer = Math.min(this.layer, Math.max(0, this.maps.length - 1));
       this.head = Math.min(this.head, Math.max(0, (this.maps[0]?.length ?? 1) - 1));
       const last = this.names.length - 1;

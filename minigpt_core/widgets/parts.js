@@ -91,7 +91,7 @@
 
   const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
-  // One thing at a time: each action gets a signal, which ends it as soon as the next one begins; only then may it fail unheard.
+  // One thing at a time: each action gets a signal, which ends it as soon as the next one begins. Then nobody hears how it ends.
   const alone = (failed) => {
     let last = null;
     return async (action) => {

@@ -119,6 +119,7 @@
         this.merged,
         this.said,
       );
+      this.merges.hidden = true; // until there are tokenizers
       this.input.oninput = later(() => this.read());
       this.corpus.onchange = () => this.begin();
       this.merging.onchange = () => this.follow();
@@ -153,6 +154,7 @@
 
     // The text has changed, or the tokenizers.
     read(step) {
+      if (!this.rows.length) return;
       const text = this.input.value, long = size(text) > DRAWN;
       this.note.hidden = !long;
       this.note.textContent = `The counts are of the whole text; its first ${DRAWN} characters are drawn and merged.`;
