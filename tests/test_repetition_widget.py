@@ -153,67 +153,90 @@ def test_keys_move_the_place_and_bad_input_is_said_in_a_sentence(loop):
     )
 
 
-def settled(loop) -> None:
-    """Both texts are written, and the phrase is said."""
-    loop.page.wait_for_timeout(300)
+def greedy_text(model: str, prompt: str) -> str:
+    gpt, tokenizer = load_pretrained(model)
+    return tokenizer.decode(list(generate(gpt, tokenizer.encode(prompt), LENGTH, temperature=0)))
+
+
+def settled(loop, model: str, prompt: str) -> None:
+    """The greedy text of this prompt stands there, and what is made of it."""
     loop.page.wait_for_function(
-        "/of its pieces/.test(document.querySelector('[data-minigpt=repetition]').textContent)", timeout=10_000
+        "text => document.querySelector('[data-minigpt=repetition] .mg-text').textContent === text",
+        arg=prompt + greedy_text(model, prompt),
     )
-    loop.page.wait_for_timeout(300)
+    loop.locator(".mg-status", has_text="of its pieces").wait_for()
+
+
+def phrase_becomes(loop, phrase: str) -> None:
+    loop.page.wait_for_function("phrase => document.querySelector('[id$=-phrase]').value === phrase", arg=phrase)
+
+
+def probabilities_become(loop, model: str, phrase: str) -> None:
+    gpt, tokenizer = load_pretrained(model)
+    expected = [f"{p:.3f}" for p in repeat_probability(gpt, torch.tensor([tokenizer.encode(phrase)]), 6)]
+    loop.page.wait_for_function(
+        "expected => JSON.stringify([...document.querySelectorAll('[data-minigpt=repetition] tbody td:last-child')]"
+        ".map(e => e.textContent)) === JSON.stringify(expected)",
+        arg=expected,
+    )
 
 
 def test_prompt_and_phrase_follow_the_model(widget):
     loop = widget("notebooks/10_repetition.html", "repetition")
-    prompt = loop.get_by_label("prompt", exact=True)
-    settled(loop)
+    prompt, model = loop.get_by_label("prompt", exact=True), loop.get_by_label("model", exact=True)
     offered = prompt.input_value()
-    for model in ("tales-zh", "shakespeare-char", "tales-bpe"):
-        loop.get_by_label("model", exact=True).select_option(model)
-        settled(loop)
-        gpt, tokenizer = load_pretrained(model)
-        shown = prompt.input_value()
-        assert (shown == offered) == (model != "tales-zh")  # Shakespeare's letters are enough for it
-        greedy = tokenizer.decode(list(generate(gpt, tokenizer.encode(shown), LENGTH, temperature=0)))
-        assert loop.locator(".mg-text").first.text_content() == shown + greedy
-        assert greedy.replace("\n", "\u21b5").endswith(loop.get_by_label("say again").input_value())
+    for name in ("tales-zh", "shakespeare-char", "tales-bpe"):
+        model.select_option(name)
+        if name == "tales-zh":
+            loop.page.wait_for_function("document.querySelector('.mg-note').textContent.includes('comes back')")
+            assert prompt.input_value() != offered
+        else:  # Shakespeare's letters are enough for it
+            loop.page.wait_for_function("text => document.querySelector('[id$=-prompt]').value === text", arg=offered)
+        settled(loop, name, prompt.input_value())
+        loops_own = loop.get_by_label("say again").input_value().replace("\u21b5", "\n")
+        assert loops_own and greedy_text(name, prompt.input_value()).endswith(loops_own)
 
 
 def test_the_readers_own_phrase_stays(loop):
     begin(loop, "Wren said ", "tales-char", "temperature")
-    settled(loop)
-    phrase = loop.get_by_label("say again")
-    phrase.fill("the old bell ")
+    settled(loop, "tales-char", "Wren said ")
+    loop.get_by_label("say again").fill("the old bell ")
     begin(loop, "Toby said ", "tales-bpe", "temperature")
-    settled(loop)
-    assert phrase.input_value() == "the old bell "
-    gpt, tokenizer = load_pretrained("tales-bpe")
-    expected = repeat_probability(gpt, torch.tensor([tokenizer.encode("the old bell ")]), 6)
-    shown = [float(row.locator("td").last.text_content()) for row in loop.locator("tbody tr").all()]
-    assert shown == pytest.approx(expected, abs=0.00051)
+    settled(loop, "tales-bpe", "Toby said ")
+    phrase_becomes(loop, "the old bell ")
+    probabilities_become(loop, "tales-bpe", "the old bell ")
     begin(loop, "“我", "tales-zh", "temperature")
-    settled(loop)
-    assert load_pretrained("tales-zh")[1].encode(phrase.input_value())  # the loop's, since it cannot read mine
+    settled(loop, "tales-zh", "“我")
+    shown = loop.get_by_label("say again").input_value().replace("\u21b5", "\n")
+    assert greedy_text("tales-zh", "“我").endswith(shown)  # the loop's, since it cannot read mine
     begin(loop, "Toby said ", "tales-char", "temperature")
-    settled(loop)
-    assert phrase.input_value() == "the old bell "
-    phrase.fill("")
+    settled(loop, "tales-char", "Toby said ")
+    phrase_becomes(loop, "the old bell ")
+    loop.get_by_label("say again").fill("")
     begin(loop, "Wren said ", "tales-char", "temperature")
-    settled(loop)
-    assert phrase.input_value() not in ("", "the old bell ")
+    settled(loop, "tales-char", "Wren said ")
+    shown = loop.get_by_label("say again").input_value().replace("\u21b5", "\n")
+    assert shown and greedy_text("tales-char", "Wren said ").endswith(shown)
 
 
 def test_it_says_that_it_computes_and_a_reason_stays(loop):
     begin(loop, "Wren said ", "tales-char", "temperature")
-    settled(loop)
+    settled(loop, "tales-char", "Wren said ")
     status, said = loop.locator(".mg-status").nth(1), loop.locator(".mg-status").last
+    assert said.text_content().startswith("Said again")
     for label in ("on from token", "temperature"):
-        loop.get_by_label(label, exact=True).fill("1")
-        assert status.text_content() == "Computing…"
-        settled(loop)
+        at_once = """(slider, status) => {
+            slider.value = 1;
+            slider.dispatchEvent(new Event("input"));
+            return status.textContent;
+        }"""
+        slider = loop.get_by_label(label, exact=True)
+        assert slider.evaluate(at_once, status.element_handle()) == "Computing…"
+        loop.locator(".mg-status", has_text="of its pieces").wait_for()
     begin(loop, "caf\u00e9", "tales-char", "temperature")
-    loop.page.wait_for_timeout(300)
     reason = "The model does not know the character “\u00e9”: take it out."
-    assert status.text_content() == reason and said.text_content() == ""
+    loop.locator(".mg-status", has_text=reason).wait_for()
+    assert said.text_content() == ""
     turn(loop, "temperature", 0.5, 40)
     loop.page.wait_for_timeout(300)
     assert status.text_content() == reason
@@ -221,7 +244,6 @@ def test_it_says_that_it_computes_and_a_reason_stays(loop):
 
 def test_one_is_no_plural(loop):
     begin(loop, "Wren said ", "tales-char", "temperature")
-    settled(loop)
+    settled(loop, "tales-char", "Wren said ")
     loop.get_by_label("say again").fill("x")
-    loop.page.wait_for_timeout(400)
-    assert "The phrase has 1 token: it needs at least 2" in loop.locator(".mg-status").last.text_content()
+    loop.locator(".mg-status", has_text="The phrase has 1 token: it needs at least 2").wait_for()
