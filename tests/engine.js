@@ -5,7 +5,7 @@ const path = require("node:path");
 const vm = require("node:vm");
 
 const folder = path.join(__dirname, "..", "minigpt_core", "widgets", "engine");
-for (const name of ["model.js", "sampling.js", "tokenizer.js"])
+for (const name of ["model.js", "sampling.js", "tokenizer.js", "worker.js"])
   vm.runInThisContext(fs.readFileSync(path.join(folder, name), "utf8"), { filename: name });
 const { minigpt } = globalThis;
 
@@ -60,6 +60,17 @@ const answers = {
     const tokenizer = new minigpt.Tokenizer(load(model).tokenizer);
     return ids.map((each) => tokenizer.decode(each));
   },
+  // What the worker sends in answer to each message, message by message.
+  work: async ({ model, messages }) => {
+    const bytes = new Uint8Array(fs.readFileSync(model)), answers = [];
+    for (const data of [{ action: "load", bytes }, ...messages]) {
+      const sent = [];
+      globalThis.postMessage = (message) => sent.push(message);
+      await globalThis.onmessage({ data: { name: "model", ...data } });
+      answers.push(sent);
+    }
+    return answers.slice(1);
+  },
   open: ({ model }) => refused(() => Object.keys(load(model).weights).length),
 };
-process.stdout.write(JSON.stringify(answers[ask.task](ask)));
+Promise.resolve(answers[ask.task](ask)).then((answer) => process.stdout.write(JSON.stringify(answer)));

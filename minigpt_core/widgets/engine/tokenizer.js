@@ -59,6 +59,12 @@
       return stretches;
     }
 
+    // The first character of the text that has no id, if there is one.
+    stranger(text) {
+      if (this.kind !== "char") return undefined;
+      return Array.from(text.replaceAll(END_OF_TEXT, "")).find((character) => !this.ids.has(character));
+    }
+
     idOf(character) {
       const id = this.ids.get(character);
       if (id === undefined) throw new Error(`the model does not know the character “${character}”: take it out`);
