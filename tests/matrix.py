@@ -4,8 +4,8 @@
 
 One row for each Python that pyproject.toml allows and that is found here, with the pins of requirements.txt, and one for the
 oldest Python with the lowest versions that pyproject.toml allows. Each row has an environment of its own under _build/matrix,
-which goes when the row is done: with CUDA it takes 6 GB. Left out are the tests of the book (its pages, its notebooks), which
-do not depend on the reader's versions; those that need a browser or transformers, which are not installed, skip themselves.
+which goes when the row is done: with CUDA it takes 6 GB. Left out are the tests of the book (its pages, notebooks, scripts),
+which do not depend on the reader's versions; those that need a browser or transformers, which are not installed, skip themselves.
 What is given on the command line goes to pip as it installs torch.
 """
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "_build" / "matrix"
 PYTHONS = ("3.11", "3.12", "3.13")
 TOOLS = ("pytest", "hypothesis", "nbval")
-OF_THE_BOOK = ["address", "book", "first_use", "jupyter", "layout", "notebooks", "pages", "wheel"]
+OF_THE_BOOK = ["address", "book", "engine", "first_use", "jupyter", "notebooks", "pages", "wheel"]
 VERSIONS = "import sys, importlib.metadata as m; print(*map(m.version, sys.argv[1:]))"
 
 
@@ -55,32 +55,34 @@ def run(*command: str | Path) -> str:
 
 
 def row(version: str, constraints: list[str], torch_options: list[str]) -> list[str]:
-    """One line of the table: Python, the versions, what the tests say, seconds."""
-    names, program, began = list(ranges()), interpreter(version), time.perf_counter()
+    """One line of the table: Python, the versions, what the tests say (all of it is in a log), their seconds."""
+    names, program = list(ranges()), interpreter(version)
     unknown = ["-"] * len(names)
     if program is None:
         return [version, *unknown, f"NOT TESTED: there is no python{version} here", ""]
     environment = FOLDER / version
     python = environment / "bin" / "python"
-    file = FOLDER / "constraints.txt"
+    allowed = FOLDER / "constraints.txt"
     (torch,) = [line for line in constraints if line.startswith("torch==")]
     try:
         run(program, "-m", "venv", "--clear", environment)
-        file.write_text("\n".join(constraints), encoding="utf-8")
+        allowed.write_text("\n".join(constraints), encoding="utf-8")
         run(python, "-m", "pip", "install", "--quiet", torch, *torch_options)  # alone and first, as the Makefile does
-        run(python, "-m", "pip", "install", "--quiet", "-c", file, "-e", ".[notebooks]", *TOOLS)
+        run(python, "-m", "pip", "install", "--quiet", "-c", allowed, "-e", ".[notebooks]", *TOOLS)
         versions = run(python, "-c", VERSIONS, *names).split()
     except RuntimeError as error:
         return [version, *unknown, f"NOT TESTED: {error}", ""]
     ignored = [f"--ignore=tests/test_{name}.py" for name in OF_THE_BOOK]
-    done = subprocess.run([python, "-m", "pytest", "tests", *ignored], cwd=ROOT, capture_output=True, text=True)
-    (FOLDER / f"{version} torch {versions[0]}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    log, began = FOLDER / f"python {version} torch {versions[0]}.log", time.perf_counter()
+    with open(log, "w", encoding="utf-8") as file:
+        subprocess.run([python, "-m", "pytest", "tests", *ignored], cwd=ROOT, stdout=file, stderr=file)
+    seconds = time.perf_counter() - began
     shutil.rmtree(environment)
-    said = re.sub(r" in [\d.]+s.*", "", (done.stdout.strip() or "no answer").splitlines()[-1])
-    return [version, *versions, said, f"{time.perf_counter() - began:.0f} s"]
+    last = (log.read_text(encoding="utf-8").strip() or "no answer").splitlines()[-1]
+    return [version, *versions, re.sub(r" in [\d.]+s.*", "", last), f"{seconds:.0f}"]
 
 
-def main() -> None:
+def main() -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     pinned = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     tools = [line for line in pinned if line.split("==")[0] in TOOLS]
@@ -93,7 +95,8 @@ def main() -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return int(any("failed" in line[-2] or "error" in line[-2] for line in table))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,21 +9,12 @@ import sys
 import tokenize
 from pathlib import Path
 
+import layout
 import pytest
+from layout import PATHS, ROOMS, imports, room_of
 
 import minigpt_core
 
-PACKAGE = Path(minigpt_core.__file__).parent
-ROOMS = ("", "study", "beyond", "notebook", "widgets")  # each imports only from itself and from those before it
-
-
-def module_of(path: Path) -> str:
-    """The dotted name of a module inside the package, such as study.lens; of a room's __init__ the room's."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
-
-
-PATHS = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 MODULES = list(PATHS)
 
 # What each module of the core may import of the package. The command line is the outermost: it may import all but the notebooks'.
@@ -52,31 +43,6 @@ OPTIONAL = {"notebook": {"matplotlib", "IPython"}, "widgets": {"anywidget", "tra
 MODEL_PATH = ("config", "attention", "layers", "model", "optimizer", "training", "sampling")
 
 
-def imports(module: str) -> tuple[set[str], set[str]]:
-    """The modules of the package and the other packages that a module imports, those for type checkers left out."""
-    tree = ast.parse(PATHS[module].read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
-    package = PATHS[module].parent.relative_to(PACKAGE).parts
-    own, other = set(), set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = [*package[: len(package) + 1 - node.level], *([node.module] if node.module else [])]
-            named = [".".join([*base, name.name]) for name in node.names]
-            own |= {name if name in PATHS else ".".join(base) for name in named}
-        elif isinstance(node, ast.ImportFrom):
-            other.add(node.module.split(".")[0])
-        elif isinstance(node, ast.Import):
-            other |= {name.name.split(".")[0] for name in node.names}
-    return own, other - set(sys.stdlib_module_names)
-
-
-def room_of(module: str) -> str:
-    room = module.split(".")[0]
-    return room if room in ROOMS else ""
-
-
 @pytest.mark.parametrize("module", MODULES)
 def test_each_module_imports_only_from_its_own_room_and_those_before_it(module):
     own, other = imports(module)
@@ -91,6 +57,35 @@ def test_each_module_imports_only_from_its_own_room_and_those_before_it(module):
 @pytest.mark.parametrize("module", [m for m in MODULES if room_of(m) == "" and m != "cli"])
 def test_each_module_of_the_core_imports_only_what_stands_below_it(module):
     assert imports(module)[0] <= CORE[module]
+
+
+def test_the_picture_and_the_tables_of_the_page_are_those_of_the_source():
+    assert Path(minigpt_core.__file__).parent == layout.PACKAGE
+    assert layout.PICTURE.read_text(encoding="utf-8") == layout.draw(), "run make layout"
+    text = layout.PAGE.read_text(encoding="utf-8")
+    assert text == layout.page(text), "run make layout"
+    for module in MODULES:
+        assert layout.described(module), f"{module} has no docstring"
+        assert module in ROOMS or f"| `{module.split('.')[-1]}` | {layout.described(module)} |" in text
+
+
+def test_the_picture_shows_every_module_once_and_an_arrow_where_one_imports_another(tmp_path, monkeypatch):
+    paths = {name: tmp_path / f"{name}.py" for name in ("low", "middle", "high", "apart")}
+    sources = {
+        "low": "",
+        "middle": "from . import low",
+        "high": "from .middle import x\nfrom .low import y",
+        "apart": "",
+    }
+    for name, path in paths.items():
+        path.write_text(sources[name], encoding="utf-8")
+    monkeypatch.setattr(layout, "PATHS", paths)
+    monkeypatch.setattr(layout, "PACKAGE", tmp_path)
+    layout.imports.cache_clear()
+    picture = layout.draw()
+    layout.imports.cache_clear()
+    assert all(picture.count(f">{name}</text>") == 1 for name in paths)
+    assert picture.count('class="flow"') == picture.count('class="head"') == 2  # high reaches low by middle
 
 
 def code_lines(path: Path) -> int:

@@ -91,7 +91,9 @@ def test_installed_into_an_empty_environment_it_trains_writes_and_shows_a_widget
     assert run(python, "-c", seen) == "['minigpt_core', 'torch']\n"
     minigpt = tmp_path / "empty" / "bin" / "minigpt"
     run(minigpt, "train", "--corpus", "tales", "--steps", "5", "--n-layer", "1", "--device", "cpu")
-    assert re.match("The .", run(minigpt, "generate", "--model", "runs/tales", "--max-new-tokens", "50", "--prompt", "The "))
+    assert re.match(
+        "The .", run(minigpt, "generate", "--model", "runs/tales", "--max-new-tokens", "50", "--prompt", "The ")
+    )
     assert "Wren" in run(minigpt, "generate", "--model", "tales-char", "--max-new-tokens", "20", "--prompt", "Wren ")
     borrow(installed.requires, "notebooks", site)
     show = """
