@@ -4,14 +4,18 @@ import ast
 import doctest
 import importlib
 import io
+import re
 import subprocess
 import sys
 import tokenize
+import tomllib
 from pathlib import Path
 
 import layout
 import pytest
 from layout import PATHS, ROOMS, imports, room_of
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 import minigpt_core
 
@@ -88,6 +92,24 @@ def test_the_picture_shows_every_module_once_and_an_arrow_where_one_imports_anot
     assert picture.count('class="flow"') == picture.count('class="head"') == 2  # high reaches low by middle
 
 
+@pytest.mark.parametrize("many", [1, 5, 9])
+def test_no_box_of_the_picture_lies_on_another_however_many_there_are(many, tmp_path, monkeypatch):
+    paths = {f"number_{i}": tmp_path / f"number_{i}.py" for i in range(4 * many)}
+    for i, path in enumerate(paths.values()):
+        path.write_text("".join(f"from .number_{j} import x\n" for j in range(i % 3, i, many)), encoding="utf-8")
+    monkeypatch.setattr(layout, "PATHS", paths)
+    monkeypatch.setattr(layout, "PACKAGE", tmp_path)
+    layout.imports.cache_clear()
+    picture = layout.draw()
+    layout.imports.cache_clear()
+    found = re.findall(r'class="box" x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)"', picture)
+    (x, y, width, height), *boxes = [tuple(map(int, box)) for box in found]
+    assert len(boxes) == 4 * many
+    for a, b, w, h in boxes:
+        assert x <= a and a + w <= x + width and y <= b and b + h <= y + height
+        assert sum(a < c + v and c < a + w and b < d + u and d < b + h for c, d, v, u in boxes) == 1  # only itself
+
+
 def code_lines(path: Path) -> int:
     """Lines that hold code: not blank, not comment, not docstring."""
     source = path.read_text(encoding="utf-8")
@@ -150,3 +172,29 @@ def test_no_pickle_is_ever_loaded():
     for path in PATHS.values():
         source = path.read_text(encoding="utf-8")
         assert "torch.load" not in source and "pickle" not in source, path.name
+
+
+# What Colab has late in 2026; the package must install there without changing anything.
+COLAB = {
+    "torch": "2.11.0",
+    "numpy": "2.1.3",
+    "matplotlib": "3.10.0",
+    "sentencepiece": "0.2.2",
+    "anywidget": "0.9.21",
+    "ipywidgets": "7.7.1",
+    "ipykernel": "6.17.1",
+}
+
+
+def test_the_ranges_hold_colabs_versions_and_the_books_own():
+    """That the lowest versions work, `make matrix` finds out."""
+    project = tomllib.loads((layout.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = map(Requirement, project["dependencies"] + project["optional-dependencies"]["notebooks"])
+    ranges = {requirement.name: requirement.specifier for requirement in needed}
+    pins = re.findall(r"^([\w-]+)==(\S+)", (layout.ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    held = [(name, version) for name, version in [*COLAB.items(), *pins] if name in ranges]
+    assert {name for name, _ in held} == ranges.keys() and len(held) >= len(COLAB) + len(ranges)
+    for name, version in held:
+        assert ranges[name].contains(version), f"{name} {version} is outside {ranges[name]}"
+    assert not ranges["torch"].contains("2.8.0")  # torch.optim.Muon came with 2.9
+    assert all(SpecifierSet(project["requires-python"]).contains(version) for version in ("3.11", "3.13"))

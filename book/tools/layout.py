@@ -20,7 +20,7 @@ PACKAGE = ROOT / "minigpt_core"
 PICTURE = ROOT / "book" / "assets" / "layout.svg"
 PAGE = ROOT / "book" / "layout.md"
 ROOMS = ("", "study", "beyond", "notebook", "widgets")  # each imports only from itself and from those before it
-TITLES = {"core": "the core", "cli": "command line"}
+TITLES = {"core": "the core", "cli": "program"}
 Edges = dict[str, set[str]]
 
 
@@ -168,14 +168,14 @@ def settle(found: list[list[Node]], left: float, width: float, y: float, gap: fl
             node.height = node.height or height  # an arrow passes the whole row
         y += height + gap
     for row in found * 40:
+        apart = min(14, (width - sum(node.width for node in row)) / len(row))
         for i, node in enumerate(row):
             near = [other.x for other in node.above + node.below]
-            low = row[i - 1].x + (row[i - 1].width + node.width) / 2 + 14 if i else left + node.width / 2
-            high = (
-                row[i + 1].x - (row[i + 1].width + node.width) / 2 - 14
-                if i + 1 < len(row)
-                else left + width - node.width / 2
-            )
+            low, high = left + node.width / 2, left + width - node.width / 2
+            if i:
+                low = row[i - 1].x + (row[i - 1].width + node.width) / 2 + apart
+            if i + 1 < len(row):
+                high = row[i + 1].x - (row[i + 1].width + node.width) / 2 - apart
             node.x = min(max(sum(near) / len(near) if near else node.x, low), high)
     return y - gap
 
@@ -208,7 +208,7 @@ def draw() -> str:
     """The picture: the core with its modules and their arrows, below it the rooms with theirs."""
     core = modules_in("core")
     edges = without_detours({name: imports(name)[0] & set(core) for name in core})
-    sizes = {name: (18 + 8.5 * len(name), 30) for name in core}
+    sizes = {name: (16 + 9 * len(name), 30) for name in core}
     inside = untangled(rows(sizes, edges, ranks(edges, most=4)))
     height = settle(inside, 18, 484, 104, 30) - 46
 
@@ -242,8 +242,8 @@ SVG = """\
   <style>
     .card {{ fill: #ffffff; stroke: #c8c8c8; }}
     .box {{ fill: #ffffff; stroke: #4a4a4a; stroke-width: 1.5; }}
-    .name {{ font-size: 17px; font-weight: 600; fill: #1a1a1a; }}
-    .note {{ font-size: 15px; fill: #1a1a1a; }}
+    .name {{ font-size: 18px; font-weight: 600; fill: #1a1a1a; }}
+    .note {{ font-size: 16px; fill: #1a1a1a; }}
     .flow {{ fill: none; stroke: #767676; stroke-width: 1.5; }}
     .head {{ fill: #767676; }}
   </style>
