@@ -1,6 +1,7 @@
 """The repository's address is found and typed nowhere: from CI, from a remote, or not at all, and then nothing leads astray."""
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -139,6 +140,42 @@ def test_the_set_up_cell_does_nothing_at_home_and_tells_what_to_do_in_colab():
     assert run_set_up(FORK, True)[0] == f"git clone -q --depth 1 -b {tool.revision()} {FORK} /content/book"
     with pytest.raises(AssertionError, match=r"^write the book's address above, and run this cell again$"):
         run_set_up("", True)
+
+
+def test_the_workflow_tags_notebooks_that_state_the_address_and_a_fork_gets_a_tag_of_its_own(tmp_path, monkeypatch):
+    """The step's own script, with a `make` that writes the address and nothing else."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8"))
+    (script,) = (step["run"] for step in workflow["jobs"]["publish"]["steps"] if "Tag" in step.get("name", ""))
+    make = tmp_path / "bin" / "make"
+    make.parent.mkdir()
+    make.write_text(
+        '#!/bin/sh\necho "git clone $GITHUB_SERVER_URL/$GITHUB_REPOSITORY /content/book" > notebooks/a.ipynb\n'
+    )
+    make.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{make.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
+    subprocess.run(["git", "init", "-q", "--bare", tmp_path / "remote"], check=True)
+    here = repository(tmp_path / "here", origin=str(tmp_path / "remote"))
+    shutil.copy(ROOT / "_config.yml", here)
+    (here / "notebooks").mkdir()
+    (here / "notebooks" / "a.ipynb").write_text("no address\n", encoding="utf-8")
+
+    def git(*command: str, folder: Path = here) -> str:
+        person = ["-c", "user.name=a", "-c", "user.email=a@localhost"]
+        return subprocess.run(["git", *person, *command], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+    git("add", "--all")
+    git("commit", "--message", "a book")
+    tagged = []
+    for name in ("the-authors/minigpt", "the-authors/minigpt", "a-teacher/minigpt"):
+        monkeypatch.setenv("GITHUB_REPOSITORY", name)
+        head = git("rev-parse", "HEAD")
+        subprocess.run(["bash", "-e", "-c", script], cwd=here, check=True)
+        shown = git("show", f"{tool.revision()}:notebooks/a.ipynb", folder=tmp_path / "remote")
+        assert shown == f"git clone https://github.com/{name} /content/book\n"
+        tagged.append(git("rev-parse", tool.revision(), folder=tmp_path / "remote"))
+        git("reset", "--hard", head.strip())  # each run of the workflow checks the branch out anew
+    assert tagged[0] == tagged[1] != tagged[2]
 
 
 @pytest.mark.parametrize("where", ["", FORK])
