@@ -110,6 +110,11 @@ def test_no_box_of_the_picture_lies_on_another_however_many_there_are(many, tmp_
         assert sum(a < c + v and c < a + w and b < d + u and d < b + h for c, d, v, u in boxes) == 1  # only itself
 
 
+def test_a_circle_of_imports_is_told():
+    with pytest.raises(ValueError, match="import one another in a circle: a, b$"):
+        layout.ranks({"low": set(), "a": {"b", "low"}, "b": {"a"}}, most=4)
+
+
 def code_lines(path: Path) -> int:
     """Lines that hold code: not blank, not comment, not docstring."""
     source = path.read_text(encoding="utf-8")

@@ -100,14 +100,19 @@ class Node:
 
 
 def ranks(needs: Edges, most: int) -> dict[str, int]:
-    """The row of each name: below all that it needs, and no more than `most` in a row.
+    """The row of each name: below all that it needs, and no more than `most` in a row. A circle is a `ValueError`.
 
     >>> ranks({"a": set(), "b": {"a"}, "c": {"a"}}, most=1)
     {'a': 0, 'b': 1, 'c': 2}
     """
     rank: dict[str, int] = {}
     while len(rank) < len(needs):
-        for name in [name for name in needs if name not in rank and needs[name] <= rank.keys()]:
+        ready = [name for name in needs if name not in rank and needs[name] <= rank.keys()]
+        if not ready:
+            raise ValueError(
+                f"some of these import one another in a circle: {', '.join(sorted(needs.keys() - rank.keys()))}"
+            )
+        for name in ready:
             row = 1 + max((rank[other] for other in needs[name]), default=-1)
             while list(rank.values()).count(row) == most:
                 row += 1
@@ -207,9 +212,10 @@ def boxes(found: list[list[Node]], round_by: int) -> Iterator[str]:
 def draw() -> str:
     """The picture: the core with its modules and their arrows, below it the rooms with theirs."""
     core = modules_in("core")
-    edges = without_detours({name: imports(name)[0] & set(core) for name in core})
+    needs = {name: imports(name)[0] & set(core) for name in core}
     sizes = {name: (16 + 9 * len(name), 30) for name in core}
-    inside = untangled(rows(sizes, edges, ranks(edges, most=4)))
+    rank = ranks(needs, most=4)
+    inside = untangled(rows(sizes, without_detours(needs), rank))
     height = settle(inside, 18, 484, 104, 30) - 46
 
     names = [box for box in ("core", *ROOMS[1:], "cli") if modules_in(box)]
