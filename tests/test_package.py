@@ -111,7 +111,7 @@ def test_no_box_of_the_picture_lies_on_another_however_many_there_are(many, tmp_
 
 
 def test_a_circle_of_imports_is_told():
-    with pytest.raises(ValueError, match="import one another in a circle: a, b$"):
+    with pytest.raises(ValueError, match=r"import one another in a circle: a, b$"):
         layout.ranks({"low": set(), "a": {"b", "low"}, "b": {"a"}}, most=4)
 
 
