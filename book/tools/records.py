@@ -74,7 +74,8 @@ RUNS: dict[str, dict] = {
     "attention-dropout": {"model": {"dropout": 0.2}, "attention dropout": True},
     "long-attention-dropout": {"model": LONG_MODEL, "training": LONG, "attention dropout": True},
     "muon": {"training": {"optimizer": "muon"}},  # chapters 07 and 13
-    "muon-little-text": {"characters": 8000, "training": {"optimizer": "muon", "eval_every": 20}},  # the lowest point counts
+    # its lowest point counts, so it is evaluated often
+    "muon-little-text": {"characters": 8000, "training": {"optimizer": "muon", "eval_every": 20}},
     **{f"muon-layers-{n}": {"model": {"n_layer": n}, "training": {"optimizer": "muon"}} for n in (1, 4)},
     # how far runs lie apart by chance; and chapter 10: how they repeat themselves, and whether a head copies
     **{f"seed-{seed}": {"training": {"seed": seed}, "lab": LAB} for seed in (1, 2, 3, 4)},
