@@ -1,32 +1,82 @@
 """From one long text to a training and a validation part, and from token ids to batches of shifted windows."""
 
+import itertools
+import math
+import re
+
 import torch
 from torch import Tensor
 
 from .tokenizer import END_OF_TEXT
 
+MANY = 20  # documents: of fewer, one is too large a share of the text
 
-def split_text(text: str, how: str = "blocks", *, fraction: float = 0.1, seed: int = 0) -> tuple[str, str]:
-    """Cut `text` into a training and a validation part; every character lands in exactly one of them. A cut that would
-    go through an end-of-text mark is made after it.
 
-    `how="blocks"` takes the validation part as up to 20 contiguous blocks, one at a random place in each twentieth of
-    the text, so that it resembles the rest wherever the text changes. `how="tail"` takes the last tenth, as most
-    benchmarks do: simple, and misleading where a text ends differently from how it begins.
+def split_text(
+    text: str, how: str | None = None, *, parts: int = 2, fraction: float = 0.1, seed: int = 0
+) -> tuple[str, ...]:
+    """Cut `text` into a training and a validation part; with `parts=3` also a test part. Recipes are chosen on the validation
+    part; the test part is looked at once, when everything is settled. Each of the two has about `fraction` of the text.
+
+    `how="documents"` holds out whole documents, one from each run of neighbours, so that they are spread over the text;
+    documents end at end marks. It is the default where there are at least 20. `how="blocks"`, the default elsewhere, holds
+    out up to 20 contiguous blocks, one at a random place in each twentieth of the text, so that they resemble the rest
+    wherever the text changes. Where two pieces are joined that did not stand together, an end mark stands at the seam, so
+    that no window passes for running text. `how="tail"` takes the last tenth, as most benchmarks do (of three parts the test
+    part is the very end): simple, and misleading where a text ends differently from how it begins. A cut that would go
+    through an end mark is made after it.
 
     >>> split_text("abcdefghij" * 3, "tail")
     ('abcdefghijabcdefghijabcdefg', 'hij')
+    >>> split_text("".join(f"{i}<|endoftext|>" for i in range(20)))[1]
+    '4<|endoftext|>19<|endoftext|>'
     """
-    if how not in ("blocks", "tail"):
-        raise ValueError(f"how={how!r} is neither 'blocks' nor 'tail'")
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction={fraction} must lie between 0 and 1")
+    if parts not in (2, 3):
+        raise ValueError(f"parts={parts!r} must be 2 or 3")
+    if isinstance(fraction, bool) or not 0 < fraction < 1 / (parts - 1):
+        raise ValueError(f"fraction={fraction} must lie between 0 and {1 if parts == 2 else 0.5}")
+    documents = _documents(text)
+    if how is None:
+        how = "documents" if len(documents) >= MANY else "blocks"
+    if how not in ("documents", "blocks", "tail"):
+        raise ValueError(f"how={how!r} is none of 'documents', 'blocks', 'tail'")
+    if parts == 3:
+        rest, first = split_text(text, how, fraction=fraction, seed=seed)
+        train, second = split_text(rest, how, fraction=fraction / (1 - fraction), seed=seed)
+        return (train, second, first) if how == "tail" else (train, first, second)
+    if how == "documents":
+        return _hold_out_documents(documents, fraction, seed)
     size = int(len(text) * fraction)
-    rest = len(text) - size
     if how == "tail":
-        cut = _after_mark(text, rest)
+        cut = _after_mark(text, len(text) - size)
         return text[:cut], text[cut:]
-    count = min(20, max(1, size // 500))  # a block shorter than 500 characters is more seam than text
+    return _hold_out_blocks(text, size, seed)
+
+
+def _documents(text: str) -> list[str]:
+    """The text cut after each end mark; white space after the last one belongs to the last document."""
+    documents = re.split(f"(?<={re.escape(END_OF_TEXT)})", text)
+    if len(documents) > 1 and not documents[-1].strip():
+        documents[-2:] = ["".join(documents[-2:])]
+    return documents
+
+
+def _hold_out_documents(documents: list[str], fraction: float, seed: int) -> tuple[str, str]:
+    """One at random from each of as many runs of neighbours as documents are held out."""
+    n, count = len(documents), math.ceil(round(len(documents) * fraction, 6))
+    if n < 2:
+        raise ValueError(f"there is no second document to hold out: documents end in {END_OF_TEXT}; take how='blocks'")
+    generator = torch.Generator().manual_seed(seed)
+    count = min(count, n - 1)
+    bounds = [n * i // count for i in range(count + 1)]
+    held_out = {a + int(torch.randint(b - a, (1,), generator=generator)) for a, b in itertools.pairwise(bounds)}
+    train, val = ([documents[i] for i in range(n) if (i in held_out) == held] for held in (False, True))
+    return _join(train), _join(val)
+
+
+def _hold_out_blocks(text: str, size: int, seed: int) -> tuple[str, str]:
+    """`size` characters, in blocks; one shorter than 500 characters would be more seam than text."""
+    rest, count = len(text) - size, min(20, max(1, size // 500))
     generator = torch.Generator().manual_seed(seed)
     train, val, last = [], [], 0
     for i in range(count):
@@ -36,10 +86,17 @@ def split_text(text: str, how: str = "blocks", *, fraction: float = 0.1, seed: i
         start = low + int(torch.randint(room + 1, (1,), generator=generator))
         start = max(last, _after_mark(text, start))
         end = max(start, _after_mark(text, start + length))
-        train.append(text[last:start])
-        val.append(text[start:end])
-        last = end
-    return "".join([*train, text[last:]]), "".join(val)
+        if end > start:
+            train.append(text[last:start])
+            val.append(text[start:end])
+            last = end
+    return _join([*train, text[last:]]), _join(val)
+
+
+def _join(pieces: list[str]) -> str:
+    """One text of pieces that did not stand together: each but the last ends in an end mark."""
+    *first, last = [piece for piece in pieces if piece] or [""]
+    return "".join(piece if piece.endswith(END_OF_TEXT) else piece + END_OF_TEXT for piece in first) + last
 
 
 def _after_mark(text: str, cut: int) -> int:

@@ -70,15 +70,25 @@ RUNS: dict[str, dict] = {
     "high-rate-no-clipping": {"training": {"learning_rate": 1e-2, "clip": NO_CLIP}},
     "low-rate": {"training": {"learning_rate": 1e-4}, "watched": True},
     "dropout": {"model": {"dropout": 0.2}},
-    "dropout-of-looks": {"model": {"dropout": 0.2}, "looks dropped": True},  # chapter 13's log
+    # chapter 13: dropout of the attention weights too, in this run and where a model reads its text some fifty times
+    "attention-dropout": {"model": {"dropout": 0.2}, "attention dropout": True},
+    "long-attention-dropout": {"model": LONG_MODEL, "training": LONG, "attention dropout": True},
     "muon": {"training": {"optimizer": "muon"}},  # chapters 07 and 13
-    "muon-little-text": {"characters": 8000, "training": {"optimizer": "muon"}},
+    # its lowest point counts, so it is evaluated often
+    "muon-little-text": {"characters": 8000, "training": {"optimizer": "muon", "eval_every": 20}},
     **{f"muon-layers-{n}": {"model": {"n_layer": n}, "training": {"optimizer": "muon"}} for n in (1, 4)},
     # how far runs lie apart by chance; and chapter 10: how they repeat themselves, and whether a head copies
     **{f"seed-{seed}": {"training": {"seed": seed}, "lab": LAB} for seed in (1, 2, 3, 4)},
     **{f"no-{part}": {"removed": part} for part in PARTS},  # chapter 06: what each part is there for
     **{f"heads-{n}": {"model": {"n_head": n}} for n in (1, 2, 8)},
     **{f"layers-{n}": {"model": {"n_layer": n}} for n in (1, 4, 6)},
+    # chapter 13: whether depth wants another rate, or GPT-2's start
+    **{
+        f"layers-{n}-{name}-rate": {"model": {"n_layer": n}, "training": {"learning_rate": rate}}
+        for n in (1, 2, 4, 6)
+        for name, rate in (("half", 1.5e-3), ("third", 1e-3))
+    },
+    **{f"layers-{n}-scaled": {"model": {"n_layer": n}, "residual scaling": True} for n in (4, 6)},
     # the shipped tales-char, with one layer instead of four, and by Muon
     "long-layers-1": {"model": {**LONG_MODEL, "n_layer": 1}, "training": LONG},
     "long-muon": {"model": LONG_MODEL, "training": {**LONG, "optimizer": "muon"}},
@@ -97,7 +107,7 @@ RUNS: dict[str, dict] = {
 CORPORA = {"tales": "blocks", "tales_zh": "blocks", "alice": "tail", "shakespeare": "tail"}
 
 
-class LooksDropped(CausalSelfAttention):
+class AttentionDropout(CausalSelfAttention):
     """Attention with dropout of its weights too, as in GPT-2. (B, T, C) -> (B, T, C)."""
 
     def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
@@ -106,10 +116,19 @@ class LooksDropped(CausalSelfAttention):
         return self.dropout(self.output(y))
 
 
+@torch.no_grad()
+def scale_residuals(model: GPT) -> None:
+    """GPT-2's start (Radford et al. 2019, section 2.3): the matrices that add to the residual stream, two in each of the L
+    blocks, begin 1 / sqrt(2 L) as large."""
+    for block in model.blocks:
+        for matrix in (block.attention.output.weight, block.feed_forward.narrow.weight):
+            matrix.mul_(1 / math.sqrt(2 * len(model.blocks)))
+
+
 def settings_of(name: str) -> dict:
     """All that determines a run, as JSON keeps it."""
     run = RUNS[name]
-    changed = {name: run[name] for name in ("removed", "looks dropped") if name in run}
+    changed = {name: run[name] for name in ("removed", "attention dropout", "residual scaling") if name in run}
     corpus = run.get("corpus", "tales")
     text = load_corpus(corpus)
     V = CharTokenizer.train(text).vocab_size
@@ -138,9 +157,11 @@ def start(settings: dict) -> tuple:
     model = GPT(GPTConfig(**settings["model"]))
     if "removed" in settings:
         remove(model, settings["removed"])
-    if settings.get("looks dropped"):
+    if settings.get("attention dropout"):
         for block in model.blocks:
-            block.attention.__class__ = LooksDropped
+            block.attention.__class__ = AttentionDropout
+    if settings.get("residual scaling"):
+        scale_residuals(model)
     config = TrainConfig(**settings["training"])
     return model, tokenizer, train(model, train_ids[: settings["characters"]], val_ids, config)
 

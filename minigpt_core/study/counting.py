@@ -6,48 +6,107 @@ import torch
 from torch import Tensor
 
 
-def ngram_loss(train_ids: Tensor, val_ids: Tensor, n: int, vocab_size: int) -> float:
-    """Mean loss in nats per token over `val_ids` of an interpolated n-gram model that has counted `train_ids`.
+def ngram_probabilities(
+    train_ids: Tensor, val_ids: Tensor, n: int, vocab_size: int, smoothing: str = "kneser-ney"
+) -> Tensor:
+    """The probabilities (n, M) that n-gram models of orders 1 to n, which have counted `train_ids` (N,), give to each token of
+    `val_ids` (M,). Order k predicts a token w from the k - 1 tokens before it, its context c, and mixes in the next shorter
+    context c':
 
-    With c the last n - 1 tokens, the model says
+        "witten-bell"    p(w|c) = (count(c w) + kinds(c) p(w|c')) / (count(c) + kinds(c))
+        "kneser-ney"     p(w|c) = (count(c w) - D(count(c w)) + freed(c) p'(w|c')) / count(c)
 
-        p_n(token | c) = (count(c token) + kinds(c) * p_{n-1}(token | c without its first)) / (count(c) + kinds(c))
+    In the first, kinds(c) is how many different tokens were seen after c (Witten and Bell 1991). The second, interpolated
+    modified Kneser-Ney (Chen and Goodman 1999, section 4.1.6), takes a discount D from each count: one for counts of 1, one
+    for 2, one for 3 and more, all three from the training counts alone. freed(c) is the sum of what was taken after c. And
+    p' counts otherwise: not how often c' w occurs but after how many different tokens, since a shorter context is asked only
+    where the longer one says little. Both end in 1/V, and where c was never seen, the shorter context answers alone.
 
-    where kinds(c) is how many different tokens were seen after c: after a context with many continuations, more weight
-    goes to the shorter one. p_0 is 1/V for every token, and an unseen context passes the shorter one's answer on (Witten
-    and Bell 1991; in this form Chen and Goodman 1999, section 2.4). n = 1 is the unigram, n = 2 the bigram model.
+    The text "aab" holds a twice and b once; with V = 2 the Witten-Bell unigram gives a (2 + 2 * 1/2) / (3 + 2) = 0.6:
 
-    The text "aab" holds a twice and b once; with V = 2 the unigram gives a (2 + 2 * 1/2) / (3 + 2) = 0.6:
-
-    >>> round(ngram_loss(torch.tensor([0, 0, 1]), torch.tensor([0]), 1, 2), 4)          # -ln 0.6
-    0.5108
+    >>> ngram_probabilities(torch.tensor([0, 0, 1]), torch.tensor([0]), 1, 2, "witten-bell")
+    tensor([[0.6000]], dtype=torch.float64)
     """
-    if vocab_size**n >= 2**63:
-        raise ValueError(f"vocab_size={vocab_size} to the power n={n} does not fit into 64 bits: take a smaller n")
-    p = torch.full((len(val_ids),), 1 / vocab_size, dtype=torch.float64)
-    for k in range(1, min(n, len(train_ids), len(val_ids)) + 1):
-        seen, counts = torch.unique(_windows(train_ids, k, vocab_size), return_counts=True)
-        contexts, context_of = torch.unique(seen // vocab_size, return_inverse=True)
-        totals = torch.zeros(len(contexts), dtype=torch.int64).index_add_(0, context_of, counts)
-        asked = _windows(val_ids, k, vocab_size)
-        count = _look_up(asked, seen, counts)
-        total = _look_up(asked // vocab_size, contexts, totals)
-        kinds = _look_up(asked // vocab_size, contexts, torch.bincount(context_of))
-        shorter = p[k - 1 :]
-        p[k - 1 :] = torch.where(total > 0, (count + kinds * shorter) / (total + kinds), shorter)
-    return -p.log().mean().item()
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f"n={n!r} must be a whole number of at least 1")
+    if not len(train_ids) or not len(val_ids):
+        raise ValueError(f"there is nothing to count: {len(train_ids)} training and {len(val_ids)} validation tokens")
+    if smoothing not in ("kneser-ney", "witten-bell"):
+        raise ValueError(f"smoothing={smoothing!r} is neither 'kneser-ney' nor 'witten-bell'")
+    mix = _kneser_ney if smoothing == "kneser-ney" else _witten_bell
+    longest = min(n, len(train_ids), len(val_ids))
+    runs = _number_runs(train_ids.cpu().long(), val_ids.cpu().long(), longest, vocab_size)
+    p = torch.full((len(val_ids),), 1 / vocab_size, dtype=torch.float64)  # of each token, by the shorter context
+    found = []
+    for k in range(1, longest + 1):
+        train, val = runs[k]  # (N - k + 1,), (M - k + 1,)
+        context = torch.zeros(int(max(train.max(), val.max())) + 1, dtype=torch.long)  # of each run
+        context[train], context[val] = (shorter[:-1] for shorter in runs[k - 1])
+        counts = torch.bincount(train, minlength=len(context))
+        answer = torch.cat([p[: k - 1], mix(counts, context, val, p[k - 1 :])])
+        found.append(answer)
+        if smoothing == "kneser-ney" and k < longest:  # for the longer contexts: after how many different tokens
+            longer = runs[k + 1][0]  # (N - k,)
+            last = torch.zeros(int(longer.max()) + 1, dtype=torch.long)  # of each longer run, all but its first token
+            last[longer] = train[1:]
+            counts = torch.bincount(last[torch.unique(longer)], minlength=len(context))
+            answer = torch.cat([p[: k - 1], mix(counts, context, val, p[k - 1 :])])
+        p = answer
+    return torch.stack(found + (n - longest) * found[-1:])
 
 
-def _windows(ids: Tensor, k: int, vocab_size: int) -> Tensor:
-    """Each run of k ids as one number, its digits to the base V."""
-    digits = ids.cpu().long().unfold(0, k, 1)  # (N - k + 1, k)
-    return (digits * vocab_size ** torch.arange(k - 1, -1, -1)).sum(1)
+def _number_runs(train: Tensor, val: Tensor, n: int, vocab_size: int) -> list[tuple[Tensor, Tensor]]:
+    """For k = 0 to n, a number for each run of k tokens of both parts, in order: the same number for the same run."""
+    runs = [(torch.zeros(len(train) + 1, dtype=torch.long), torch.zeros(len(val) + 1, dtype=torch.long)), (train, val)]
+    for k in range(1, n):  # a run of k + 1 tokens is one of k and its last token
+        pairs = [run[:-1] * vocab_size + ids[k:] for run, ids in zip(runs[k], (train, val), strict=True)]
+        numbers = torch.unique(torch.cat(pairs), return_inverse=True)[1]
+        runs.append((numbers[: len(pairs[0])], numbers[len(pairs[0]) :]))
+    return runs
 
 
-def _look_up(asked: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """The value of each asked key among the sorted `keys`, 0 where it is not there."""
-    place = torch.searchsorted(keys, asked).clamp(max=len(keys) - 1)
-    return torch.where(keys[place] == asked, values[place], 0)
+def ngram_loss(train_ids: Tensor, val_ids: Tensor, n: int, vocab_size: int, smoothing: str = "kneser-ney") -> float:
+    """Mean loss in nats per token over `val_ids` (M,) of the n-gram model that has counted `train_ids` (N,); see
+    `ngram_probabilities`. n = 1 is the unigram, n = 2 the bigram model.
+
+    >>> ngram_loss(torch.tensor([0, 0, 1]), torch.tensor([0]), 1, 2, "witten-bell")     # -ln 0.6
+    0.5108256237659907
+    """
+    return -ngram_probabilities(train_ids, val_ids, n, vocab_size, smoothing)[-1].log().mean().item()
+
+
+def _witten_bell(counts: Tensor, context: Tensor, asked: Tensor, shorter: Tensor) -> Tensor:
+    """p(w|c) of the grams `asked` (M,): of gram i, counts[i] were seen, and context[i] numbers its context c."""
+    total, kinds = _per_context(context, counts), _per_context(context, counts > 0)
+    c = context[asked]
+    p = (counts[asked] + kinds[c] * shorter) / (total[c] + kinds[c])
+    return torch.where(total[c] > 0, p, shorter)
+
+
+def _kneser_ney(counts: Tensor, context: Tensor, asked: Tensor, shorter: Tensor) -> Tensor:
+    """The same by discounts."""
+    discount = _discounts(counts)[counts.clamp(max=3)]  # of each gram
+    total, freed = _per_context(context, counts), _per_context(context, discount)
+    c = context[asked]
+    p = ((counts - discount)[asked] + freed[c] * shorter) / total[c]
+    return torch.where(total[c] > 0, p, shorter)
+
+
+def _per_context(context: Tensor, values: Tensor) -> Tensor:
+    """The sum of the values of the grams of each context."""
+    return torch.zeros(int(context.max()) + 1, dtype=torch.float64).index_add_(0, context, values.double())
+
+
+def _discounts(counts: Tensor) -> Tensor:
+    """What to take from counts of 0, 1, 2, and 3 or more (Chen and Goodman 1999, equation 17); where so little was counted
+    that the estimate fails, 0.5, 1 and 1.5."""
+    n1, n2, n3, n4 = ((counts == k).sum().item() for k in (1, 2, 3, 4))
+    if min(n1, n2, n3) > 0:
+        Y = n1 / (n1 + 2 * n2)
+        D = [1 - 2 * Y * n2 / n1, 2 - 3 * Y * n3 / n2, 3 - 4 * Y * n4 / n3]
+        if all(0 <= d <= k for k, d in enumerate(D, start=1)):
+            return torch.tensor([0, *D], dtype=torch.float64)
+    return torch.tensor([0, 0.5, 1, 1.5], dtype=torch.float64)
 
 
 def longest_copied(text: str, source: str) -> str:
