@@ -129,6 +129,11 @@ class BPETokenizer(_ByteTable):
         if self.processor.vocab_size() == 0 or self.processor.id_to_piece(END_ID) != END_OF_TEXT:
             raise ValueError("the SentencePiece model is empty or was not trained by this program")
         self.token_bytes = [self._bytes_of(i) for i in range(self.processor.vocab_size())]
+        # What SentencePiece would write as U+2581 in bytes: that character itself, and a space where no piece has one.
+        self._apart = [SPACE_PIECE]
+        space, byte = (self.processor.piece_to_id(piece) for piece in (SPACE_PIECE, "<0x20>"))
+        if self.processor.is_unknown(space) and self.processor.is_byte(byte):
+            self._apart.append(" ")
 
     @classmethod
     def train(
@@ -145,8 +150,12 @@ class BPETokenizer(_ByteTable):
             raise ValueError(f"vocab_size={vocab_size!r} must be a whole number")
         if not 0.98 <= character_coverage <= 1:
             raise ValueError(f"character_coverage={character_coverage} must be at least 0.98 and at most 1")
-        # SentencePiece skips a line that holds U+2585 and reads U+2581 as a space: neither may reach it.
-        lines = [line for line in re.split(f"\n|\u2581|\u2585|\0|{re.escape(END_OF_TEXT)}", text) if line]
+        # SentencePiece skips a line that holds U+2585, reads U+2581 as a space, and learns nothing from the name of one of its
+        # own pieces, such as <unk>: the first two may not reach it, and names are cut after their <.
+        own = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256) if byte_fallback)]
+        inside_a_name = f"(?<=<)(?={'|'.join(name[1:] for name in own)})"
+        cuts = f"\n|\u2581|\u2585|\0|{re.escape(END_OF_TEXT)}|{inside_a_name}"
+        lines = [line for line in re.split(cuts, text) if line]
         if not lines:
             raise ValueError("the text is empty, there is nothing to learn pieces from")
 
@@ -196,13 +205,14 @@ class BPETokenizer(_ByteTable):
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; `<|endoftext|>` in it becomes the end token. A lone surrogate is a `ValueError`."""
         _check_encodable(text)
-        if END_OF_TEXT not in text and SPACE_PIECE not in text:
+        apart = [END_OF_TEXT, *self._apart]
+        if not any(part in text for part in apart):
             return self.processor.encode(text)
         ids: list[int] = []
-        for part in re.split(f"({re.escape(END_OF_TEXT)}|{SPACE_PIECE})", text):
+        for part in re.split(f"({'|'.join(map(re.escape, apart))})", text):
             if part == END_OF_TEXT:
                 ids.append(self.end_id)
-            elif part == SPACE_PIECE:  # as an ordinary character it would be read as a space
+            elif part in self._apart:
                 pieces = [self.processor.piece_to_id(f"<0x{byte:02X}>") for byte in part.encode("utf-8")]
                 ids += pieces if self.processor.is_byte(pieces[0]) else pieces[:1]
             else:

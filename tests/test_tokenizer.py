@@ -75,6 +75,54 @@ def test_bpe_loses_nothing(text):
     assert BPE.decode(BPE.encode(text)) == text
 
 
+# Texts to learn from that lack a space, a line break, or hold what SentencePiece reserves, and options for each.
+LEARNED_FROM = {
+    "no spaces": ("你好世界\n" * 9, {}),
+    "rare spaces": ("你好世界，灯塔船长\n" * 30 + "a b", {"character_coverage": 0.98}),
+    "one letter": ("a", {}),
+    "only spaces": ("   ", {}),
+    "no line breaks": ("the cat and the hat " * 9, {}),
+    "tabs": ("a\tb\tc\n" * 9, {}),
+    "what SentencePiece reserves": ("x \u2581 y \u2585 z \0 a\n" * 9, {}),
+    "its own names": ("the <unk> and <0x41> and <s> </s> <pad>\n" * 9, {}),
+    "end marks": (f"one{END_OF_TEXT}two<|endof{END_OF_TEXT}text|>\n" * 9, {}),
+    "a real text": (SAMPLE, {}),
+}
+
+
+@pytest.fixture(scope="module", params=list(LEARNED_FROM))
+def learned(request) -> BPETokenizer:
+    """A tokenizer of each of these texts, with about half of the merges that it allows."""
+    text, options = LEARNED_FROM[request.param]
+    low, high = feasible_range(text, **options)
+    return BPETokenizer.train(text, vocab_size=(low + high) // 2, **options)
+
+
+@settings(examples, max_examples=100)
+@given(text=any_text | st.text(st.sampled_from(" \t\n\r\0\u2581\u2585<|>ax你\ufffd"), max_size=20))
+def test_bpe_with_bytes_loses_nothing_whatever_it_learned_from(learned, text):
+    ids = learned.encode(text)
+    assert learned.decode(ids) == text
+    assert b"".join(learned.token_bytes[i] for i in ids) == text.encode()
+
+
+def test_a_space_that_the_text_lacks_is_the_byte_of_a_space():
+    tokenizer = BPETokenizer.train("你好世界\n" * 99, vocab_size=265)
+    assert [tokenizer.tokens[i] for i in tokenizer.encode("好 ")] == ["好", "<0x20>"]
+    assert [tokenizer.tokens[i] for i in tokenizer.encode("\u2581")] == ["<0xE2>", "<0x96>", "<0x81>"]
+
+
+@pytest.mark.parametrize("byte_fallback", [True, False])
+@pytest.mark.parametrize("name", ["<unk>", "<s>", "</s>", "<pad>", "<0x41>", "<0xe2>", "<|endoftext", "<0x41><unk>"])
+def test_sentencepieces_own_names_in_a_text_are_text(name, byte_fallback):
+    text = f"the {name} cat\n" * 50
+    _, high = feasible_range(text, byte_fallback=byte_fallback)
+    tokenizer = BPETokenizer.train(text, vocab_size=high, byte_fallback=byte_fallback)
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text and tokenizer.processor.unk_id() not in ids
+    assert all(own_piece(tokenizer, character) for character in set(text)), "learned as any other character"
+
+
 def test_bpe_loses_no_code_point():
     """All 1,112,064 characters that UTF-8 can write."""
     characters = "".join(chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000)

@@ -98,7 +98,7 @@
         const text = symbol.replaceAll(SPACE, " "), id = this.ids.get(symbol), last = stretches.at(-1);
         if (id !== undefined) stretches.push({ text, ids: [id] });
         else if (last?.ids[0] === this.unknown) last.text += text;
-        else stretches.push({ text, ids: this.inBytes(symbol) });
+        else stretches.push({ text, ids: this.inBytes(text) });
       }
       return stretches;
     }
