@@ -48,16 +48,16 @@ const answers = {
     const engine = load(model);
     return cases.map(({ ids, count, knobs, seed }) => Array.from(minigpt.generate(engine, ids, count, knobs, seed), (step) => step.id));
   },
-  encode: ({ model, texts }) => {
-    const tokenizer = new minigpt.Tokenizer(load(model).tokenizer);
+  encode: ({ model, about, texts }) => {
+    const tokenizer = new minigpt.Tokenizer(about ?? load(model).tokenizer);
     return texts.map((text) => refused(() => tokenizer.encode(text)));
   },
-  names: ({ model }) => {
-    const tokenizer = new minigpt.Tokenizer(load(model).tokenizer);
+  names: ({ model, about }) => {
+    const tokenizer = new minigpt.Tokenizer(about ?? load(model).tokenizer);
     return tokenizer.pieces.map((_, id) => tokenizer.name(id));
   },
-  decode: ({ model, ids }) => {
-    const tokenizer = new minigpt.Tokenizer(load(model).tokenizer);
+  decode: ({ model, about, ids }) => {
+    const tokenizer = new minigpt.Tokenizer(about ?? load(model).tokenizer);
     return ids.map((each) => tokenizer.decode(each));
   },
   // What the worker sends in answer to each message, message by message.

@@ -9,10 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from minigpt_core import GPT, GPTConfig, attention_maps, generate, load_corpus, load_pretrained, split_text, stream
+from minigpt_core import (
+    GPT,
+    BPETokenizer,
+    CharTokenizer,
+    GPTConfig,
+    attention_maps,
+    generate,
+    load_corpus,
+    load_pretrained,
+    split_text,
+    stream,
+)
 from minigpt_core.pretrained import PRETRAINED, load_card
 from minigpt_core.sampling import Mulberry32, draw, shape_logits
-from minigpt_core.widgets.export import VERSION, as_script, model_file
+from minigpt_core.widgets.export import VERSION, as_script, describe, model_file
 
 RUNNER = Path(__file__).parent / "engine.js"
 pytestmark = pytest.mark.skipif(
@@ -177,6 +188,38 @@ def test_a_thousand_strings_are_cut_as_python_cuts_them(name, files):
     assert engine("names", model=files[name]) == tokenizer.tokens
     known = [ids for ids in cut if ids is not None]
     assert engine("decode", model=files[name], ids=known) == [tokenizer.decode(ids) for ids in known]
+
+
+@pytest.mark.parametrize(
+    "text, size",
+    [("你好世界\n" * 9, 8), ("the <unk> and <0x41> cat\n" * 9, 30), (load_corpus("sample"), 100)],
+    ids=["no spaces", "names of SentencePiece's own pieces", "a real text"],
+)
+@pytest.mark.parametrize("byte_fallback", [True, False], ids=["bytes", "no bytes"])
+def test_whatever_was_learned_from_it_cuts_as_python_does(text, size, byte_fallback):
+    tokenizer = BPETokenizer.train(text, vocab_size=size + 256 * byte_fallback, byte_fallback=byte_fallback)
+    dice = random.Random(4)
+    letters = "你好世界 the<unk>0x41\u2581\t\n\0😀"
+    texts = ["".join(dice.choice(letters) for _ in range(dice.randrange(30))) for _ in range(300)]
+    texts += ["a b", " ", "<unk>", "<0x41>", "你 好", text]
+    cut, about = [tokenizer.encode(each) for each in texts], describe(tokenizer)
+    decoded = engine("decode", about=about, ids=cut)
+    assert engine("encode", about=about, texts=texts) == cut
+    assert decoded == [tokenizer.decode(ids) for ids in cut] and (decoded == texts) == byte_fallback
+
+
+@pytest.mark.parametrize("kind", ["char", "bpe"])
+def test_the_ids_of_a_chat_have_their_names_and_come_from_no_text(kind):
+    text = "<|user|>Hello.<|endofturn|>\n" * 9
+    if kind == "char":
+        tokenizer = CharTokenizer.train(text, chat=True)
+    else:
+        tokenizer = BPETokenizer.train(text, vocab_size=300, chat=True)
+    about, texts = describe(tokenizer), [text, "<|user|>", "<|endoftext|><|endofturn|>"]
+    assert engine("names", about=about) == tokenizer.tokens
+    assert engine("encode", about=about, texts=texts) == [tokenizer.encode(each) for each in texts]
+    reserved = list(tokenizer.chat_ids.values())
+    assert engine("decode", about=about, ids=[reserved]) == ["<|system|><|user|><|assistant|><|endofturn|>"]
 
 
 def model_of_bytes() -> tuple[GPT, dict[bytes, int]]:
