@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..attention import CausalSelfAttention
-from ..model import GPT
+from ..model import GPT, evaluating
 
 
 @torch.no_grad()
@@ -20,11 +20,10 @@ def attention_maps(model: GPT, idx: Tensor) -> Tensor:
         for module in model.modules()
         if isinstance(module, CausalSelfAttention)
     ]
-    was_training = model.training
     try:
-        model.eval()(idx)
+        with evaluating(model):
+            model(idx)
     finally:
-        model.train(was_training)
         for hook in hooks:
             hook.remove()
     return torch.stack(maps)
@@ -60,7 +59,8 @@ def repeat_probability(model: GPT, phrases: Tensor, times: int) -> list[float]:
     """
     n = phrases.shape[1]
     idx = phrases.repeat(1, times).to(model.device)  # (N, times * n)
-    log_p = model(idx[:, :-1])[0].log_softmax(dim=-1)  # (N, times * n - 1, V)
+    with evaluating(model):
+        log_p = model(idx[:, :-1])[0].log_softmax(dim=-1)  # (N, times * n - 1, V)
     given = log_p.gather(2, idx[:, 1:, None])[..., 0]
     ends = [k * n + n - 1 for k in range(times)]  # in `given`, which begins at the second token
     return [given[:, end - n // 2 : end].mean().exp().item() for end in ends]
