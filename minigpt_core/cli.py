@@ -1,7 +1,6 @@
 """The command line: train, generate, tokenize, info. torch is imported only by the commands that need it."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -37,19 +36,32 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
+class _Stopped(Exception):
+    """A command was stopped from outside: a line for stderr, and the exit code."""
+
+    def __init__(self, line: str, code: int):
+        super().__init__(line)
+        self.code = code
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the exit code: 0, 2 after an error, which is one line on stderr, 130 after Ctrl-C."""
+    """Run one command; the exit code: 0, 2 after an error, which is one line on stderr, and where a signal stopped it 128
+    and its number, as in 130 after Ctrl-C."""
     parser = _build_parser()
     arguments = parser.parse_args(argv)
     for output in (sys.stdout, sys.stderr):
         if hasattr(output, "reconfigure"):
-            output.reconfigure(errors="replace")  # a console that cannot show a character shows "?"
+            # A console that cannot show a character shows "?"; whoever reads a pipe sees each line when it is printed.
+            output.reconfigure(errors="replace", line_buffering=True)
     try:
         arguments.command(arguments)
         return 0
     except BrokenPipeError:  # the reader of our output has gone, as after `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return 0
+    except _Stopped as stopped:
+        print(f"\nminigpt: {stopped}", file=sys.stderr)
+        return stopped.code
     except KeyboardInterrupt as interrupt:
         print(f"\nminigpt: {interrupt or 'interrupted'}", file=sys.stderr)
         return 130
@@ -58,60 +70,85 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
+def _close_output() -> None:
+    """Let nothing more be written to an output that no one reads: Python would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def train_command(a: argparse.Namespace) -> None:
     """`minigpt train`: train a model, showing the loss and a sample as it learns."""
     from tqdm import tqdm
 
-    from .checkpoint import load_progress
-    from .files import write_atomic
-    from .registry import build, config_of
+    from .checkpoint import step_of
+    from .files import held_in
+    from .interrupts import end_in_order
+    from .optimizer import learning_rate_at
+    from .registry import build
+    from .runs import BEST, load_run
     from .tokenizer import load_tokenizer
-    from .training import resume, saved_records, train
+    from .training import resume, train
 
     if a.resume:
-        given = [name for name in (*_TEXT, *_SIZE, *_RECIPE) if getattr(a, name) is not None]
+        longer = ("steps", "minutes")
+        given = [n for n in (*_TEXT, *_SIZE, *_RECIPE) if n not in longer and getattr(a, n) is not None]
         if given or not a.out:
             problem = f"leave out --{given[0].replace('_', '-')}" if given else "name its folder with --out"
             raise ValueError(f"--resume goes on with a run and its own settings: {problem}")
         folder = Path(a.out)
-        progress = load_progress(folder)
-        origin = _read_origin(folder)
+        saved = load_run(folder)
         tokenizer = load_tokenizer(folder)
-        train_ids, val_ids, _ = _prepare(origin, tokenizer)
-        model = build(config_of(progress["model"]))
-        config = TrainConfig(**progress["config"])
-        done = len(saved_records(folder))
-        records = resume(model, train_ids, val_ids, folder, device=a.device)
+        train_ids, val_ids, _ = _prepare(_read_origin(folder), tokenizer)
+        model = build(saved.model)
+        config = replace(saved.config, device=a.device or saved.config.device)
+        steps = _steps(a, model, config, train_ids, val_ids)
+        if steps is not None and a.minutes is not None:
+            steps += len(saved.rows)
+        run = resume(model, train_ids, val_ids, folder, device=a.device, steps=steps)
     else:
         origin = _origin(a)
         folder = Path(a.out or f"runs/{Path(origin['corpus']).stem}")
-        if (folder / "training.safetensors").exists():
-            raise ValueError(
-                f"{folder} already holds a run: go on with it by --out {folder} --resume, or name another --out"
-            )
+        if found := held_in(folder, "a run", "a model", "a tokenizer"):
+            go_on = f"go on with it by --out {folder} --resume, or " if found == "a run" else ""
+            raise ValueError(f"{folder} already holds {found}: {go_on}name another --out")
         train_ids, val_ids, tokenizer = _prepare(origin)
         model = _new_model(a, tokenizer)
         config = _recipe(a, model, train_ids, val_ids)
-        done = 0
-        records = train(model, train_ids, val_ids, config, folder)
-        tokenizer.save(folder)
-        write_atomic(folder / "run.json", json.dumps(origin, indent=1).encode("utf-8"))
+        run = train(model, train_ids, val_ids, config, folder, tokenizer=tokenizer, notes=origin)
 
+    config, done = run.config, len(run.records)
     print(f"{_describe_data(train_ids, val_ids, tokenizer)}\n{model.n_parameters:,} parameters, saved in {folder}")
-    print(
-        f"{config.steps:,} steps of {config.batch_size} x {model.config.block_size} tokens; "
-        f"to repeat this run: --steps {config.steps} --seed {config.seed}"
-    )
+    plan = f"{config.steps:,} steps of {config.batch_size} x {model.config.block_size} tokens"
+    if not a.resume:
+        print(f"{plan}; to repeat this run: --steps {config.steps} --seed {config.seed}")
+    elif done < config.steps:
+        rate = learning_rate_at(done + 1, config)
+        print(f"{plan}; {done:,} are done, the learning rate goes on at {rate:.2g}")
+    else:
+        print(f"{plan} are done; to train further, give --steps above {done} or --minutes")
+    end_in_order()
     try:
         with tqdm(total=config.steps, initial=done, unit="step", desc="training", dynamic_ncols=True) as bar:
-            for record in records:
+            for record in run:
                 bar.update()
                 bar.set_postfix(loss=f"{record.train_loss:.2f}", refresh=False)
                 if record.val_loss is not None:
                     losses = f"training loss {record.train_loss:.3f}, validation loss {record.val_loss:.3f}"
                     tqdm.write(f"\nstep {record.step:,}: {losses}\n{_sample(model, tokenizer)}")
-    except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt(f"{interrupt}; go on with: minigpt train --out {folder} --resume") from None
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error}; {run.where}") from None
+    except (KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
+        told, code = f"stopped after step {len(run.records)} of {config.steps}: {run.where}", 130
+        if isinstance(stop, BrokenPipeError):  # as after `| head`
+            _close_output()
+            told, code = f"the output is no longer read, so training {told}", 141
+        elif isinstance(stop, SystemExit):  # by SIGTERM or SIGHUP
+            code = int(stop.code or 0)
+        go_on = f"; go on with: minigpt train --out {folder} --resume" if run.folder and run.folder.saved else ""
+        raise _Stopped(f"{told}{go_on}", code) from None
+    best = run.best_step
+    if best is not None and best < len(run.records) and step_of(folder / BEST) == best:
+        lowest = f"the validation loss was lowest at step {best:,}, {run.records[best - 1].val_loss:.3f}"
+        print(f"\n{lowest}: the model of that step is kept in {folder / BEST}, to be used like any other")
     opening = tokenizer.decode(train_ids[:50].tolist()).split()[:1] or [""]
     print(f'\nsaved in {folder}; let it write: minigpt generate --model {folder} --prompt "{opening[0]}"')
 
@@ -215,11 +252,12 @@ def _origin(a: argparse.Namespace) -> dict[str, Any]:
 
 
 def _read_origin(folder: Path) -> dict[str, Any]:
-    try:
-        origin = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        return {name: origin[name] for name in _TEXT}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(f"{folder}/run.json is missing or damaged: without it the run's text is not known") from None
+    from .runs import load_run
+
+    notes = load_run(folder).notes
+    if not all(isinstance(notes.get(name), str | int | None) for name in _TEXT) or not notes.get("corpus"):
+        raise ValueError(f"the run in {folder} does not say where its text is: only `minigpt train` notes that")
+    return {name: notes[name] for name in _TEXT}
 
 
 def _prepare(origin: dict[str, Any], tokenizer: "Tokenizer | None" = None) -> "tuple[Tensor, Tensor, Tokenizer]":
@@ -259,16 +297,8 @@ def _recipe(a: argparse.Namespace, model: "GPT", train_ids: "Tensor", val_ids: "
     config = recipes.get(a.recipe, TrainConfig())
     names = ("batch_size", "learning_rate", "seed", "device")
     config = replace(config, **{name: getattr(a, name) for name in names if getattr(a, name) is not None})
-    steps = config.steps if a.steps is None else a.steps
-    if a.minutes is not None:
-        if a.steps is not None:
-            raise ValueError("--steps and --minutes both say how long: give one of them")
-        if not 0 < a.minutes < 1e6:
-            raise ValueError(f"--minutes {a.minutes} must be above 0")
-        from .study.planning import time_steps
-
-        step, evaluation = time_steps(model, config, train_ids, val_ids)
-        steps = max(10, int((60 * a.minutes - 10 * evaluation) / step))
+    asked = _steps(a, model, config, train_ids, val_ids)
+    steps = config.steps if asked is None else asked
     replace(config, warmup_steps=0, steps=steps)  # refuses a number of steps that cannot be
     if steps != config.steps:
         config = replace(
@@ -279,6 +309,22 @@ def _recipe(a: argparse.Namespace, model: "GPT", train_ids: "Tensor", val_ids: "
             checkpoint_every=max(1, steps // 10),
         )
     return config if a.eval_every is None else replace(config, eval_every=a.eval_every)
+
+
+def _steps(
+    a: argparse.Namespace, model: "GPT", config: TrainConfig, train_ids: "Tensor", val_ids: "Tensor"
+) -> int | None:
+    """How many steps --steps asks for, or --minutes by timing a few; None where neither is given."""
+    if a.minutes is None:
+        return a.steps
+    if a.steps is not None:
+        raise ValueError("--steps and --minutes both say how long: give one of them")
+    if not 0 < a.minutes < 1e6:
+        raise ValueError(f"--minutes {a.minutes} must be above 0")
+    from .study.planning import time_steps
+
+    step, evaluation = time_steps(model, config, train_ids, val_ids)
+    return max(10, int((60 * a.minutes - 10 * evaluation) / step))
 
 
 def _sample(model: "GPT", tokenizer: "Tokenizer") -> str:
@@ -352,7 +398,10 @@ def _build_parser() -> argparse.ArgumentParser:
         add(p)
     group = p.add_argument_group("where")
     group.add_argument("--out", metavar="FOLDER", help="folder of the run (default runs/CORPUS)")
-    group.add_argument("--resume", action="store_true", help="go on with the run in --out where it was saved")
+    text = (
+        "go on with the run in --out where it was saved; with --steps, to so many in all, with --minutes so much longer"
+    )
+    group.add_argument("--resume", action="store_true", help=text)
 
     p = add_command("generate", generate_command, "let a trained model write")
     text = "folder of a trained model, or a shipped one: tales-char, tales-bpe, tales-zh, shakespeare-char"

@@ -7,6 +7,7 @@ import re
 import torch
 from torch import Tensor
 
+from .config import check_whole
 from .tokenizer import END_OF_TEXT
 
 MANY = 20  # documents: of fewer, one is too large a share of the text
@@ -115,6 +116,9 @@ def get_batch(ids: Tensor, block_size: int, batch_size: int, *, seed: int, step:
     >>> (y == x + 1).all()
     tensor(True)
     """
+    check_ids("ids", ids)
+    check_whole("block_size", block_size, least=1)
+    check_whole("batch_size", batch_size, least=1)
     if len(ids) < block_size + 1:
         raise ValueError(f"one window needs block_size + 1 = {block_size + 1} tokens, but there are {len(ids)}")
     generator = torch.Generator().manual_seed(step_seed(seed, step))
@@ -131,6 +135,25 @@ def step_seed(seed: int, step: int) -> int:
     (7, 2654435768)
     """
     return (seed * 2_654_435_761 + step) % 2**32
+
+
+def check_ids(name: str, ids: Tensor, vocab_size: int | None = None) -> None:
+    """Refuse what is no tensor of token ids (N,), and with a `vocab_size` ids that are not from 0 to vocab_size - 1.
+
+    >>> check_ids("val_ids", torch.tensor([3, 65]), 65)
+    Traceback (most recent call last):
+    ValueError: val_ids must lie from 0 to 64, for a vocabulary of 65 tokens, but go from 3 to 65: use the model's own tokenizer
+    """
+    if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 1:
+        shape = f"{ids.dtype} of shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else f"a {type(ids).__name__}"
+        raise ValueError(
+            f"{name} must be a tensor of int64 of shape (N,), as torch.tensor(tokenizer.encode(text)) is, but is {shape}"
+        )
+    if vocab_size is not None and len(ids) and not 0 <= ids.min() <= ids.max() < vocab_size:
+        raise ValueError(
+            f"{name} must lie from 0 to {vocab_size - 1}, for a vocabulary of {vocab_size} tokens, but go from "
+            f"{ids.min()} to {ids.max()}: use the model's own tokenizer"
+        )
 
 
 def check_parts(train_ids: Tensor, val_ids: Tensor, block_size: int) -> None:

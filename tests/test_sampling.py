@@ -481,13 +481,19 @@ def test_the_end_token_is_yielded_and_ends_the_text():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_models_mode_is_restored_whatever_happens(training):
+@pytest.mark.parametrize("cache", [True, False])
+def test_writing_is_without_dropout_and_the_models_mode_is_the_callers_own(training, cache):
     model = random_gpt(dropout=0.5).train(training)
-    tokens = generate(model, [1], 5)
-    for _ in range(3):
-        next(tokens)
-        assert model.training == training, "between two tokens too, though the generator is never finished"
-    assert list(generate(model, [1], 5)) == list(generate(model, [1], 5)), "it reads without dropout all the same"
+    written = []
+    for token in generate(model, [1], 5, cache=cache):
+        written.append(token)
+        assert model.training == training  # in the loop too, which may be left and never finished
+    assert model.training == training
+    assert written == list(generate(model.eval(), [1], 5, cache=cache))
+    model.train(training)
+    for _ in generate(model, [1], 5):
+        break
+    assert model.training == training
     with pytest.raises(ValueError):
         list(generate(model, [1], 5, top_p=7.0))
     assert model.training == training
