@@ -53,6 +53,7 @@
           if (this.tokens.length === kept.length) span.focus(); // the button that was pressed is gone
         };
         const { why } = await this.engine.ask("generate", { name, prompt, kept, knobs, seed, count: length, stop }, { signal, onToken });
+        if (this.tokens.length < kept.length) this.text.lastChild.focus(); // the end was chosen, which is no token of the text
         const n = this.tokens.length - kept.length, seconds = (performance.now() - began) / 1000;
         const speed = n > 20 ? ` ${count(Math.round(n / seconds), "token")} a second, in this page.` : "";
         this.status.textContent = `${ENDS[why]} Seed ${seed}.${speed} Choose a token to see what else could have been.`.trim();
