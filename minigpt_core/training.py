@@ -169,8 +169,7 @@ class Run:
         """In words, what of the run is saved, and where."""
         if self.folder is None or not self.folder.saved:
             return "nothing was saved"
-        as_of = "" if self.folder.saved == len(self.records) else f" as of step {self.folder.saved}"
-        return f"the run is saved in {self.folder.path}{as_of}"
+        return f"the run is saved in {self.folder.path} as of step {self.folder.saved}"
 
 
 def train(

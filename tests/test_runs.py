@@ -535,7 +535,7 @@ def test_a_signal_inside_a_step_lets_it_end_saves_and_then_ends_the_program(how,
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stdout.split()[-1] == "7" and len(saved_records(tmp_path)) == 8, done.stderr
     if how == signal.SIGINT:
-        said = f"stopped after step 8 of 100000: the run is saved in {tmp_path}; go on with it by resume"
+        said = f"stopped after step 8 of 100000: the run is saved in {tmp_path} as of step 8; go on with it by resume"
         assert done.returncode != 0 and done.stderr.strip().splitlines()[-1] == f"KeyboardInterrupt: {said}"
     else:
         assert done.returncode == -how and done.stderr == ""
