@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .model import GPT
+    from .runs import SavedRun
     from .tokenizer import Tokenizer
 
 EXAMPLES = """\
@@ -99,10 +100,7 @@ def train_command(a: argparse.Namespace) -> None:
         tokenizer = load_tokenizer(folder)
         train_ids, val_ids, _ = _prepare(_read_origin(folder), tokenizer)
         model = build(saved.model)
-        config = replace(saved.config, device=a.device or saved.config.device)
-        steps = _steps(a, model, config, train_ids, val_ids)
-        if steps is not None and a.minutes is not None:
-            steps += len(saved.rows)
+        steps = _length(a, saved, model, train_ids, val_ids)
         run = resume(model, train_ids, val_ids, folder, device=a.device, steps=steps)
     else:
         origin = _origin(a)
@@ -302,8 +300,16 @@ def _recipe(a: argparse.Namespace, model: "GPT", train_ids: "Tensor", val_ids: "
     config = recipes.get(a.recipe, TrainConfig())
     names = ("batch_size", "learning_rate", "seed", "device")
     config = replace(config, **{name: getattr(a, name) for name in names if getattr(a, name) is not None})
-    asked = _steps(a, model, config, train_ids, val_ids)
-    steps = config.steps if asked is None else asked
+    steps = config.steps if a.steps is None else a.steps
+    if a.minutes is not None:
+        if a.steps is not None:
+            raise ValueError("--steps and --minutes both say how long: give one of them")
+        if not 0 < a.minutes < 1e6:
+            raise ValueError(f"--minutes {a.minutes} must be above 0")
+        from .study.planning import time_steps
+
+        step, evaluation = time_steps(model, config, train_ids, val_ids)
+        steps = max(10, int((60 * a.minutes - 10 * evaluation) / step))
     replace(config, warmup_steps=0, steps=steps)  # refuses a number of steps that cannot be
     if steps != config.steps:
         config = replace(
@@ -316,20 +322,19 @@ def _recipe(a: argparse.Namespace, model: "GPT", train_ids: "Tensor", val_ids: "
     return config if a.eval_every is None else replace(config, eval_every=a.eval_every)
 
 
-def _steps(
-    a: argparse.Namespace, model: "GPT", config: TrainConfig, train_ids: "Tensor", val_ids: "Tensor"
-) -> int | None:
-    """How many steps --steps asks for, or --minutes by timing a few; None where neither is given."""
+def _length(a: argparse.Namespace, run: "SavedRun", model: "GPT", train_ids: "Tensor", val_ids: "Tensor") -> int | None:
+    """How many steps in all --steps, or --minutes from where it is, give a saved run; None where neither is given."""
+    from .study.planning import time_steps
+
     if a.minutes is None:
         return a.steps
     if a.steps is not None:
         raise ValueError("--steps and --minutes both say how long: give one of them")
     if not 0 < a.minutes < 1e6:
         raise ValueError(f"--minutes {a.minutes} must be above 0")
-    from .study.planning import time_steps
-
+    config = replace(run.config, device=a.device or run.config.device)
     step, evaluation = time_steps(model, config, train_ids, val_ids)
-    return max(10, int((60 * a.minutes - 10 * evaluation) / step))
+    return len(run.rows) + max(1, int(60 * a.minutes / (step + evaluation / config.eval_every)))
 
 
 def _sample(model: "GPT", tokenizer: "Tokenizer") -> str:

@@ -10,8 +10,8 @@ if sys.platform != "win32":
     import fcntl
 
 CONTENTS = {
-    "a run": ("training.safetensors", "best/model.safetensors"),
-    "a model": ("config.json", "model.safetensors"),
+    "a run": ("training.safetensors",),
+    "a model": ("config.json", "model.safetensors", "best/model.safetensors"),
     "a tokenizer": ("tokenizer.json", "bpe.model"),
 }
 

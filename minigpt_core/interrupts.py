@@ -1,9 +1,11 @@
-"""Ctrl-C and the signals that end a program, held back while something must not be cut in two."""
+"""What ends a program (Ctrl-C, other signals, its last line), made to wait for what must not be cut in two."""
 
+import atexit
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NoReturn
 
 # Ctrl-C, a request to end, and the end of the terminal or of the connection; Windows has not all of them.
@@ -58,3 +60,17 @@ def end_in_order() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, end)
+
+
+_open: "weakref.WeakSet[Generator[Any, None, None]]" = weakref.WeakSet()
+
+
+def close_at_exit(generator: Generator[Any, None, None]) -> None:
+    """Should `generator` still be open when the program ends, it is closed before Python takes its modules down."""
+    _open.add(generator)
+
+
+@atexit.register
+def _close_all() -> None:
+    for generator in list(_open):
+        generator.close()

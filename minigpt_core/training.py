@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 from .checkpoint import load_training, training_tensors
 from .config import TrainConfig, check_whole
 from .data import check_ids, check_parts, get_batch, step_seed
-from .interrupts import hold_signals
+from .interrupts import close_at_exit, hold_signals
 from .model import GPT, evaluating
 from .optimizer import Optimizer, learning_rate_at, make_optimizer
 from .registry import settings_of
@@ -92,7 +92,8 @@ class Run:
     lowest so far (that model stays in the folder `best` inside), and when the loop ends, however it ends: at the last step,
     by `break`, by an exception in its body, or by Ctrl-C, SIGTERM or SIGHUP, which let a step end first; Ctrl-C then raises
     `KeyboardInterrupt` with a sentence on what is saved. Of `for record in run` and `for record in tqdm(run)` the end is
-    seen at once; an iterator with a name, such as `pairs = zip(run, others)`, is only left when it is deleted.
+    seen at once; an iterator with a name, such as `pairs = zip(run, others)`, is only left when it is deleted, or the
+    program ends.
 
     Weights that are not finite, or give a loss that is not, are never saved: they end the run with a
     `FloatingPointError` that says what to try, and the last checkpoint stays.
@@ -117,6 +118,11 @@ class Run:
             raise ValueError(
                 f"this run broke off inside step {len(self.records) + 1}: begin anew, or resume what was saved"
             )
+        steps = self._steps()  # new for each loop, which alone holds it: so it is closed when the loop is left
+        close_at_exit(steps)
+        return steps
+
+    def _steps(self) -> Generator[Record, None, None]:
         with self.folder.locked() if self.folder else contextlib.nullcontext():
             if self.folder and self.folder.saved:
                 self.folder.mend(self.model, self.best_step)
@@ -169,8 +175,7 @@ class Run:
         """In words, what of the run is saved, and where."""
         if self.folder is None or not self.folder.saved:
             return "nothing was saved"
-        as_of = "" if self.folder.saved == len(self.records) else f" as of step {self.folder.saved}"
-        return f"the run is saved in {self.folder.path}{as_of}"
+        return f"the run is saved in {self.folder.path} as of step {self.folder.saved}"
 
 
 def train(

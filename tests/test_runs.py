@@ -398,6 +398,16 @@ def test_an_iterator_with_a_name_is_left_when_it_is_deleted_and_says_so_to_other
     assert curve(resume(small_model(), *DATA, tmp_path)) == whole[7:]
 
 
+def test_an_iterator_with_a_name_is_left_when_the_program_ends(tmp_path):
+    script = SCRIPT.replace("for record in ", "records = iter(").replace(
+        "sys.argv[1]):", "sys.argv[1]))\nfor record in records:"
+    )
+    script = script.replace("    time.sleep(float(sys.argv[2]))", "    if record.step == 7: break")
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "") and len(saved_records(tmp_path)) == 7
+    goes_on(tmp_path)
+
+
 def test_a_second_loop_goes_on_where_the_first_was_left(tmp_path, whole):
     for folder in (None, tmp_path):
         run = train(small_model(), *DATA, CONFIG, folder)
@@ -535,7 +545,7 @@ def test_a_signal_inside_a_step_lets_it_end_saves_and_then_ends_the_program(how,
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stdout.split()[-1] == "7" and len(saved_records(tmp_path)) == 8, done.stderr
     if how == signal.SIGINT:
-        said = f"stopped after step 8 of 100000: the run is saved in {tmp_path}; go on with it by resume"
+        said = f"stopped after step 8 of 100000: the run is saved in {tmp_path} as of step 8; go on with it by resume"
         assert done.returncode != 0 and done.stderr.strip().splitlines()[-1] == f"KeyboardInterrupt: {said}"
     else:
         assert done.returncode == -how and done.stderr == ""

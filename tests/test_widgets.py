@@ -142,6 +142,18 @@ def test_a_text_that_ends_at_once_says_so():
     assert "endoftext" not in Repetition(model, tokenizer, prompt="ab").still()
 
 
+@pytest.mark.parametrize("widget", [Playground, Sampler, AttentionMaps])
+def test_showing_a_model_leaves_it_in_its_mode_and_shows_it_without_dropout(widget):
+    """A model that is shown in the middle of its training goes on training with dropout."""
+    model, tokenizer = own_model()
+    still = widget(model, tokenizer).still()
+    for part in model.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.5
+    model.train()
+    assert widget(model, tokenizer).still() == still and all(part.training for part in model.modules())
+
+
 def test_a_model_without_its_tokenizer_is_refused():
     model, tokenizer = own_model()
     for given in ({"model": model}, {"tokenizer": tokenizer}):
