@@ -148,3 +148,20 @@ take a longer text or a larger validation fraction, or a block_size of at most 3
             f"one window needs block_size + 1 = {block_size + 1} tokens, but the training part has {len(train_ids)} and "
             f"the validation part {len(val_ids)}: take a longer text or a larger validation fraction{smaller}"
         )
+
+
+def check_ids(name: str, ids: Tensor, vocab_size: int) -> None:
+    """Refuse what is no row (N,) of at least one token id from 0 to vocab_size - 1.
+
+    >>> check_ids("val_ids", torch.tensor([3, 65]), 65)
+    Traceback (most recent call last):
+    ValueError: val_ids holds the token id 65, outside the vocabulary of vocab_size=65
+    """
+    if not isinstance(ids, Tensor) or ids.dim() != 1 or ids.dtype.is_floating_point or not len(ids):
+        got = f"{ids.dtype} of the shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
+        raise ValueError(f"{name} must be a tensor of at least one token id, of the shape (N,), but it is {got}")
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= vocab_size:
+        raise ValueError(
+            f"{name} holds the token id {low if low < 0 else high}, outside the vocabulary of vocab_size={vocab_size}"
+        )
