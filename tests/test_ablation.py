@@ -77,6 +77,19 @@ def test_an_unknown_part_is_named():
         remove(small(), "embedding")
 
 
+def test_a_part_is_taken_only_from_where_it_stands():
+    from minigpt_core.beyond.fast import FastConfig, FastGPT
+
+    with pytest.raises(ValueError, match="'positions' can be removed from a plain GPT"):
+        remove(FastGPT(FastConfig(11, n_embd=8)), "positions")  # it has none, so nothing would have changed
+    with pytest.raises(ValueError, match="'pre-norm' can be removed from a plain GPT"):
+        remove(remove(small(), "residual"), "pre-norm")
+    with pytest.raises(ValueError, match="'residual' can be removed from whole blocks only"):
+        remove(remove(small(), "attention"), "residual")
+    with pytest.raises(ValueError, match="no head to silence"), knocked_out(remove(small(), "attention"), [(0, 0)]):
+        pass
+
+
 def test_a_head_knocked_out_is_one_whose_columns_of_the_output_matrix_are_zero():
     model, silenced = small(), small()
     with torch.no_grad():

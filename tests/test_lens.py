@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from minigpt_core import GPT, GPTConfig, attention_maps
+from minigpt_core.study.ablation import remove
 from minigpt_core.study.lens import induction_scores, repeat_probability
 
 
@@ -78,3 +79,26 @@ def test_the_probability_of_a_repeated_phrase_token_by_token(model):
             for place in (len(text) - 2, len(text) - 1):  # the second half of the last repetition
                 log_p.append(model(text[None, :place])[0][0, -1].log_softmax(0)[text[place]].item())
         assert found[k] == pytest.approx(math.exp(sum(log_p) / 4), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "look, message",
+    [
+        (lambda m: attention_maps(m, torch.tensor([1, 2])), r"idx must be a tensor .* two dimensions, .* shape \(2,\)"),
+        (lambda m: attention_maps(m, [[1, 2]]), "idx must be a tensor of token ids of two dimensions, .* it is list"),
+        (lambda m: attention_maps(m, torch.tensor([[1, 11]])), "idx holds the token id 11, outside the vocabulary"),
+        (lambda m: attention_maps(m, torch.zeros(1, 0, dtype=torch.long)), "at least one token id"),
+        (lambda m: attention_maps(m, torch.zeros(1, 25, dtype=torch.long)), "25 tokens do not fit"),
+        (lambda m: attention_maps(remove(GPT(m.config), "attention"), torch.tensor([[1]])), "no attention to look at"),
+        (lambda m: induction_scores(m, period=4, texts=0), "texts=0 must be a whole number of at least 1"),
+        (lambda m: induction_scores(GPT(GPTConfig(1)), period=4), "vocab_size=1 leaves no token to draw"),
+        (lambda m: repeat_probability(m, torch.tensor([[1]]), 2), "no second half"),
+        (lambda m: repeat_probability(m, torch.tensor([1, 2]), 2), "phrases must be a tensor"),
+        (lambda m: repeat_probability(m, torch.tensor([[1, 2]]), 0), "times=0 must be a whole number of at least 1"),
+        (lambda m: repeat_probability(m, torch.tensor([[1, 2]]), 99), "197 tokens do not fit"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_refused_in_one_sentence(model, look, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        look(model)
+    assert "\n" not in str(caught.value)

@@ -52,6 +52,8 @@ def remove(model: GPT, part: str) -> GPT:
     """
     if part not in PARTS:
         raise ValueError(f"there is no part {part!r} to remove: choose among {', '.join(PARTS)}")
+    if type(model) is not GPT or any(type(block) is not Block for block in model.blocks):
+        raise ValueError(f"{part!r} can be removed from a plain GPT with its own blocks only: this model has others")
     for i, block in enumerate(model.blocks):
         if part == "attention":
             block.attention = _Silent()
@@ -61,7 +63,10 @@ def remove(model: GPT, part: str) -> GPT:
             block.norm1, block.norm2 = nn.Identity(), nn.Identity()
         elif part in ("residual", "pre-norm"):
             other = (_NoResidual if part == "residual" else _PostNorm)(model.config)
-            other.load_state_dict(block.state_dict())
+            try:
+                other.load_state_dict(block.state_dict())
+            except RuntimeError:
+                raise ValueError(f"{part!r} can be removed from whole blocks only: another part is missing") from None
             model.blocks[i] = other.to(model.device)
     if part == "norm":
         model.add_module("norm", nn.Identity())
@@ -96,6 +101,8 @@ def knocked_out(model: GPT, heads: Iterable[tuple[int, int]]) -> Iterator[GPT]:
 
         return hook
 
+    if any(isinstance(model.blocks[layer].attention, _Silent) for layer in silenced):
+        raise ValueError("there is no head to silence: the model's attention was taken out")
     outputs = [model.get_submodule(f"blocks.{layer}.attention.output") for layer in silenced]
     hooks = [
         output.register_forward_pre_hook(silencer(out)) for output, out in zip(outputs, silenced.values(), strict=True)

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 
 from ..attention import CausalSelfAttention
+from ..config import check_whole
+from ..data import check_ids
 from ..model import GPT
 
 
@@ -14,6 +16,7 @@ def attention_maps(model: GPT, idx: Tensor) -> Tensor:
     >>> attention_maps(model, torch.tensor([[5, 6, 7]])).shape                          # doctest: +SKIP
     torch.Size([4, 1, 4, 3, 3])
     """
+    _check_batch("idx", model, idx)
     maps: list[Tensor] = []
     hooks = [
         module.register_forward_hook(lambda module, inputs, output: maps.append(module.weights(inputs[0])))
@@ -22,11 +25,13 @@ def attention_maps(model: GPT, idx: Tensor) -> Tensor:
     ]
     was_training = model.training
     try:
-        model.eval()(idx)
+        model.eval()(idx.to(model.device))
     finally:
         model.train(was_training)
         for hook in hooks:
             hook.remove()
+    if not maps:
+        raise ValueError("the model has no attention to look at: it was taken out")
     return torch.stack(maps)
 
 
@@ -39,6 +44,9 @@ def induction_scores(model: GPT, period: int, texts: int = 64) -> Tensor:
     >>> induction_scores(model, period=32).max()                                        # doctest: +SKIP
     tensor(0.01)
     """
+    check_whole("texts", texts, least=1)
+    if model.config.vocab_size < 2:
+        raise ValueError("vocab_size=1 leaves no token to draw besides the end of a text")
     if not 2 <= period <= model.config.block_size // 2:
         raise ValueError(
             f"period={period} must be at least 2 and at most {model.config.block_size // 2}: two of them fill the window"
@@ -58,9 +66,20 @@ def repeat_probability(model: GPT, phrases: Tensor, times: int) -> list[float]:
     >>> repeat_probability(model, phrases, 3)                                           # doctest: +SKIP
     [0.25, 0.25, 0.26]
     """
+    check_whole("times", times, least=1)
+    _check_batch("phrases", model, phrases)
+    if phrases.shape[1] < 2:
+        raise ValueError("phrases of one token have no second half: at least two are needed")
     n = phrases.shape[1]
     idx = phrases.repeat(1, times).to(model.device)  # (N, times * n)
     log_p = model(idx[:, :-1])[0].log_softmax(dim=-1)  # (N, times * n - 1, V)
     given = log_p.gather(2, idx[:, 1:, None])[..., 0]
     ends = [k * n + n - 1 for k in range(times)]  # in `given`, which begins at the second token
     return [given[:, end - n // 2 : end].mean().exp().item() for end in ends]
+
+
+def _check_batch(name: str, model: GPT, ids: Tensor) -> None:
+    if not isinstance(ids, Tensor) or ids.dim() != 2:
+        got = f"of the shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
+        raise ValueError(f"{name} must be a tensor of token ids of two dimensions, texts and tokens, but it is {got}")
+    check_ids(name, ids.flatten(), model.config.vocab_size)
