@@ -96,6 +96,17 @@ def test_one_limit_at_a_time(training, validation, expected):
     assert verdict(training, validation) == expected
 
 
+@pytest.mark.parametrize(
+    "held, fall, expected",
+    [(2.3, 0.07, False), (2.3, 0.04, True), (2.5, 0.07, True), (2.5, 0.13, False), (2.0, 0.0, False)],
+)
+def test_a_run_past_the_pairs_may_learn_more_slowly_before_it_is_called_stalled(held, fall, expected):
+    lines = {"ln V": 4.0, "1-gram": 3.0, "2-gram": 2.4, "best count": 1.2}  # so half is 2.1
+    training = [held + fall * 1.8] * 100 + [held] * 100
+    found = clinic.stalled(clinic.Run(training, {200: held}, TRAIN, VAL, lines, None, None))
+    assert (found is not None) == expected
+
+
 def test_the_lines_of_another_text_move_the_limits():
     """The same losses on a text that counting knows less of: what was a part of what can be learned is all of it."""
     random = torch.randint(V, (4000,), generator=torch.Generator().manual_seed(0))
@@ -252,12 +263,12 @@ def test_every_cause_and_every_level_can_be_found_and_each_reads_alone():
         ({"validation": {"2": 2.9}}, "validation loss of step '2', but"),
         ({"validation": {2: None}}, "a loss is None"),
         ({"training": [3.0, "2.9"]}, "a loss is '2.9'"),
-        ({"train_ids": torch.tensor([])}, "train_ids must be a tensor of at least one token id"),
-        ({"train_ids": [1, 2, 3]}, "train_ids must be a tensor .* but it is list"),
-        ({"val_ids": VAL.float()}, "val_ids must be .* but it is torch.float32"),
-        ({"val_ids": VAL[None]}, r"val_ids must be .* of the shape \(1, 800\)"),
-        ({"val_ids": VAL + 1}, "val_ids holds the token id 20, outside the vocabulary of vocab_size=20"),
-        ({"train_ids": TRAIN - 1}, "train_ids holds the token id -1"),
+        ({"train_ids": TRAIN[:0]}, "nothing to count: 0 training and 800 validation tokens"),
+        ({"train_ids": [1, 2, 3]}, "train_ids must be a tensor .* but is a list"),
+        ({"val_ids": VAL.float()}, "val_ids must be a tensor of int64 .* but is torch.float32"),
+        ({"val_ids": VAL[None]}, r"val_ids must be a tensor .* of shape \(1, 800\)"),
+        ({"val_ids": VAL + 1}, "val_ids must lie from 0 to 19, .* but go from 1 to 20"),
+        ({"train_ids": TRAIN - 1}, "train_ids must lie from 0 to 19, .* but go from -1 to 18"),
     ],
 )
 def test_what_cannot_be_examined_is_refused_in_one_sentence(change, message):

@@ -285,29 +285,31 @@ CAUSES = (
 
 
 def stalled(run: Run) -> Finding | None:
-    if not _owes(run, 1 / 2) or _fell(run) > 0.08 * run.gain:
+    """A run that is no better than counting pairs has to fall faster than one that is past them and learns slowly."""
+    past_pairs = run.validation_end < run.references["2-gram"]
+    if not _owes(run, 1 / 2) or _fell(run) > (0.05 if past_pairs else 0.115) * run.gain:
         return None
     return Finding(
         "stalled",
-        f"{_less_than('half', run)}, and after the first quarter of the steps training hardly fell.",
+        f"{_less_than('half', run)}, and training fell by no more than {_fell(run):.2f} in the last four fifths of the steps.",
         "The steps are too long or too short, the model is far too small, or something in it is broken.",
         "another learning rate first, tenfold up and down; then a batch learned by heart (chapter 07).",
     )
 
 
 def undertrained(run: Run) -> Finding | None:
-    if not _owes(run, 1 / 2):
+    if not _owes(run, 1 / 2) or stalled(run):
         return None
     return Finding(
         "undertrained",
-        f"{_less_than('half', run)}, and training was still falling after the first quarter of the steps.",
+        f"{_less_than('half', run)}, and training still fell by {_fell(run):.2f} in the last four fifths of the steps.",
         "The run was stopped too early, or each step was too small.",
         "more steps; a higher learning rate.",
     )
 
 
 def underfitting(run: Run) -> Finding | None:
-    if not _owes(run, 1 / 4):
+    if not _owes(run, 1 / 4) or _owes(run, 1 / 2):
         return None
     return Finding(
         "underfitting",
@@ -363,10 +365,10 @@ def _less_than(share: str, run: Run) -> str:
 
 
 def _fell(run: Run) -> float:
-    """How far the training loss fell after the first quarter of the steps, from one sixth of the rest to the last."""
-    later = run.training[len(run.training) // 4 :]
-    part = max(1, len(later) // 6)
-    return sum(later[:part]) / part - sum(later[-part:]) / part
+    """How far the training loss fell in the last four fifths of the steps; each end is a mean over a tenth of them."""
+    n = len(run.training)
+    part = max(1, n // 10)
+    return sum(run.training[n // 5 : n // 5 + part]) / part - sum(run.training[-part:]) / part
 
 
 def _dropout_advice(run: Run) -> str:
