@@ -36,8 +36,7 @@ def split_text(
     if isinstance(fraction, bool) or not 0 < fraction < 1 / (parts - 1):
         raise ValueError(f"fraction={fraction} must lie between 0 and {1 if parts == 2 else 0.5}")
     documents = _documents(text)
-    if how is None:
-        how = "documents" if len(documents) >= MANY else "blocks"
+    how = usual_split(text) if how is None else how
     if how not in ("documents", "blocks", "tail"):
         raise ValueError(f"how={how!r} is none of 'documents', 'blocks', 'tail'")
     if parts == 3:
@@ -51,6 +50,15 @@ def split_text(
         cut = _after_mark(text, len(text) - size)
         return text[:cut], text[cut:]
     return _hold_out_blocks(text, size, seed)
+
+
+def usual_split(text: str) -> str:
+    """How a text is cut where nobody says how.
+
+    >>> usual_split("The lamp was lit. " * 900)
+    'blocks'
+    """
+    return "documents" if len(_documents(text)) >= MANY else "blocks"
 
 
 def _documents(text: str) -> list[str]:
@@ -133,35 +141,37 @@ def step_seed(seed: int, step: int) -> int:
     return (seed * 2_654_435_761 + step) % 2**32
 
 
+def check_ids(name: str, ids: Tensor, vocab_size: int | None = None) -> None:
+    """Refuse what is no tensor of token ids (N,), and with a `vocab_size` ids that are not from 0 to vocab_size - 1.
+
+    >>> check_ids("val_ids", torch.tensor([3, 65]), 65)
+    Traceback (most recent call last):
+    ValueError: val_ids must lie from 0 to 64, for a vocabulary of 65 tokens, but go from 3 to 65: use the model's own tokenizer
+    """
+    if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 1:
+        shape = f"{ids.dtype} of shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else f"a {type(ids).__name__}"
+        raise ValueError(
+            f"{name} must be a tensor of int64 of shape (N,), as torch.tensor(tokenizer.encode(text)) is, but is {shape}"
+        )
+    if vocab_size is not None and len(ids) and not 0 <= ids.min() <= ids.max() < vocab_size:
+        raise ValueError(
+            f"{name} must lie from 0 to {vocab_size - 1}, for a vocabulary of {vocab_size} tokens, but go from "
+            f"{ids.min()} to {ids.max()}: use the model's own tokenizer"
+        )
+
+
 def check_parts(train_ids: Tensor, val_ids: Tensor, block_size: int) -> None:
     """Refuse parts too short for one window of block_size tokens and the token after it.
 
     >>> check_parts(torch.arange(340), torch.arange(38), 64)
     Traceback (most recent call last):
-    ValueError: one window needs block_size + 1 = 65 tokens, but the training part has 340 and the validation part 38: \
-take a longer text or a larger validation fraction, or a block_size of at most 37
+    ValueError: a window of block_size=64 and the token after it need 65 tokens, but the training part has 340 and the \
+validation part 38: take a longer text, or at most block_size=37
     """
     shortest = min(len(train_ids), len(val_ids))
     if shortest < block_size + 1:
-        smaller = f", or a block_size of at most {shortest - 1}" if shortest > 1 else ""
+        smaller = f", or at most block_size={shortest - 1}" if shortest > 1 else ""
         raise ValueError(
-            f"one window needs block_size + 1 = {block_size + 1} tokens, but the training part has {len(train_ids)} and "
-            f"the validation part {len(val_ids)}: take a longer text or a larger validation fraction{smaller}"
-        )
-
-
-def check_ids(name: str, ids: Tensor, vocab_size: int) -> None:
-    """Refuse what is no row (N,) of at least one token id from 0 to vocab_size - 1.
-
-    >>> check_ids("val_ids", torch.tensor([3, 65]), 65)
-    Traceback (most recent call last):
-    ValueError: val_ids holds the token id 65, outside the vocabulary of vocab_size=65
-    """
-    if not isinstance(ids, Tensor) or ids.dim() != 1 or ids.dtype.is_floating_point or not len(ids):
-        got = f"{ids.dtype} of the shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
-        raise ValueError(f"{name} must be a tensor of at least one token id, of the shape (N,), but it is {got}")
-    low, high = int(ids.min()), int(ids.max())
-    if low < 0 or high >= vocab_size:
-        raise ValueError(
-            f"{name} holds the token id {low if low < 0 else high}, outside the vocabulary of vocab_size={vocab_size}"
+            f"a window of block_size={block_size} and the token after it need {block_size + 1} tokens, but the training part "
+            f"has {len(train_ids)} and the validation part {len(val_ids)}: take a longer text{smaller}"
         )

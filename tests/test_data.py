@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt_core import get_batch, load_corpus, split_text
-from minigpt_core.data import check_ids, check_parts
+from minigpt_core.data import check_parts
 from minigpt_core.tokenizer import END_OF_TEXT
 
 examples = settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -257,22 +257,3 @@ def test_parts_of_exactly_one_window_pass():
         check_parts(torch.arange(65), torch.arange(64), 64)
     with pytest.raises(ValueError):
         check_parts(torch.arange(64), torch.arange(65), 64)
-
-
-@pytest.mark.parametrize(
-    "ids, message",
-    [
-        (torch.tensor([0, 5]), "ids holds the token id 5, outside the vocabulary of vocab_size=5"),
-        (torch.tensor([-1]), "ids holds the token id -1"),
-        (
-            torch.tensor([]),
-            r"ids must be a tensor of at least one token id, .* but it is torch.float32 of the shape \(0,\)",
-        ),
-        (torch.zeros(2, 3, dtype=torch.long), r"of the shape \(2, 3\)"),
-        ([1, 2], "but it is list"),
-    ],
-)
-def test_what_is_no_row_of_token_ids_is_refused(ids, message):
-    with pytest.raises(ValueError, match=message):
-        check_ids("ids", ids, 5)
-    check_ids("ids", torch.tensor([0, 4], dtype=torch.uint8), 5)

@@ -85,9 +85,9 @@ def test_the_probability_of_a_repeated_phrase_token_by_token(model):
     "look, message",
     [
         (lambda m: attention_maps(m, torch.tensor([1, 2])), r"idx must be a tensor .* two dimensions, .* shape \(2,\)"),
-        (lambda m: attention_maps(m, [[1, 2]]), "idx must be a tensor of token ids of two dimensions, .* it is list"),
-        (lambda m: attention_maps(m, torch.tensor([[1, 11]])), "idx holds the token id 11, outside the vocabulary"),
-        (lambda m: attention_maps(m, torch.zeros(1, 0, dtype=torch.long)), "at least one token id"),
+        (lambda m: attention_maps(m, [[1, 2]]), "idx must be a tensor of token ids of two dimensions, .* is a list"),
+        (lambda m: attention_maps(m, torch.tensor([[1, 11]])), "idx must lie from 0 to 10, .* but go from 1 to 11"),
+        (lambda m: attention_maps(m, torch.zeros(1, 0, dtype=torch.long)), "idx holds no token"),
         (lambda m: attention_maps(m, torch.zeros(1, 25, dtype=torch.long)), "25 tokens do not fit"),
         (lambda m: attention_maps(remove(GPT(m.config), "attention"), torch.tensor([[1]])), "no attention to look at"),
         (lambda m: induction_scores(m, period=4, texts=0), "texts=0 must be a whole number of at least 1"),

@@ -80,6 +80,8 @@ def repeat_probability(model: GPT, phrases: Tensor, times: int) -> list[float]:
 
 def _check_batch(name: str, model: GPT, ids: Tensor) -> None:
     if not isinstance(ids, Tensor) or ids.dim() != 2:
-        got = f"of the shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
-        raise ValueError(f"{name} must be a tensor of token ids of two dimensions, texts and tokens, but it is {got}")
+        got = f"of shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else f"a {type(ids).__name__}"
+        raise ValueError(f"{name} must be a tensor of token ids of two dimensions, texts and tokens, but is {got}")
+    if not ids.numel():
+        raise ValueError(f"{name} holds no token: its shape is {tuple(ids.shape)}")
     check_ids(name, ids.flatten(), model.config.vocab_size)
