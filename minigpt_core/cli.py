@@ -76,7 +76,6 @@ def train_command(a: argparse.Namespace) -> None:
     from .files import write_atomic
     from .registry import build, config_of
     from .study.planning import check_memory
-    from .tokenizer import load_tokenizer
     from .training import resume, saved_records, train
 
     if a.resume:
@@ -86,11 +85,10 @@ def train_command(a: argparse.Namespace) -> None:
             raise ValueError(f"--resume goes on with a run and its own settings: {problem}")
         folder = Path(a.out)
         progress = load_progress(folder)
-        origin = _read_origin(folder)
-        tokenizer = load_tokenizer(folder)
-        train_ids, val_ids, _ = _prepare(origin, tokenizer)
+        train_ids, val_ids, tokenizer = _data_of_run(folder, progress)
         model = build(config_of(progress["model"]))
         config = TrainConfig(**progress["config"])
+        reasons = "resumed with its own size and recipe"
         done = len(saved_records(folder))
         records = resume(model, train_ids, val_ids, folder, device=a.device)
     else:
@@ -103,7 +101,6 @@ def train_command(a: argparse.Namespace) -> None:
         train_ids, val_ids, tokenizer = _prepare(origin)
         size, config, reasons = _plan(a, train_ids, val_ids, tokenizer)
         check_memory(size, config)
-        print(reasons)
         torch.manual_seed(config.seed)
         model = build(size)
         done = 0
@@ -111,9 +108,8 @@ def train_command(a: argparse.Namespace) -> None:
         tokenizer.save(folder)
         write_atomic(folder / "run.json", json.dumps(origin, indent=1).encode("utf-8"))
 
-    print(
-        f"{_describe_data(train_ids, val_ids, tokenizer)}\n{model.n_parameters:,} parameters, will be saved in {folder}"
-    )
+    print(f"{_describe_data(train_ids, val_ids, tokenizer)}\n{reasons}")
+    print(f"{model.n_parameters:,} parameters, will be saved in {folder}")
     print(
         f"{config.steps:,} steps of {config.batch_size} x {model.config.block_size} tokens; "
         f"to repeat this run: --n-layer {model.config.n_layer} --steps {config.steps} --seed {config.seed}"
@@ -129,8 +125,8 @@ def train_command(a: argparse.Namespace) -> None:
     except KeyboardInterrupt as interrupt:
         raise KeyboardInterrupt(f"{interrupt}; go on with: minigpt train --out {_quoted(folder)} --resume") from None
     opening = tokenizer.decode(train_ids[:50].tolist()).split()[:1] or [""]
-    prompt = shlex.quote(opening[0])
-    print(f"\nsaved in {folder}; let it write: minigpt generate --model {_quoted(folder)} --prompt {prompt}")
+    prompt = shlex.quote(opening[0].replace("\\", r"\\"))
+    print(f"\nsaved in {folder}; let it write: minigpt generate --model {_quoted(folder)} --prompt={prompt}")
 
 
 def generate_command(a: argparse.Namespace) -> None:
@@ -265,7 +261,8 @@ def _prepare(origin: dict[str, Any], tokenizer: "Tokenizer | None" = None) -> "t
         tokenizer = CharTokenizer.train(text)
     elif tokenizer is None:
         tokenizer = fitting_tokenizer(look_at(text), train_text)
-    return torch.tensor(tokenizer.encode(train_text)), torch.tensor(tokenizer.encode(val_text)), tokenizer
+    train_ids, val_ids = (torch.tensor(tokenizer.encode(part), dtype=torch.long) for part in (train_text, val_text))
+    return train_ids, val_ids, tokenizer
 
 
 def _data_of_run(folder: Path, progress: dict[str, Any]) -> "tuple[Tensor, Tensor, Tokenizer]":
@@ -274,7 +271,11 @@ def _data_of_run(folder: Path, progress: dict[str, Any]) -> "tuple[Tensor, Tenso
     from .training import _fingerprint
 
     origin = _read_origin(folder)
-    train_ids, val_ids, tokenizer = _prepare(origin, load_tokenizer(folder))
+    try:
+        train_ids, val_ids, tokenizer = _prepare(origin, load_tokenizer(folder))
+    except ValueError as error:
+        reason = str(error).split(": ")[0]  # without the advice, which is for a new run
+        raise ValueError(f"the text of the run in {folder} cannot be had as it was: {reason}") from None
     if progress["fingerprint"] != _fingerprint(train_ids, val_ids):
         raise ValueError(f"the run in {folder} learned from another text: {origin['corpus']} has changed since")
     return train_ids, val_ids, tokenizer
@@ -359,7 +360,8 @@ def _quoted(folder: Path) -> str:
     """The folder as it is typed in a command: quoted where it must be, and never taken for a shipped model."""
     from .pretrained import PRETRAINED
 
-    return shlex.quote(f"./{folder}" if str(folder) in PRETRAINED else str(folder))
+    name = str(folder)
+    return shlex.quote(f"./{name}" if name in PRETRAINED or name.startswith("-") else name)
 
 
 def _show_saved(folder: Path) -> None:
@@ -405,7 +407,7 @@ def _as_options(message: str) -> str:
         name, value = match["name"], match["value"]
         if value is not None:
             return f"{names[name]} {shlex.quote(value.strip(chr(39) + chr(34)))}"
-        return names[name] if "_" in name or match["now"] else name
+        return names[name] if "_" in name or match["now"] is not None else name
 
     pattern = rf"(?<![\w./-])(?P<name>{'|'.join(names)})(?![\w/-])(?:=(?P<value>'[^']*'|\"[^\"]*\"|[^\s,;:()]+)|(?P<now>(?= \(now )))?"
     return re.sub(pattern, option, message).replace("a BPETokenizer", "--tokenizer bpe")

@@ -283,6 +283,6 @@ def _check_finite(finite: bool) -> None:
 def _check(name: str, value: float, low: float, high: float, low_included: bool = True) -> None:
     number = isinstance(value, (int, float)) and math.isfinite(value)
     if not number or not low <= value <= high or (value == low and not low_included):
-        raise ValueError(
-            f"{name}={value!r} must be a number {'at least' if low_included else 'above'} {low} and at most {high}"
-        )
+        bounds = [f"{'at least' if low_included else 'above'} {low}"] if math.isfinite(low) else []
+        bounds += [f"at most {high}"] if math.isfinite(high) else []
+        raise ValueError(f"{name}={value!r} must be a finite number{', ' if bounds else ''}{' and '.join(bounds)}")
