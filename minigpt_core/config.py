@@ -33,6 +33,25 @@ class GPTConfig:
             if self.end_id >= self.vocab_size:
                 raise ValueError(f"end_id={self.end_id} is outside the vocabulary of vocab_size={self.vocab_size}")
 
+    @property
+    def n_block_parameters(self) -> int:
+        """How many parameters all blocks have: a block has 12 C^2 in its matrices (attention 4, feed-forward 8) and 13 C in
+        biases and norms.
+
+        >>> GPTConfig(vocab_size=65, n_layer=1, n_embd=4).n_block_parameters
+        244
+        """
+        return self.n_layer * (12 * self.n_embd**2 + 13 * self.n_embd)
+
+    @property
+    def n_parameters(self) -> int:
+        """How many parameters a model of this shape has: embeddings of V tokens and T positions, blocks, last norm, head.
+
+        >>> GPTConfig(vocab_size=65).n_parameters
+        818176
+        """
+        return (self.vocab_size + self.block_size + 2 + self.vocab_size) * self.n_embd + self.n_block_parameters
+
     @classmethod
     def article(cls, vocab_size: int, end_id: int | None = None) -> "GPTConfig":
         """The model of the article that this book grew from."""

@@ -136,6 +136,11 @@ def test_kneser_ney_reaches_what_another_program_reached(name, orders, request):
         ({"n": 0}, "n=0 must be a whole number of at least 1"),
         ({"smoothing": "laplace"}, "smoothing='laplace' is neither 'kneser-ney' nor 'witten-bell'"),
         ({"val_ids": torch.tensor([])}, "nothing to count: 1 training and 0 validation tokens"),
+        ({"n": True}, "n=True must be a whole number"),
+        ({"vocab_size": 0}, "vocab_size=0 must be a whole number of at least 1"),
+        ({"val_ids": torch.tensor([5])}, "val_ids must lie from 0 to 4, .* but go from 5 to 5"),
+        ({"train_ids": torch.tensor([-1])}, "train_ids must lie from 0 to 4, .* but go from -1 to -1"),
+        ({"train_ids": torch.tensor([0.5])}, "train_ids must be a tensor of int64"),
     ],
 )
 def test_what_cannot_be_counted_is_refused_in_one_sentence(changed, message):
@@ -177,3 +182,15 @@ def test_the_repeated_share_is_that_of_a_count_one_by_one():
     text = "the cat sat on the mat and the cat sat on the hat"
     runs = [text[i : i + 5] for i in range(len(text) - 4)]
     assert repeated_share(text, 5) == pytest.approx(sum(run in runs[:i] for i, run in enumerate(runs)) / len(runs))
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, True])
+def test_runs_of_no_length_are_refused(n):
+    with pytest.raises(ValueError, match=f"n={n} must be a whole number of at least 1"):
+        repeated_share("abcabc", n)
+
+
+@pytest.mark.parametrize("text, source", [(b"ab", "ab"), ("ab", None), (["a"], "a")])
+def test_only_texts_are_searched_for_what_was_copied(text, source):
+    with pytest.raises(ValueError, match="two texts are compared, but these are"):
+        longest_copied(text, source)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt_core import get_batch, load_corpus, split_text
-from minigpt_core.data import check_parts
+from minigpt_core.data import check_parts, usual_split
 from minigpt_core.tokenizer import END_OF_TEXT
 
 examples = settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -232,12 +232,17 @@ def test_the_message_for_short_parts_has_both_lengths_and_a_way_out():
     with pytest.raises(ValueError) as caught:
         check_parts(torch.arange(340), torch.arange(38), 64)
     message = str(caught.value)
-    assert all(number in message for number in ("65", "340", "38", "at most 37"))
-    with pytest.raises(ValueError, match=r"training part has 20 and the validation part 100.* at most 19"):
+    assert all(number in message for number in ("65", "340", "38", "at most block_size=37"))
+    with pytest.raises(ValueError, match=r"training part has 20 and the validation part 100.* at most block_size=19"):
         check_parts(torch.arange(20), torch.arange(100), 64)
     with pytest.raises(ValueError, match="validation part 1: ") as caught:
         check_parts(torch.arange(20), torch.arange(1), 64)
     assert "at most" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [BOOKS, "lamp " * 5000, END_OF_TEXT.join("abc"), load_corpus("tales")])
+def test_the_usual_split_is_the_one_that_is_made(text):
+    assert split_text(text) == split_text(text, usual_split(text))
 
 
 def test_parts_of_exactly_one_window_pass():

@@ -48,6 +48,16 @@ class FastConfig(GPTConfig):
                 f"n_embd={self.n_embd} over n_head={self.n_head} is odd, and numbers are rotated in pairs: take an even width"
             )
 
+    @property
+    def n_parameters(self) -> int:
+        """As of a GPT, but without embeddings of positions, and with K of previous tokens, which have one row more.
+
+        >>> FastConfig(vocab_size=65).n_parameters
+        240512
+        """
+        previous = self.previous_tokens * (self.vocab_size + 1)
+        return super().n_parameters + (previous - self.block_size) * self.n_embd
+
 
 def fast_recipe(**changes: Any) -> TrainConfig:
     """The settings that reach a loss soonest, with `changes`.

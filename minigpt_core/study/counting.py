@@ -5,6 +5,9 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
+from ..config import check_whole
+from ..data import check_ids
+
 
 def ngram_probabilities(
     train_ids: Tensor, val_ids: Tensor, n: int, vocab_size: int, smoothing: str = "kneser-ney"
@@ -27,10 +30,12 @@ def ngram_probabilities(
     >>> ngram_probabilities(torch.tensor([0, 0, 1]), torch.tensor([0]), 1, 2, "witten-bell")
     tensor([[0.6000]], dtype=torch.float64)
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f"n={n!r} must be a whole number of at least 1")
+    check_whole("n", n, least=1)
+    check_whole("vocab_size", vocab_size, least=1)
     if not len(train_ids) or not len(val_ids):
         raise ValueError(f"there is nothing to count: {len(train_ids)} training and {len(val_ids)} validation tokens")
+    check_ids("train_ids", train_ids, vocab_size)
+    check_ids("val_ids", val_ids, vocab_size)
     if smoothing not in ("kneser-ney", "witten-bell"):
         raise ValueError(f"smoothing={smoothing!r} is neither 'kneser-ney' nor 'witten-bell'")
     mix = _kneser_ney if smoothing == "kneser-ney" else _witten_bell
@@ -115,6 +120,8 @@ def longest_copied(text: str, source: str) -> str:
     >>> longest_copied("the cat sat on a hat", "a cat sat on the mat")
     ' cat sat on '
     """
+    if not isinstance(text, str) or not isinstance(source, str):
+        raise ValueError(f"two texts are compared, but these are {type(text).__name__} and {type(source).__name__}")
     best = start = 0
     for end in range(1, len(text) + 1):
         while text[start:end] not in source:
@@ -130,5 +137,6 @@ def repeated_share(items: Sequence[Hashable], n: int = 12) -> float:
     >>> repeated_share("abcabcabc", n=3)                                                # abc bca cab, then four again
     0.5714285714285714
     """
+    check_whole("n", n, least=1)
     runs = [tuple(items[i : i + n]) for i in range(len(items) - n + 1)]
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
