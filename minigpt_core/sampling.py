@@ -133,21 +133,16 @@ def shape_logits(
 
 
 class Mulberry32:
-    """Random numbers that every language and device can repeat: Tommy Ettinger's mulberry32, 32 bits of state. Seeds that
-    are near one another would begin alike, so the state starts from the seed's hash (MurmurHash3's fmix32, Appleby 2011).
+    """Random numbers that every language and device can repeat: Tommy Ettinger's mulberry32, 32 bits of state.
 
     >>> Mulberry32(1).uniform()
-    0.1657054431270808
+    0.6270739405881613
     """
 
     def __init__(self, seed: int):
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ValueError(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1")
-        bits = 0xFFFFFFFF
-        h = (seed + 0x9E3779B9) & bits  # 0 would stay 0
-        h = (h ^ h >> 16) * 0x85EBCA6B & bits
-        h = (h ^ h >> 13) * 0xC2B2AE35 & bits
-        self.state = h ^ h >> 16
+        self.state = seed
 
     def uniform(self) -> float:
         """The next number in [0, 1), a multiple of 2**-32."""

@@ -362,13 +362,7 @@ def test_logits_that_leave_nothing_to_draw_are_refused(logits):
 # Random numbers
 
 JAVASCRIPT = """
-function fmix32(h) {  // as in MurmurHash3
-  h ^= h >>> 16; h = Math.imul(h, 0x85ebca6b);
-  h ^= h >>> 13; h = Math.imul(h, 0xc2b2ae35);
-  return (h ^ h >>> 16) >>> 0;
-}
-function mulberry32(seed) {
-  let a = fmix32((seed + 0x9e3779b9) >>> 0);
+function mulberry32(a) {
   return function () {
     a |= 0; a = a + 0x6D2B79F5 | 0;
     let t = Math.imul(a ^ a >>> 15, 1 | a);
@@ -381,31 +375,16 @@ console.log(JSON.stringify(SEEDS.map(s => { const r = mulberry32(s); return Arra
 
 
 @pytest.mark.parametrize(
-    "state, numbers",
+    "seed, numbers",
     [
         (0, [0.26642920868471265, 0.0003297457005828619, 0.2232720274478197]),
         (42, [0.6011037519201636, 0.44829055899754167, 0.8524657934904099]),
         (4294967295, [0.8964226141106337, 0.189478256739676]),
     ],
 )
-def test_mulberry32_gives_the_numbers_that_javascript_gives(state, numbers):
-    """From these states; a seed is mixed first."""
-    random = Mulberry32(0)
-    random.state = state
+def test_mulberry32_gives_the_numbers_that_javascript_gives(seed, numbers):
+    random = Mulberry32(seed)
     assert [random.uniform() for _ in numbers] == numbers
-
-
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_the_first_numbers_of_small_seeds_are_as_even_and_as_independent_as_any(place):
-    firsts = []
-    for seed in range(10_000):
-        random = Mulberry32(seed)
-        firsts.append([random.uniform() for _ in range(place + 1)][place])
-    counts = [sum(i / 50 <= x < (i + 1) / 50 for x in firsts) for i in range(50)]
-    assert 25 < chi_square(counts, [0.02] * 50) < 90  # 49 degrees of freedom: once in 2,000 times beyond either
-    neighbours = torch.tensor(firsts) - 0.5
-    assert abs((neighbours[1:] * neighbours[:-1]).mean().item() * 12) < 0.04  # four standard errors
-    assert torch.tensor(firsts[:100]).min() > 0.0005  # a seed that a reader tries draws no token of one in two thousand
 
 
 def test_mulberry32_equals_javascript_on_many_seeds():

@@ -78,13 +78,10 @@
     return stages(logits, generated, knobs).at(-1)[1];
   }
 
-  // Random numbers that Python can repeat: Tommy Ettinger's mulberry32, from the hash of a seed (fmix32).
+  // Random numbers that Python can repeat: Tommy Ettinger's mulberry32.
   class Mulberry32 {
     constructor(seed) {
-      let h = seed + 0x9e3779b9;
-      h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-      h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-      this.state = h ^ (h >>> 16);
+      this.state = seed;
     }
     uniform() {
       this.state = (this.state + 0x6d2b79f5) | 0;
