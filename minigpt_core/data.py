@@ -12,14 +12,14 @@ from .tokenizer import END_OF_TEXT
 
 
 def split_text(
-    text: str, how: str = "blocks", *, parts: int = 2, fraction: float = 0.1, seed: int = 0
+    text: str, how: str | None = None, *, parts: int = 2, fraction: float = 0.1, seed: int = 0
 ) -> tuple[str, ...]:
     """Cut `text` into a training and a validation part; with `parts=3` also a test part. Recipes are chosen on the validation
     part; the test part is looked at once, when everything is settled. Each of the two has about `fraction` of the text.
 
     `how="documents"` holds out whole documents, one from each run of neighbours, so that they are spread over the text;
-    documents end at end marks. `how="blocks"` holds out up to 20 contiguous blocks, one at a random place in each twentieth
-    of the text, so that they resemble the rest wherever the text changes. `how="tail"` takes the last tenth, as most
+    documents end at end marks. `how="blocks"`, the default, holds out up to 20 contiguous blocks, one at a random place in each
+    twentieth of the text, so that they resemble the rest wherever the text changes. `how="tail"` takes the last tenth, as most
     benchmarks do (of three parts the test part is the very end): simple, and misleading where a text ends differently from
     how it begins. A cut that would go through an end mark is made after it.
 
@@ -32,6 +32,7 @@ def split_text(
         raise ValueError(f"parts={parts!r} must be 2 or 3")
     if isinstance(fraction, bool) or not 0 < fraction < 1 / (parts - 1):
         raise ValueError(f"fraction={fraction} must lie between 0 and {1 if parts == 2 else 0.5}")
+    how = "blocks" if how is None else how
     if how not in ("documents", "blocks", "tail"):
         raise ValueError(f"how={how!r} is none of 'documents', 'blocks', 'tail'")
     if parts == 3:
@@ -148,13 +149,13 @@ def check_parts(train_ids: Tensor, val_ids: Tensor, block_size: int) -> None:
 
     >>> check_parts(torch.arange(340), torch.arange(38), 64)
     Traceback (most recent call last):
-    ValueError: one window needs block_size + 1 = 65 tokens, but the training part has 340 and the validation part 38: \
-take a longer text or a larger validation fraction, or a block_size of at most 37
+    ValueError: a window of block_size=64 and the token after it need 65 tokens, but the training part has 340 and the \
+validation part 38: take a longer text, or at most block_size=37
     """
     shortest = min(len(train_ids), len(val_ids))
     if shortest < block_size + 1:
-        smaller = f", or a block_size of at most {shortest - 1}" if shortest > 1 else ""
+        smaller = f", or at most block_size={shortest - 1}" if shortest > 1 else ""
         raise ValueError(
-            f"one window needs block_size + 1 = {block_size + 1} tokens, but the training part has {len(train_ids)} and "
-            f"the validation part {len(val_ids)}: take a longer text or a larger validation fraction{smaller}"
+            f"a window of block_size={block_size} and the token after it need {block_size + 1} tokens, but the training part "
+            f"has {len(train_ids)} and the validation part {len(val_ids)}: take a longer text{smaller}"
         )

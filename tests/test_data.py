@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt_core import get_batch, load_corpus, split_text
-from minigpt_core.data import check_parts, usual_split
+from minigpt_core.data import check_parts
 from minigpt_core.tokenizer import END_OF_TEXT
 
 examples = settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -238,11 +238,6 @@ def test_the_message_for_short_parts_has_both_lengths_and_a_way_out():
     with pytest.raises(ValueError, match="validation part 1: ") as caught:
         check_parts(torch.arange(20), torch.arange(1), 64)
     assert "at most" not in str(caught.value)
-
-
-@pytest.mark.parametrize("text", [BOOKS, "lamp " * 5000, END_OF_TEXT.join("abc"), load_corpus("tales")])
-def test_the_usual_split_is_the_one_that_is_made(text):
-    assert split_text(text) == split_text(text, usual_split(text))
 
 
 def test_parts_of_exactly_one_window_pass():
