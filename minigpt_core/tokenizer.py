@@ -1,6 +1,9 @@
 """Text to token ids and back: one token a character, or pieces found by byte-pair encoding (BPE).
 
-Both tokenizers have the same face, and both keep id 0 for the end of a text, so that a model can learn to stop.
+Both tokenizers have the same face, and both keep id 0 for the end of a text, so that a model can learn to stop. Both can
+reserve four more ids for a chat, trained with `chat=True`: who speaks, and where a turn ends. A program sets these, by
+`chat_ids`; no text becomes one. If it did, whoever writes to the model could spell <|system|> and speak in another's name
+(prompt injection). Such a text is encoded as the characters that it is; decoded, a reserved id is its string.
 """
 
 import io
@@ -15,6 +18,7 @@ from .files import write_atomic
 
 END_OF_TEXT = "<|endoftext|>"
 END_ID = 0
+CHAT = {name: f"<|{name}|>" for name in ("system", "user", "assistant", "endofturn")}
 FORMAT_VERSION = 1
 
 SPACE_PIECE = "\u2581"  # how SentencePiece writes a space inside a piece
@@ -23,10 +27,12 @@ VISIBLE = {" ": SPACE_PIECE, "\n": "\u21b5", "\t": "\u21e5"}  # how blanks look 
 
 
 class Tokenizer(Protocol):
-    """What the rest of the package asks of a tokenizer. `token_bytes[i]` are the UTF-8 bytes that token i stands for."""
+    """What the rest of the package asks of a tokenizer. `token_bytes[i]` are the UTF-8 bytes that token i stands for;
+    `chat_ids` are the reserved ids under "system", "user", "assistant" and "endofturn", none without `chat=True`."""
 
     end_id: int
     token_bytes: list[bytes]
+    chat_ids: dict[str, int]
 
     @property
     def vocab_size(self) -> int: ...
@@ -42,10 +48,11 @@ class _ByteTable:
 
     end_id = END_ID
     token_bytes: list[bytes]
+    chat_ids: dict[str, int]
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens, the end of text included."""
+        """Number of tokens, the end of text and those reserved for a chat included."""
         return len(self.token_bytes)
 
     def decode(self, ids: list[int]) -> str:
@@ -62,31 +69,37 @@ class _ByteTable:
 
 
 class CharTokenizer(_ByteTable):
-    """One token a character. The vocabulary is the end of text, then the characters in the order of their code points.
+    """One token a character. The vocabulary is the end of text, then the characters in the order of their code points, then
+    the ids of a chat where there are any: a character has the same id with them and without.
 
     >>> tokenizer = CharTokenizer.train("hello")
     >>> tokenizer.tokens
     ['<|endoftext|>', 'e', 'h', 'l', 'o']
     >>> tokenizer.encode("hole")
     [2, 4, 3, 1]
+    >>> CharTokenizer.train("hello", chat=True).chat_ids
+    {'system': 5, 'user': 6, 'assistant': 7, 'endofturn': 8}
     """
 
-    def __init__(self, characters: list[str]):
+    def __init__(self, characters: list[str], chat: bool = False):
         self.characters = [END_OF_TEXT, *characters]
         self.ids = {character: i for i, character in enumerate(self.characters)}
-        self.token_bytes = [character.encode("utf-8") for character in self.characters]
+        self.chat_ids = {name: len(self.characters) + i for i, name in enumerate(CHAT)} if chat else {}
+        self.token_bytes = [
+            text.encode("utf-8") for text in (*self.characters, *(CHAT[name] for name in self.chat_ids))
+        ]
 
     @classmethod
-    def train(cls, text: str) -> "CharTokenizer":
+    def train(cls, text: str, *, chat: bool = False) -> "CharTokenizer":
         """Collect the characters of `text`. Give it the whole text, the validation part included: which characters
         exist is settled before any learning begins, and a character without an id could not be scored at all."""
         _check_encodable(text)
-        return cls(sorted(set(text.replace(END_OF_TEXT, ""))))
+        return cls(sorted(set(text.replace(END_OF_TEXT, ""))), chat)
 
     @property
     def tokens(self) -> list[str]:
         """A printable form of each token, in the order of the ids."""
-        return [_printable(character) for character in self.characters]
+        return [_printable(text.decode("utf-8")) for text in self.token_bytes]
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`. A character that training never saw is a `ValueError` with its position."""
@@ -108,7 +121,8 @@ class CharTokenizer(_ByteTable):
 
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json into `folder`."""
-        _write_description(folder, kind="char", characters=self.characters[1:])
+        chat = {"chat": True} if self.chat_ids else {}
+        _write_description(folder, kind="char", characters=self.characters[1:], **chat)
 
 
 class BPETokenizer(_ByteTable):
@@ -129,6 +143,8 @@ class BPETokenizer(_ByteTable):
         if self.processor.vocab_size() == 0 or self.processor.id_to_piece(END_ID) != END_OF_TEXT:
             raise ValueError("the SentencePiece model is empty or was not trained by this program")
         self.token_bytes = [self._bytes_of(i) for i in range(self.processor.vocab_size())]
+        ids = {name: self.processor.piece_to_id(piece) for name, piece in CHAT.items()}
+        self.chat_ids = {name: i for name, i in ids.items() if self.processor.is_control(i)}
         # What SentencePiece would write as U+2581 in bytes: that character itself, and a space where no piece has one.
         self._apart = [SPACE_PIECE]
         space, byte = (self.processor.piece_to_id(piece) for piece in (SPACE_PIECE, "<0x20>"))
@@ -137,7 +153,13 @@ class BPETokenizer(_ByteTable):
 
     @classmethod
     def train(
-        cls, text: str, *, vocab_size: int, byte_fallback: bool = True, character_coverage: float = 1.0
+        cls,
+        text: str,
+        *,
+        vocab_size: int,
+        byte_fallback: bool = True,
+        character_coverage: float = 1.0,
+        chat: bool = False,
     ) -> "BPETokenizer":
         """Learn `vocab_size` pieces from `text`, line by line; a piece never crosses a line break, which has a piece of
         its own. `character_coverage` is the share of the text whose characters get a piece of their own, the most
@@ -152,8 +174,9 @@ class BPETokenizer(_ByteTable):
             raise ValueError(f"character_coverage={character_coverage} must be at least 0.98 and at most 1")
         # SentencePiece skips a line that holds U+2585, reads U+2581 as a space, and learns nothing from the name of one of its
         # own pieces, such as <unk>: the first two may not reach it, and names are cut after their <.
-        own = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256) if byte_fallback)]
-        inside_a_name = f"(?<=<)(?={'|'.join(name[1:] for name in own)})"
+        reserved = list(CHAT.values()) if chat else []
+        own = ["<unk>", *reserved, *(f"<0x{byte:02X}>" for byte in range(256) if byte_fallback)]
+        inside_a_name = f"(?<=<)(?={'|'.join(re.escape(name[1:]) for name in own)})"
         cuts = f"\n|\u2581|\u2585|\0|{re.escape(END_OF_TEXT)}|{inside_a_name}"
         lines = [line for line in re.split(cuts, text) if line]
         if not lines:
@@ -173,6 +196,7 @@ class BPETokenizer(_ByteTable):
                 add_dummy_prefix=False,
                 remove_extra_whitespaces=False,
                 max_sentence_length=10**9,  # by default, longer lines than 4,192 bytes are dropped
+                control_symbols=reserved,
                 user_defined_symbols=["\n"],
                 eos_id=END_ID,
                 eos_piece=END_OF_TEXT,
@@ -253,7 +277,10 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
                 characters
             ):
                 raise ValueError("its characters are not a list of different single characters")
-            return CharTokenizer(characters)
+            chat = description.get("chat", False)
+            if not isinstance(chat, bool):
+                raise ValueError(f"its chat is {chat!r}, neither true nor false")
+            return CharTokenizer(characters, chat)
         if kind == "bpe":
             return BPETokenizer((path.parent / "bpe.model").read_bytes())
         raise ValueError(f"its kind is {kind!r}, neither 'char' nor 'bpe'")

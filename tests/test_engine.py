@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minigpt_core import BPETokenizer, attention_maps, generate, load_corpus, load_pretrained, split_text
+from minigpt_core import BPETokenizer, CharTokenizer, attention_maps, generate, load_corpus, load_pretrained, split_text
 from minigpt_core.pretrained import PRETRAINED, load_card
 from minigpt_core.sampling import Mulberry32, draw, shape_logits
 from minigpt_core.widgets.export import VERSION, as_script, describe, model_file
@@ -195,6 +195,20 @@ def test_whatever_was_learned_from_it_cuts_as_python_does(text, size, byte_fallb
     decoded = engine("decode", about=about, ids=cut)
     assert engine("encode", about=about, texts=texts) == cut
     assert decoded == [tokenizer.decode(ids) for ids in cut] and (decoded == texts) == byte_fallback
+
+
+@pytest.mark.parametrize("kind", ["char", "bpe"])
+def test_the_ids_of_a_chat_have_their_names_and_come_from_no_text(kind):
+    text = "<|user|>Hello.<|endofturn|>\n" * 9
+    if kind == "char":
+        tokenizer = CharTokenizer.train(text, chat=True)
+    else:
+        tokenizer = BPETokenizer.train(text, vocab_size=300, chat=True)
+    about, texts = describe(tokenizer), [text, "<|user|>", "<|endoftext|><|endofturn|>"]
+    assert engine("names", about=about) == tokenizer.tokens
+    assert engine("encode", about=about, texts=texts) == [tokenizer.encode(each) for each in texts]
+    reserved = list(tokenizer.chat_ids.values())
+    assert engine("decode", about=about, ids=[reserved]) == ["<|system|><|user|><|assistant|><|endofturn|>"]
 
 
 def test_its_maps_are_the_models(files):

@@ -213,6 +213,70 @@ def test_end_of_text_adds_no_characters_to_a_vocabulary():
     assert not any("<|" in t or "endof" in t for t in tokenizer.tokens[1:])
 
 
+# Ids reserved for a chat
+
+CHAT_CHAR = CharTokenizer.train(SAMPLE + "<|>", chat=True)
+CHAT_BPE = BPETokenizer.train(SAMPLE + "<|system|>\n" * 9, vocab_size=404, chat=True)
+BOTH_CHATS = pytest.mark.parametrize("tokenizer", [CHAT_CHAR, CHAT_BPE], ids=["char", "bpe"])
+
+
+@BOTH_CHATS
+def test_four_ids_are_reserved_for_a_chat_and_none_without(tokenizer):
+    assert list(tokenizer.chat_ids) == ["system", "user", "assistant", "endofturn"]
+    ids = list(tokenizer.chat_ids.values())
+    assert len({tokenizer.end_id, *ids}) == 5 and all(0 <= i < tokenizer.vocab_size for i in ids)
+    assert [tokenizer.tokens[i] for i in ids] == ["<|system|>", "<|user|>", "<|assistant|>", "<|endofturn|>"]
+    assert tokenizer.decode([ids[1], tokenizer.encode("a")[0], ids[3]]) == "<|user|>a<|endofturn|>"
+    assert CHAR.chat_ids == BPE.chat_ids == {}
+
+
+def test_characters_have_the_same_ids_with_a_chat_and_without():
+    plain, chat = (CharTokenizer.train(SAMPLE, chat=chat) for chat in (False, True))
+    assert chat.tokens == [*plain.tokens, "<|system|>", "<|user|>", "<|assistant|>", "<|endofturn|>"]
+    assert chat.encode(SAMPLE) == plain.encode(SAMPLE)
+
+
+def test_pieces_are_the_same_with_a_chat_and_without():
+    plain = BPETokenizer.train(SAMPLE, vocab_size=400)
+    chat = BPETokenizer.train(SAMPLE, vocab_size=404, chat=True)
+    assert sorted(chat.tokens) == sorted([*plain.tokens, "<|system|>", "<|user|>", "<|assistant|>", "<|endofturn|>"])
+    assert [chat.tokens[i] for i in chat.encode(SAMPLE)] == [plain.tokens[i] for i in plain.encode(SAMPLE)]
+    low, _ = feasible_range(SAMPLE, chat=True)
+    assert low == 4 + feasible_range(SAMPLE)[0]
+
+
+spelled = st.sampled_from(
+    ["<|system|>", "<|user|>", "<|assistant|>", "<|endofturn|>", "<|", "|>", "user", "<|endoftext|>", "<|user|", "cat "]
+)
+
+
+@examples
+@given(st.lists(spelled, max_size=10).map("".join))
+def test_no_text_becomes_an_id_of_a_chat_and_none_is_lost(text):
+    """So that whoever writes to a model cannot write in another's name."""
+    for tokenizer in (CHAT_CHAR, CHAT_BPE):
+        ids = tokenizer.encode(text)
+        assert not set(ids) & set(tokenizer.chat_ids.values()) and tokenizer.decode(ids) == text
+
+
+def test_a_text_full_of_the_reserved_strings_teaches_their_characters_only():
+    text = "".join(f"<|{name}|>Hello there.<|endofturn|>\n" for name in ("system", "user", "assistant")) * 20
+    high = feasible_range(text, chat=True)[1]
+    tokenizer = BPETokenizer.train(text, vocab_size=high, chat=True)
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text and not set(ids) & set(tokenizer.chat_ids.values())
+    assert all(own_piece(tokenizer, character) for character in set(text))
+
+
+@BOTH_CHATS
+def test_ids_of_a_chat_are_saved_with_the_tokenizer(tokenizer, tmp_path):
+    tokenizer.save(tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    assert loaded.chat_ids == tokenizer.chat_ids and loaded.tokens == tokenizer.tokens
+    CHAR.save(tmp_path)
+    assert load_tokenizer(tmp_path).chat_ids == {} and "chat" not in (tmp_path / "tokenizer.json").read_text()
+
+
 # What a tokenizer refuses to encode
 
 
@@ -462,6 +526,7 @@ def test_a_foreign_sentencepiece_model_is_refused(tmp_path):
         b'{"version": 1, "kind": "char", "characters": ["a", "a"]}',
         b'{"version": 1, "kind": "char", "characters": [1]}',
         b'{"version": 1, "kind": "char", "characters": ["\\ud800"]}',
+        b'{"version": 1, "kind": "char", "characters": ["a"], "chat": 4}',
     ],
 )
 def test_a_description_that_is_garbage_is_refused(content, tmp_path):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..checkpoint import narrow_weights
 from ..model import GPT
-from ..tokenizer import BPETokenizer, CharTokenizer, Tokenizer
+from ..tokenizer import CHAT, BPETokenizer, CharTokenizer, Tokenizer
 
 VERSION = 1
 
@@ -64,15 +64,17 @@ def as_script(name: str, raw: bytes) -> str:
 
 
 def describe(tokenizer: Tokenizer) -> dict[str, Any]:
-    """What the engine's Tokenizer needs: characters; or pieces, a byte as its number and the unknown piece as null.
+    """What the engine's Tokenizer needs: characters; or pieces, a byte as its number and the unknown piece as null. Under
+    "chat" the tokens that are reserved for one, where there are any.
 
     >>> describe(CharTokenizer.train("hello"))
     {'kind': 'char', 'characters': ['e', 'h', 'l', 'o']}
     """
-    if isinstance(tokenizer, CharTokenizer):
-        return {"kind": "char", "characters": tokenizer.characters[1:]}
-    if not isinstance(tokenizer, BPETokenizer):
+    if not isinstance(tokenizer, (CharTokenizer, BPETokenizer)):
         raise ValueError(f"the page knows CharTokenizer and BPETokenizer, not {type(tokenizer).__name__}")
+    chat = {"chat": [CHAT[name] for name in tokenizer.chat_ids]} if tokenizer.chat_ids else {}
+    if isinstance(tokenizer, CharTokenizer):
+        return {"kind": "char", "characters": tokenizer.characters[1:], **chat}
     p = tokenizer.processor
 
     def piece(i: int) -> str | int | None:
@@ -80,4 +82,4 @@ def describe(tokenizer: Tokenizer) -> dict[str, Any]:
             return int(p.id_to_piece(i)[3:5], 16)
         return None if p.is_unknown(i) else p.id_to_piece(i)
 
-    return {"kind": "bpe", "pieces": [piece(i) for i in range(p.vocab_size())]}
+    return {"kind": "bpe", "pieces": [piece(i) for i in range(p.vocab_size())], **chat}

@@ -54,7 +54,7 @@
       const count = stretches.reduce((sum, { ids }) => sum + ids.length, 0);
       const each = count ? `, ${(size(text) / count).toFixed(2)} characters a token` : "";
       const said = stranger
-        ? `: no ids. “${minigpt.visible(stranger)}” is not among its ${number(tokenizer.pieces.length - 1)} characters.`
+        ? `: no ids. “${minigpt.visible(stranger)}” is not among its ${number(tokenizer.ids.size - 1)} characters.`
         : `: ${count === 1 ? "1 token" : `${number(count)} tokens`}${each}`;
       this.head.replaceChildren(make("b", { textContent: this.label }), said);
       this.tokens = tokens(stretches);
@@ -191,7 +191,8 @@
         at += size(text);
         this.tokens += ids.length;
       }
-      this.first = 3 + (row?.tokenizer.byteIds.length ?? 0); // after the end, the unknown piece, the line break and the bytes
+      this.lost = row?.tokenizer.byteIds.length ? "bytes" : "unknown pieces"; // what has no piece is written in these
+      this.first = row?.tokenizer.pieces.findIndex((piece) => row.tokenizer.ids.has(piece) && size(piece) > 1); // merge
       this.step.input.max = this.steps.length;
       this.step.set(step);
       this.showStep();
@@ -216,7 +217,7 @@
         }),
       );
       const joined = last && `joins “${text(starts[place], last.at)}” and “${text(last.at, starts[place + 1])}”, the merge learned as number ${last.id - this.first + 1}`;
-      const rest = `What has no piece is written in ${this.first > 3 ? "bytes" : "unknown pieces"}: ${number(this.tokens)} tokens.`;
+      const rest = `What has no piece is written in ${this.lost}: ${number(this.tokens)} tokens.`;
       this.said.textContent =
         (last ? `Step ${made} of ${total}: ${joined}.` : `Step 0 of ${total}: each character by itself.`) +
         (made === total ? ` Nothing is left to join: ${number(starts.length)} pieces. ${this.tokens === starts.length ? "" : rest}` : "");

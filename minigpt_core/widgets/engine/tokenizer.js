@@ -10,13 +10,16 @@
 
   class Tokenizer {
     // `about` is the tokenizer of a model file: { kind: "char", characters } or { kind: "bpe", pieces }, a piece being
-    // its text, or a number for a byte, and null for the unknown one.
+    // its text, or a number for a byte, and null for the unknown one. No text becomes one of the tokens of `chat`, which are
+    // reserved: with characters they stand at the end, else among the pieces.
     constructor(about) {
+      const chat = about.chat ?? [];
       this.kind = about.kind;
       this.ids = new Map();
       if (about.kind === "char") {
-        this.pieces = [END_OF_TEXT, ...about.characters];
-        this.pieces.forEach((piece, id) => this.ids.set(piece, id));
+        const known = [END_OF_TEXT, ...about.characters];
+        known.forEach((piece, id) => this.ids.set(piece, id));
+        this.pieces = [...known, ...chat];
         this.bytes = this.pieces.map((piece) => utf8.encode(piece));
         return;
       }
@@ -28,7 +31,7 @@
           return Uint8Array.of(piece);
         }
         if (piece === null) this.unknown = id;
-        else if (id > 0) this.ids.set(piece, id);
+        else if (id > 0 && !chat.includes(piece)) this.ids.set(piece, id);
         return utf8.encode(piece === null ? UNKNOWN : piece.replaceAll(SPACE, " "));
       });
     }
