@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .decoding import Decoder, can_decode, choose
 from .model import GPT, evaluating
-from .tokenizer import Tokenizer
+from .tokenizer import Tokenizer, check_sizes
 
 
 def penalize(logits: Tensor, ids: Tensor, frequency: float, presence: float) -> Tensor:
@@ -234,11 +234,7 @@ def stream(
     >>> print("".join(stream(model, tokenizer, "Mina ", stop=["."])))                   # doctest: +SKIP
     lit the lamp
     """
-    if tokenizer.vocab_size != model.config.vocab_size:
-        raise ValueError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens and the model {model.config.vocab_size}: they belong to "
-            "different runs"
-        )
+    check_sizes(tokenizer, model.config.vocab_size)
     stops = [stop] if isinstance(stop, str) else list(stop)
     if "" in stops:
         raise ValueError("a stop string is empty: every text would end at once")

@@ -290,6 +290,19 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         raise ValueError(f"the tokenizer in {folder} cannot be read: {error}") from None
 
 
+def check_sizes(tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Refuse a tokenizer that has not as many tokens as the model.
+
+    >>> check_sizes(CharTokenizer.train("hello"), 65)
+    Traceback (most recent call last):
+    ValueError: the tokenizer has 5 tokens and the model 65: they belong to different runs
+    """
+    if tokenizer.vocab_size != vocab_size:
+        raise ValueError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens and the model {vocab_size}: they belong to different runs"
+        )
+
+
 def _write_description(folder: str | Path, **description: object) -> None:
     text = json.dumps({"version": FORMAT_VERSION, **description}, ensure_ascii=False, indent=1)
     write_atomic(Path(folder) / "tokenizer.json", text.encode("utf-8"))

@@ -42,7 +42,7 @@ CORE = {
     "optimizer": {"config", "model"},
     "checkpoint": {"files", "model", "optimizer", "registry"},
     "training": {"checkpoint", "config", "data", "model", "optimizer", "registry"},
-    "decoding": {"attention", "layers", "model"},
+    "decoding": {"config", "attention", "layers", "model"},
     "sampling": {"decoding", "model", "tokenizer"},
     "pretrained": {"checkpoint", "model", "tokenizer"},
 }

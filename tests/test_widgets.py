@@ -17,7 +17,7 @@ from minigpt_core.widgets.playground import Playground
 BASE = {"__init__", "base", "model", "tokenizer"}
 GRAPH = {
     "__init__": set(),
-    "export": {"checkpoint", "model", "tokenizer"},
+    "export": {"checkpoint", "decoding", "model", "tokenizer"},
     "records": {"corpus", "export", "notebook.lesson", "tokenizer"},
     "base": {"__init__", "export", "model", "pretrained", "records", "tokenizer"},
     "playground": BASE | {"sampling"},

@@ -13,23 +13,28 @@ from typing import Any
 from torch import Tensor
 
 from ..checkpoint import narrow_weights
+from ..decoding import unlike_plain
 from ..model import GPT
-from ..tokenizer import CHAT, BPETokenizer, CharTokenizer, Tokenizer
+from ..tokenizer import CHAT, BPETokenizer, CharTokenizer, Tokenizer, check_sizes
 
 VERSION = 1
 
 
 def model_file(model: GPT, tokenizer: Tokenizer) -> bytes:
-    """`model` and its tokenizer, a quarter of the size that they have in memory, and a little less exact.
+    """`model` and its tokenizer, a quarter of the size that they have in memory, and a little less exact. A model that is not
+    the plain GPT in float32, the one that the page computes, is a `ValueError` that names what is different.
 
     >>> model_file(model, tokenizer)[:4]                                                # doctest: +SKIP
     b'MGPT'
     """
-    if type(model) is not GPT:
-        raise ValueError(
-            f"the page computes the plain GPT only, not {type(model).__name__}: train one without --recipe fast"
-        )
-    narrow = narrow_weights({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()})
+    if different := unlike_plain(model):
+        hint = "" if type(model) is GPT else ": train one without --recipe fast"
+        raise ValueError(f"the page computes the plain GPT in float32 only, and {different}{hint}")
+    check_sizes(tokenizer, model.config.vocab_size)
+    weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise ValueError("the model's weights are not all finite: its training may have diverged")
+    narrow = narrow_weights(weights)
     numbers, tensors = bytearray(), []
 
     def append(tensor: Tensor) -> int:
