@@ -50,7 +50,7 @@ def unlike_plain(model: GPT) -> str:
         if part._forward_hooks or part._forward_pre_hooks:
             return f"{name or 'the model'} has a hook"
         if patched := [x for x in vars(part) if not x.startswith("_") and callable(getattr(type(part), x, None))]:
-            return f"{name} has another {patched[0]}"
+            return f"{name or 'the model'} has another {patched[0]}"
         for which, parameter in part._parameters.items():
             if parameter is not None and parameter.shape != shapes.get(which):
                 return f"{name}.{which} has the shape {tuple(parameter.shape)}"
@@ -151,16 +151,20 @@ def choose(
     presence_penalty: float = 0.0,
 ) -> int:
     """The token that `shape_logits` and `draw` would choose from logits (V,), of which each has occurred `counts` (V,) times:
-    with the tokens sorted once, each filter keeps the first ones.
+    with the tokens sorted once, each filter keeps the first ones. The knobs are taken as `shape_logits` allows them.
 
     >>> [choose(np.log([0.5, 0.25, 0.25]), np.zeros(3), u, top_k=2) for u in (0.0, 0.6, 0.7)]
     [0, 0, 1]
     """
-    logits = logits.astype(np.float64) - counts * frequency_penalty - (counts > 0) * presence_penalty
+    most = np.finfo(np.float64).max  # where a result would be larger, it is this one
+    with np.errstate(over="ignore"):
+        penalties = counts * float(frequency_penalty) + (counts > 0) * float(presence_penalty)
+        logits = np.clip(logits.astype(np.float64) - penalties, -most, most)
     if temperature <= 1e-6:
         return int(logits.argmax())
     order = (-logits).argsort(kind="stable")[:top_k]  # the likeliest first, ties to the lower id
-    weights = np.exp((logits[order] - logits[order[0]]) / temperature)
+    with np.errstate(over="ignore"):
+        weights = np.exp((logits[order] - logits[order[0]]) / float(temperature))
     cumulated = weights.cumsum()
     kept = (cumulated - weights < top_p * cumulated[-1]) & (weights >= min_p)
     by_id = np.zeros(len(logits))

@@ -6,41 +6,62 @@ penalties, temperature, top-k, top-p, min-p. A removed token has the logit -inf.
 
 import codecs
 import math
+import operator
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .config import check_whole
 from .decoding import Decoder, can_decode, choose
 from .model import GPT, evaluating
 from .tokenizer import Tokenizer, check_sizes
+
+LARGEST = float(np.finfo(np.float64).max)
 
 
 def penalize(logits: Tensor, ids: Tensor, frequency: float, presence: float) -> Tensor:
     """Subtract count x `frequency`, and once more `presence` from each token that occurs in `ids` (B, N) at all.
 
     This is the definition of OpenAI's API. What counts is what was generated, all of it, beyond the window too, not the
-    prompt. Negative penalties reward repetition.
+    prompt. Negative penalties reward repetition. Where a result would be larger than the largest number, it is that one.
 
     >>> penalize(torch.tensor([[5.0, 5.0, 5.0]]), torch.tensor([[0, 0, 1]]), frequency=0.5, presence=1.0)
     tensor([[3.0000, 3.5000, 5.0000]])
     """
+    _check_logits(logits, "(B, V)")
+    (B, V), known = logits.shape, isinstance(ids, Tensor) and ids.dtype == torch.int64 and ids.dim() == 2
+    if not known or len(ids) != B or (ids.numel() and not 0 <= ids.min() <= ids.max() < V):
+        given = f"{ids.dtype} of shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else f"a {type(ids).__name__}"
+        raise ValueError(
+            f"ids must be int64 of shape (B, N) for logits (B, V) = ({B}, {V}), from 0 to {V - 1}, not {given}"
+        )
     _check("frequency_penalty", frequency, -math.inf, math.inf)
     _check("presence_penalty", presence, -math.inf, math.inf)
-    counts = torch.zeros_like(logits).scatter_add_(1, ids, torch.ones_like(ids, dtype=logits.dtype))  # (B, V)
-    return logits - counts * frequency - counts.clamp(max=1) * presence
+    exact = logits.double()
+    counts = torch.zeros_like(exact).scatter_add_(1, ids, torch.ones_like(ids, dtype=exact.dtype))  # (B, V)
+    most = torch.finfo(logits.dtype).max
+    penalised = (exact - (counts * float(frequency) + counts.clamp(max=1) * float(presence))).clamp(-most, most)
+    return torch.where(logits.isinf(), exact, penalised).type_as(logits)  # what was removed stays removed
 
 
 def scale_temperature(logits: Tensor, temperature: float) -> Tensor:
     """Divide by `temperature`: below 1 the likely tokens gain, above 1 the unlikely ones. At 0 only the most likely
-    token stays, the limit of the division; below 1e-6, where the division would overflow, likewise.
+    token stays, the limit of the division; below 1e-6 likewise. Where the division would overflow, the most likely token is
+    moved to 0 first, which changes no probability.
 
     >>> scale_temperature(torch.tensor([[2.0, 1.0, 0.0]]), 0.5)
     tensor([[4., 2., 0.]])
     """
+    _check_logits(logits, "(B, V)")
     _check("temperature", temperature, 0, math.inf)
-    return logits / temperature if temperature > 1e-6 else keep_top_k(logits, 1)
+    if temperature <= 1e-6:
+        return keep_top_k(logits, 1)
+    scaled = (logits.double() / float(temperature)).type_as(logits)
+    if torch.equal(scaled.isinf(), logits.isinf()):
+        return scaled
+    return ((logits.double() - logits.double().amax(dim=-1, keepdim=True)) / float(temperature)).type_as(logits)
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -49,10 +70,10 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
     >>> keep_top_k(torch.tensor([[1.0, 3.0, 2.0, 2.0]]), 2)
     tensor([[-inf, 3., 2., -inf]])
     """
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise ValueError(f"top_k={k!r} must be a whole number of at least 1")
+    _check_logits(logits, "(B, V)")
+    check_whole("top_k", k, least=1)
     order = logits.argsort(dim=-1, descending=True, stable=True)  # (B, V), ties to the lower id
-    return logits.scatter(1, order[:, k:], -math.inf)
+    return logits.scatter(1, order[:, min(k, order.shape[1]) :], -math.inf)
 
 
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
@@ -62,6 +83,7 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     >>> keep_top_p(torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log(), 0.7).exp()
     tensor([[0.5000, 0.2500, 0.0000, 0.0000]])
     """
+    _check_logits(logits, "(B, V)")
     _check("top_p", p, 0, 1, low_included=False)
     if p == 1:
         return logits
@@ -78,6 +100,7 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
     >>> keep_min_p(torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log(), 0.4).exp()
     tensor([[0.5000, 0.2500, 0.0000, 0.0000]])
     """
+    _check_logits(logits, "(B, V)")
     _check("min_p", p, 0, 1)
     if p == 0:
         return logits
@@ -101,7 +124,7 @@ def shape_logits(
     >>> shape_logits(torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([[0]]), temperature=0.5, top_k=2, presence_penalty=1.0)
     tensor([[2., 2., -inf]])
     """
-    if frequency_penalty or presence_penalty:
+    if frequency_penalty != 0 or presence_penalty != 0:
         logits = penalize(logits, generated, frequency_penalty, presence_penalty)
     logits = scale_temperature(logits, temperature)
     if top_k is not None:
@@ -117,7 +140,7 @@ class Mulberry32:
     """
 
     def __init__(self, seed: int):
-        if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ValueError(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1")
         self.state = seed
 
@@ -132,11 +155,15 @@ class Mulberry32:
 
 
 def draw(logits: Tensor, u: float) -> int:
-    """The token at which the cumulated probability of `logits` (V,) first exceeds `u` in [0, 1), in float64.
+    """The token at which the cumulated probability of `logits` (V,) first exceeds `u` in [0, 1), in float64. Logits that leave
+    nothing to draw are a `ValueError`.
 
     >>> [draw(torch.tensor([0.5, 0.25, 0.25]).log(), u) for u in (0.0, 0.49, 0.51, 0.99)]
     [0, 0, 1, 2]
     """
+    _check_logits(logits, "(V,)")
+    if not logits.max().isfinite():
+        raise ValueError(f"there is no token to draw: the largest logit is {logits.max().item()}")
     weights = (logits.double() - logits.max()).exp()  # (V,)
     cumulated = weights.cumsum(dim=0)
     index = int(torch.searchsorted(cumulated, u * cumulated[-1], right=True))
@@ -169,9 +196,11 @@ def generate(
     [26, 10, 9]
     """
     config = model.config
-    if not isinstance(max_new_tokens, int) or max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens={max_new_tokens!r} must be a whole number of at least 0")
-    window = [int(i) for i in ids][-config.block_size :]
+    check_whole("max_new_tokens", max_new_tokens, least=0)
+    try:
+        window = [operator.index(i) for i in ids][-config.block_size :]
+    except TypeError:
+        raise ValueError(f"the prompt must be token ids, as tokenizer.encode(text) gives them, not {ids!r}") from None
     if not window:
         raise ValueError("the prompt is empty: generation needs at least one token to continue")
     for i in window:
@@ -235,7 +264,9 @@ def stream(
     lit the lamp
     """
     check_sizes(tokenizer, model.config.vocab_size)
-    stops = [stop] if isinstance(stop, str) else list(stop)
+    stops = [stop] if isinstance(stop, str) else stop
+    if not isinstance(stops, (list, tuple)) or not all(isinstance(text, str) for text in stops):
+        raise ValueError(f"stop={stop!r} must be a string, or a list or tuple of strings")
     if "" in stops:
         raise ValueError("a stop string is empty: every text would end at once")
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -268,8 +299,20 @@ def _check_finite(finite: bool) -> None:
 
 
 def _check(name: str, value: float, low: float, high: float, low_included: bool = True) -> None:
-    number = isinstance(value, (int, float)) and math.isfinite(value)
-    if not number or not low <= value <= high or (value == low and not low_included):
-        raise ValueError(
-            f"{name}={value!r} must be a number {'at least' if low_included else 'above'} {low} and at most {high}"
-        )
+    """Refuse what is no finite number from `low` to `high`. A whole number too large for a float is not finite here."""
+    number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool) and abs(value) <= LARGEST
+    if number and low <= value <= high and (value != low or low_included):
+        return
+    bounds = [f"at least {low}" if low_included else f"above {low}"] * (low > -math.inf)
+    bounds += [f"at most {high}"] * (high < math.inf)
+    raise ValueError(f"{name}={value!r} must be a finite number{', ' * bool(bounds)}{' and '.join(bounds)}")
+
+
+def _check_logits(logits: Tensor, shape: str) -> None:
+    dims = len(shape.split())
+    if isinstance(logits, Tensor) and logits.is_floating_point() and logits.dim() == dims and logits.numel():
+        return
+    given = (
+        f"{logits.dtype} of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+    )
+    raise ValueError(f"logits must be floating-point numbers of shape {shape}, not {given}")

@@ -91,6 +91,26 @@ def test_from_the_same_logits_it_draws_the_same_ids():
     assert engine("draws", cases=cases) == expected
 
 
+def test_where_a_result_overflows_it_draws_the_same_ids():
+    dice, cases, expected = random.Random(5), [], []
+    for seed in range(300):
+        logits = [dice.gauss(0, 3) for _ in range(9)]
+        generated = [dice.randrange(9) for _ in range(dice.choice([0, 3, 30]))]
+        knobs = {
+            "temperature": dice.choice([0, 1e-300, 2e-6, 0.01, 1, 1e308]),
+            "frequency_penalty": dice.choice([0, -1e308, 1e308, 1e300, -1e307]),
+            "presence_penalty": dice.choice([0, -1e308, 1e308]),
+            "top_p": dice.choice([1, 0.5, 5e-324]),
+            "min_p": dice.choice([0, 0.3, 5e-324]),
+        }
+        cases.append({"logits": logits, "generated": generated, "knobs": knobs, "seed": seed})
+        said = torch.tensor([generated], dtype=torch.long)
+        shaped = shape_logits(torch.tensor([logits], dtype=torch.float64), said, **knobs)
+        numbers = Mulberry32(seed)
+        expected.append([draw(shaped[0], numbers.uniform()) for _ in range(10)])
+    assert engine("draws", cases=cases) == expected
+
+
 def nearness(model, prompt: list[int], said: list[int], knobs: dict, seed: int) -> float:
     """How near the draw after `said`, or the boundary of a filter, was to falling out otherwise, as a probability."""
     window = prompt[-model.config.block_size :]

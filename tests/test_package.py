@@ -43,7 +43,7 @@ CORE = {
     "checkpoint": {"files", "model", "optimizer", "registry"},
     "training": {"checkpoint", "config", "data", "model", "optimizer", "registry"},
     "decoding": {"config", "attention", "layers", "model"},
-    "sampling": {"decoding", "model", "tokenizer"},
+    "sampling": {"config", "decoding", "model", "tokenizer"},
     "pretrained": {"checkpoint", "model", "tokenizer"},
 }
 # Of other packages, only the standard library and these; what is optional only in what the notebooks and the page alone use.
