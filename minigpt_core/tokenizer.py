@@ -8,7 +8,9 @@ reserve four more ids for a chat, trained with `chat=True`: who speaks, and wher
 
 import io
 import json
+import operator
 import re
+import reprlib
 from pathlib import Path
 from typing import Protocol
 
@@ -56,16 +58,20 @@ class _ByteTable:
         return len(self.token_bytes)
 
     def decode(self, ids: list[int]) -> str:
-        """The text of `ids`. Bytes that form no character come out as U+FFFD; an id outside the vocabulary is a
-        `ValueError`.
+        """The text of `ids`. Bytes that form no character come out as U+FFFD; an id outside the vocabulary, or what is no
+        id, is a `ValueError`.
 
         >>> CharTokenizer.train("hello").decode([2, 1, 3, 3, 4])
         'hello'
         """
-        for i in ids:
+        try:
+            numbers = [operator.index(i) for i in ids]
+        except TypeError:
+            raise ValueError(f"ids must be a row of whole numbers, as encode gives them, not {ids!r}") from None
+        for i in numbers:
             if not 0 <= i < self.vocab_size:
                 raise ValueError(f"token id {i} is outside the vocabulary of {self.vocab_size} tokens")
-        return b"".join(self.token_bytes[i] for i in ids).decode("utf-8", errors="replace")
+        return b"".join(self.token_bytes[i] for i in numbers).decode("utf-8", errors="replace")
 
 
 class CharTokenizer(_ByteTable):
@@ -82,6 +88,14 @@ class CharTokenizer(_ByteTable):
     """
 
     def __init__(self, characters: list[str], chat: bool = False):
+        for i, c in enumerate(characters):
+            if not isinstance(c, str) or len(c) != 1:
+                raise ValueError(f"characters must be single ones, but the one at {i} is {c!r}")
+        if len(set(characters)) < len(characters):
+            twice = next(c for c in characters if characters.count(c) > 1)
+            raise ValueError(
+                f"characters must be different, but {twice!r} stands there {characters.count(twice)} times"
+            )
         self.characters = [END_OF_TEXT, *characters]
         self.ids = {character: i for i, character in enumerate(self.characters)}
         self.chat_ids = {name: len(self.characters) + i for i, name in enumerate(CHAT)} if chat else {}
@@ -103,6 +117,8 @@ class CharTokenizer(_ByteTable):
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`. A character that training never saw is a `ValueError` with its position."""
+        if not isinstance(text, str):
+            _check_encodable(text)
         ids = self.ids
         try:
             if END_OF_TEXT not in text:
@@ -139,7 +155,10 @@ class BPETokenizer(_ByteTable):
 
     def __init__(self, model: bytes):
         self.model = model
-        self.processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        try:
+            self.processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except (RuntimeError, TypeError):
+            raise ValueError(f"model must be the bytes of a SentencePiece model, not {reprlib.repr(model)}") from None
         if self.processor.vocab_size() == 0 or self.processor.id_to_piece(END_ID) != END_OF_TEXT:
             raise ValueError("the SentencePiece model is empty or was not trained by this program")
         self.token_bytes = [self._bytes_of(i) for i in range(self.processor.vocab_size())]
@@ -170,8 +189,8 @@ class BPETokenizer(_ByteTable):
         _check_encodable(text)
         if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
             raise ValueError(f"vocab_size={vocab_size!r} must be a whole number")
-        if not 0.98 <= character_coverage <= 1:
-            raise ValueError(f"character_coverage={character_coverage} must be at least 0.98 and at most 1")
+        if not isinstance(character_coverage, (int, float)) or not 0.98 <= character_coverage <= 1:
+            raise ValueError(f"character_coverage={character_coverage!r} must be at least 0.98 and at most 1")
         # SentencePiece skips a line that holds U+2585, reads U+2581 as a space, and learns nothing from the name of one of its
         # own pieces, such as <unk>: the first two may not reach it, and names are cut after their <.
         reserved = list(CHAT.values()) if chat else []
@@ -309,6 +328,8 @@ def _write_description(folder: str | Path, **description: object) -> None:
 
 
 def _check_encodable(text: str) -> None:
+    if not isinstance(text, str):
+        raise ValueError(f"the text must be a string, not a {type(text).__name__}")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -4,8 +4,10 @@ import json
 import random
 import re
 
+import numpy as np
 import pytest
 import sentencepiece
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -280,6 +282,50 @@ def test_ids_of_a_chat_are_saved_with_the_tokenizer(tokenizer, tmp_path):
 # What a tokenizer refuses to encode
 
 
+@pytest.mark.parametrize("wrong", [5, None, b"ab", ["a", "b"], 1.5])
+@pytest.mark.parametrize(
+    "take",
+    [BPE.encode, CHAR.encode, CharTokenizer.train, lambda text: BPETokenizer.train(text, vocab_size=300)],
+    ids=["bpe", "char", "train char", "train bpe"],
+)
+def test_what_is_no_text_is_refused(take, wrong):
+    with pytest.raises(ValueError, match=f"^the text must be a string, not a {type(wrong).__name__}$"):
+        take(wrong)
+
+
+@BOTH
+@pytest.mark.parametrize("wrong", [5, None, "ab", [1.0], ["1"], [[1, 2]]])
+def test_what_are_no_ids_is_refused(tokenizer, wrong):
+    with pytest.raises(ValueError, match=r"^ids must be a row of whole numbers, as encode gives them, not "):
+        tokenizer.decode(wrong)
+
+
+@BOTH
+def test_ids_may_be_those_of_a_tensor_or_an_array(tokenizer):
+    ids = tokenizer.encode("The cat")
+    for given_ids in (torch.tensor(ids), np.array(ids), tuple(ids)):
+        assert tokenizer.decode(given_ids) == "The cat"
+
+
+@pytest.mark.parametrize(
+    "characters, said",
+    [
+        (["a", "bc"], "the one at 1 is 'bc'"),
+        (["a", 1], "the one at 1 is 1"),
+        (["a", "b", "a"], "'a' stands there 2 times"),
+    ],
+)
+def test_characters_that_are_no_different_single_ones_are_refused(characters, said):
+    with pytest.raises(ValueError, match=said):
+        CharTokenizer(characters)
+
+
+@pytest.mark.parametrize("model", [b"garbage", b"", "text", None, 5])
+def test_what_is_no_sentencepiece_model_is_refused(model):
+    with pytest.raises(ValueError, match="SentencePiece model"):
+        BPETokenizer(model)
+
+
 @pytest.mark.parametrize("text, position", [("\ud800", 0), ("Mina\udfff", 4), ("a\ud83dx\ude00", 1)])
 @pytest.mark.parametrize("take", [BPE.encode, CHAR.encode, CharTokenizer.train], ids=["bpe", "char", "train"])
 def test_a_lone_surrogate_is_refused_with_its_position(take, text, position):
@@ -396,10 +442,10 @@ def test_an_absurd_vocab_size_is_refused_with_the_range_or_as_no_whole_number(si
         BPETokenizer.train(SAMPLE, vocab_size=size)
 
 
-@pytest.mark.parametrize("coverage", [0, -1, 1.001, 2, 0.5, 1e-9, float("nan"), float("inf")])
+@pytest.mark.parametrize("coverage", [0, -1, 1.001, 2, 0.5, 1e-9, float("nan"), float("inf"), "1", None])
 def test_an_impossible_coverage_is_refused(coverage):
     """SentencePiece allows 0.98 to 1."""
-    with pytest.raises(ValueError, match=re.escape(f"character_coverage={coverage} must")):
+    with pytest.raises(ValueError, match=re.escape(f"character_coverage={coverage!r} must")):
         BPETokenizer.train(SAMPLE, vocab_size=400, character_coverage=coverage)
 
 
