@@ -128,10 +128,15 @@ def generate_command(a: argparse.Namespace) -> None:
     model = load_model(folder, pick_device(a.device or "cpu"))  # one token at a time, a CPU is as fast
     knobs = {name: getattr(a, name) for name in _KNOBS}
     texts = stream(model, tokenizer, a.prompt, a.max_new_tokens, stop=a.stop or (), **knobs)
-    print(a.prompt + next(texts, ""), end="", flush=True)  # a prompt or a knob that is refused shows no text before
+    first = next(texts, "")
+    print(a.prompt + first, end="", flush=True)  # a prompt or a knob that is refused shows no text before
     for text in texts:
         print(text, end="", flush=True)
     print()
+    if not first and a.max_new_tokens:
+        stopped = ", or began with a --stop text" if a.stop else ""
+        other = "--seed or --prompt" if a.temperature else "--prompt, or a --temperature above 0"
+        print(f"minigpt: the model ended the text at once{stopped}: try another {other}", file=sys.stderr)
 
 
 def tokenize_command(a: argparse.Namespace) -> None:

@@ -8,7 +8,9 @@ import sys
 import time
 
 import pytest
+import torch
 
+from minigpt_core import GPT, CharTokenizer, GPTConfig, save_model
 from minigpt_core.checkpoint import load_progress
 
 TINY = ["--corpus", "tales", "--n-layer", "1", "--n-embd", "32", "--block-size", "16", "--batch-size", "4"]
@@ -40,6 +42,25 @@ def test_the_progress_bar_shows_loss_and_time_left(run, tmp_path, monkeypatch):
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
     done = minigpt("train", *TINY, "--steps", "40", "--out", tmp_path / "run")
     assert re.search(r"training: .*40/40 .*<\d\d:\d\d.*loss=", done.stderr)
+
+
+def test_an_answer_without_a_word_is_told_and_says_what_to_try(tmp_path):
+    """A model that always draws the end of the text."""
+    model = GPT(GPTConfig(3, block_size=8, n_layer=1, n_head=1, n_embd=8, end_id=0))
+    with torch.no_grad():
+        model.norm.bias.fill_(1)
+        model.head.weight[0] += 100
+    save_model(model, tmp_path)
+    CharTokenizer.train("ab").save(tmp_path)
+    ended = "minigpt: the model ended the text at once"
+    for options, said in {
+        (): f"{ended}: try another --seed or --prompt\n",
+        ("--temperature", 0): f"{ended}: try another --prompt, or a --temperature above 0\n",
+        ("--stop", "a"): f"{ended}, or began with a --stop text: try another --seed or --prompt\n",
+        ("--max-new-tokens", 0): "",
+    }.items():
+        done = minigpt("generate", "--model", tmp_path, "--prompt", "ab", *options)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "ab\n", said)
 
 
 def test_generate_streams_repeats_with_its_seed_and_turns_with_every_knob(run):
