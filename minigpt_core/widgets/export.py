@@ -75,11 +75,11 @@ def describe(tokenizer: Tokenizer) -> dict[str, Any]:
     >>> describe(CharTokenizer.train("hello"))
     {'kind': 'char', 'characters': ['e', 'h', 'l', 'o']}
     """
+    if not isinstance(tokenizer, (CharTokenizer, BPETokenizer)):
+        raise ValueError(f"the page knows CharTokenizer and BPETokenizer, not {type(tokenizer).__name__}")
     chat = {"chat": [CHAT[name] for name in tokenizer.chat_ids]} if tokenizer.chat_ids else {}
     if isinstance(tokenizer, CharTokenizer):
         return {"kind": "char", "characters": tokenizer.characters[1:], **chat}
-    if not isinstance(tokenizer, BPETokenizer):
-        raise ValueError(f"the page knows CharTokenizer and BPETokenizer, not {type(tokenizer).__name__}")
     p = tokenizer.processor
 
     def piece(i: int) -> str | int | None:
