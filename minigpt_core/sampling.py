@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import check_finite, check_knob, check_logits
 from .config import check_whole
 from .decoding import Decoder, can_decode, choose
 from .model import GPT, evaluating
 from .tokenizer import Tokenizer, check_sizes
-
-LARGEST = float(np.finfo(np.float64).max)
 
 
 def penalize(logits: Tensor, ids: Tensor, frequency: float, presence: float) -> Tensor:
@@ -30,15 +29,15 @@ def penalize(logits: Tensor, ids: Tensor, frequency: float, presence: float) -> 
     >>> penalize(torch.tensor([[5.0, 5.0, 5.0]]), torch.tensor([[0, 0, 1]]), frequency=0.5, presence=1.0)
     tensor([[3.0000, 3.5000, 5.0000]])
     """
-    _check_logits(logits, "(B, V)")
+    check_logits(logits, "(B, V)")
     (B, V), known = logits.shape, isinstance(ids, Tensor) and ids.dtype == torch.int64 and ids.dim() == 2
     if not known or len(ids) != B or (ids.numel() and not 0 <= ids.min() <= ids.max() < V):
         given = f"{ids.dtype} of shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else f"a {type(ids).__name__}"
         raise ValueError(
             f"ids must be int64 of shape (B, N) for logits (B, V) = ({B}, {V}), from 0 to {V - 1}, not {given}"
         )
-    _check("frequency_penalty", frequency, -math.inf, math.inf)
-    _check("presence_penalty", presence, -math.inf, math.inf)
+    check_knob("frequency_penalty", frequency, -math.inf, math.inf)
+    check_knob("presence_penalty", presence, -math.inf, math.inf)
     exact = logits.double()
     counts = torch.zeros_like(exact).scatter_add_(1, ids, torch.ones_like(ids, dtype=exact.dtype))  # (B, V)
     most = torch.finfo(logits.dtype).max
@@ -54,8 +53,8 @@ def scale_temperature(logits: Tensor, temperature: float) -> Tensor:
     >>> scale_temperature(torch.tensor([[2.0, 1.0, 0.0]]), 0.5)
     tensor([[4., 2., 0.]])
     """
-    _check_logits(logits, "(B, V)")
-    _check("temperature", temperature, 0, math.inf)
+    check_logits(logits, "(B, V)")
+    check_knob("temperature", temperature, 0, math.inf)
     if temperature <= 1e-6:
         return keep_top_k(logits, 1)
     scaled = (logits.double() / float(temperature)).type_as(logits)
@@ -70,7 +69,7 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
     >>> keep_top_k(torch.tensor([[1.0, 3.0, 2.0, 2.0]]), 2)
     tensor([[-inf, 3., 2., -inf]])
     """
-    _check_logits(logits, "(B, V)")
+    check_logits(logits, "(B, V)")
     check_whole("top_k", k, least=1)
     order = logits.argsort(dim=-1, descending=True, stable=True)  # (B, V), ties to the lower id
     return logits.scatter(1, order[:, min(k, order.shape[1]) :], -math.inf)
@@ -83,8 +82,8 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     >>> keep_top_p(torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log(), 0.7).exp()
     tensor([[0.5000, 0.2500, 0.0000, 0.0000]])
     """
-    _check_logits(logits, "(B, V)")
-    _check("top_p", p, 0, 1, low_included=False)
+    check_logits(logits, "(B, V)")
+    check_knob("top_p", p, 0, 1, low_included=False)
     if p == 1:
         return logits
     order = logits.argsort(dim=-1, descending=True, stable=True)  # (B, V)
@@ -100,8 +99,8 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
     >>> keep_min_p(torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log(), 0.4).exp()
     tensor([[0.5000, 0.2500, 0.0000, 0.0000]])
     """
-    _check_logits(logits, "(B, V)")
-    _check("min_p", p, 0, 1)
+    check_logits(logits, "(B, V)")
+    check_knob("min_p", p, 0, 1)
     if p == 0:
         return logits
     probabilities = logits.double().softmax(dim=-1)
@@ -161,7 +160,7 @@ def draw(logits: Tensor, u: float) -> int:
     >>> [draw(torch.tensor([0.5, 0.25, 0.25]).log(), u) for u in (0.0, 0.49, 0.51, 0.99)]
     [0, 0, 1, 2]
     """
-    _check_logits(logits, "(V,)")
+    check_logits(logits, "(V,)")
     if not logits.max().isfinite():
         raise ValueError(f"there is no token to draw: the largest logit is {logits.max().item()}")
     weights = (logits.double() - logits.max()).exp()  # (V,)
@@ -226,13 +225,13 @@ def generate(
         if decodes and kv_cache is not None and generated and len(fresh) == 1:
             decoder = decoder or Decoder(model)
             row = decoder.step(fresh[0], kv_cache)  # (V,)
-            _check_finite(bool(np.isfinite(row).all()))
+            check_finite(bool(np.isfinite(row).all()))
             token = choose(row, counts, u, **knobs)  # type: ignore[arg-type]
         else:
             x = torch.tensor([fresh if cache else window], device=model.device)  # (1, T)
             with evaluating(model):  # in between, the caller's own mode
                 logits = model(x, cache=kv_cache)[0][:, -1].cpu().double()  # (1, V)
-            _check_finite(bool(logits.isfinite().all()))
+            check_finite(bool(logits.isfinite().all()))
             logits = shape_logits(logits, torch.tensor([generated], dtype=torch.long), **knobs)  # type: ignore[arg-type]
             token = draw(logits[0], u)
         yield token
@@ -291,28 +290,3 @@ def stream(
 def _overlap(text: str, stop: str) -> int:
     """How many characters at the end of `text` are the beginning of `stop`."""
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)
-
-
-def _check_finite(finite: bool) -> None:
-    if not finite:
-        raise ValueError("the model's logits are not all finite: its training may have diverged")
-
-
-def _check(name: str, value: float, low: float, high: float, low_included: bool = True) -> None:
-    """Refuse what is no finite number from `low` to `high`. A whole number too large for a float is not finite here."""
-    number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool) and abs(value) <= LARGEST
-    if number and low <= value <= high and (value != low or low_included):
-        return
-    bounds = [f"at least {low}" if low_included else f"above {low}"] * (low > -math.inf)
-    bounds += [f"at most {high}"] * (high < math.inf)
-    raise ValueError(f"{name}={value!r} must be a finite number{', ' * bool(bounds)}{' and '.join(bounds)}")
-
-
-def _check_logits(logits: Tensor, shape: str) -> None:
-    dims = len(shape.split())
-    if isinstance(logits, Tensor) and logits.is_floating_point() and logits.dim() == dims and logits.numel():
-        return
-    given = (
-        f"{logits.dtype} of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-    )
-    raise ValueError(f"logits must be floating-point numbers of shape {shape}, not {given}")

@@ -50,7 +50,8 @@ CORE = {
         "tokenizer",
     },
     "decoding": {"config", "attention", "layers", "model"},
-    "sampling": {"config", "decoding", "model", "tokenizer"},
+    "checks": set(),
+    "sampling": {"checks", "config", "decoding", "model", "tokenizer"},
     "pretrained": {"checkpoint", "model", "tokenizer"},
 }
 # Of other packages, only the standard library and these; what is optional only in what the notebooks and the page alone use.

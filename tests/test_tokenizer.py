@@ -275,7 +275,7 @@ def test_ids_of_a_chat_are_saved_with_the_tokenizer(tokenizer, tmp_path):
     tokenizer.save(tmp_path)
     loaded = load_tokenizer(tmp_path)
     assert loaded.chat_ids == tokenizer.chat_ids and loaded.tokens == tokenizer.tokens
-    CHAR.save(tmp_path)
+    CHAR.save(tmp_path, overwrite=True)
     assert load_tokenizer(tmp_path).chat_ids == {} and "chat" not in (tmp_path / "tokenizer.json").read_text()
 
 
@@ -497,7 +497,7 @@ def test_awkward_characters_survive_saving(tmp_path):
 
 @BOTH
 def test_the_last_saved_tokenizer_counts(tokenizer, tmp_path):
-    CHAR.save(tmp_path)
+    CHAR.save(tmp_path, overwrite=True)
     for each in (BPE, tokenizer):
         with pytest.raises(ValueError, match="already holds a tokenizer: name another folder, or replace it by over"):
             each.save(tmp_path)
