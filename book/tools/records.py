@@ -70,9 +70,7 @@ RUNS: dict[str, dict] = {
     "high-rate-no-clipping": {"training": {"learning_rate": 1e-2, "clip": NO_CLIP}},
     "low-rate": {"training": {"learning_rate": 1e-4}, "watched": True},
     "dropout": {"model": {"dropout": 0.2}},
-    # chapter 13: dropout of the attention weights too, in this run and where a model reads its text some fifty times
-    "attention-dropout": {"model": {"dropout": 0.2}, "attention dropout": True},
-    "long-attention-dropout": {"model": LONG_MODEL, "training": LONG, "attention dropout": True},
+    "attention-dropout": {"model": {"dropout": 0.2}, "attention dropout": True},  # chapter 13: of the weights too
     "muon": {"training": {"optimizer": "muon"}},  # chapters 07 and 13
     # its lowest point counts, so it is evaluated often
     "muon-little-text": {"characters": 8000, "training": {"optimizer": "muon", "eval_every": 20}},
@@ -82,13 +80,6 @@ RUNS: dict[str, dict] = {
     **{f"no-{part}": {"removed": part} for part in PARTS},  # chapter 06: what each part is there for
     **{f"heads-{n}": {"model": {"n_head": n}} for n in (1, 2, 8)},
     **{f"layers-{n}": {"model": {"n_layer": n}} for n in (1, 4, 6)},
-    # chapter 13: whether depth wants another rate, or GPT-2's start
-    **{
-        f"layers-{n}-{name}-rate": {"model": {"n_layer": n}, "training": {"learning_rate": rate}}
-        for n in (1, 2, 4, 6)
-        for name, rate in (("half", 1.5e-3), ("third", 1e-3))
-    },
-    **{f"layers-{n}-scaled": {"model": {"n_layer": n}, "residual scaling": True} for n in (4, 6)},
     # the shipped tales-char, with one layer instead of four, and by Muon
     "long-layers-1": {"model": {**LONG_MODEL, "n_layer": 1}, "training": LONG},
     "long-muon": {"model": LONG_MODEL, "training": {**LONG, "optimizer": "muon"}},
