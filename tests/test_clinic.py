@@ -117,7 +117,7 @@ def test_the_lines_of_another_text_move_the_limits():
 
 def test_a_healthy_run_says_what_it_beats_and_what_it_loses_to():
     (finding,) = examined(levelled(3.0, 1.0), {200: BEST + 0.2}).findings
-    assert "beats ln V, 1-gram, 2-gram, and loses to the best count by 0.20" in finding.symptom
+    assert "and beats ln V, 1-gram, 2-gram, and loses to the best count by 0.20" in finding.symptom
     (finding,) = examined(levelled(3.0, 1.0), {200: BEST - 0.01}).findings
     assert finding.symptom.endswith("best count.") and "loses" not in finding.symptom
 
