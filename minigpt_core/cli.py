@@ -1,7 +1,6 @@
 """The command line: train, generate, tokenize, info. torch is imported only by the commands that need it."""
 
 import argparse
-import json
 import math
 import os
 import re
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .model import GPT
+    from .runs import SavedRun
     from .tokenizer import Tokenizer
 
 EXAMPLES = """\
@@ -40,19 +40,32 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
+class _Stopped(Exception):
+    """A command was stopped from outside: a line for stderr, and the exit code."""
+
+    def __init__(self, line: str, code: int):
+        super().__init__(line)
+        self.code = code
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the exit code: 0, 2 after an error, which is one line on stderr, 130 after Ctrl-C."""
+    """Run one command; the exit code: 0, 2 after an error, which is one line on stderr, and where a signal stopped it 128
+    and its number, as in 130 after Ctrl-C."""
     parser = _build_parser()
     arguments = parser.parse_args(list(map(_as_utf8, sys.argv[1:] if argv is None else argv)))
     for output in (sys.stdout, sys.stderr):
         if hasattr(output, "reconfigure"):
-            output.reconfigure(errors="replace")  # a console that cannot show a character shows "?"
+            # A console that cannot show a character shows "?"; whoever reads a pipe sees each line when it is printed.
+            output.reconfigure(errors="replace", line_buffering=True)
     try:
         arguments.command(arguments)
         return 0
     except BrokenPipeError:  # the reader of our output has gone, as after `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return 0
+    except _Stopped as stopped:
+        print(f"\nminigpt: {stopped}", file=sys.stderr)
+        return stopped.code
     except KeyboardInterrupt as interrupt:
         print(f"\nminigpt: {interrupt or 'interrupted'}", file=sys.stderr)
         return 130
@@ -67,63 +80,89 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
+def _close_output() -> None:
+    """Let nothing more be written to an output that no one reads: Python would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def train_command(a: argparse.Namespace) -> None:
     """`minigpt train`: train a model, showing the loss and a sample as it learns."""
     import torch
     from tqdm import tqdm
 
-    from .checkpoint import load_progress
-    from .files import write_atomic
-    from .registry import build, config_of
+    from .checkpoint import step_of
+    from .files import held_in
+    from .interrupts import end_in_order
+    from .optimizer import learning_rate_at
+    from .registry import build
+    from .runs import BEST, load_run
     from .study.planning import check_memory
-    from .training import resume, saved_records, train
+    from .training import resume, train
 
     if a.resume:
-        given = [name for name in (*_TEXT, *_SIZE, *_RECIPE) if getattr(a, name) is not None]
+        longer = ("steps", "minutes")
+        given = [n for n in (*_TEXT, *_SIZE, *_RECIPE) if n not in longer and getattr(a, n) is not None]
         if given or not a.out:
             problem = f"leave out --{given[0].replace('_', '-')}" if given else "name its folder with --out"
             raise ValueError(f"--resume goes on with a run and its own settings: {problem}")
         folder = Path(a.out)
-        progress = load_progress(folder)
-        train_ids, val_ids, tokenizer = _data_of_run(folder, progress)
-        model = build(config_of(progress["model"]))
-        config = TrainConfig(**progress["config"])
+        saved = load_run(folder)
+        train_ids, val_ids, tokenizer = _data_of_run(folder)
+        model = build(saved.model)
+        steps = _length(a, saved, train_ids, val_ids)
+        run = resume(model, train_ids, val_ids, folder, device=a.device, steps=steps)
         reasons = "resumed with its own size and recipe"
-        done = len(saved_records(folder))
-        records = resume(model, train_ids, val_ids, folder, device=a.device)
     else:
         origin = _origin(a)
         folder = Path(a.out or f"runs/{Path(origin['corpus']).stem}")
-        if (folder / "training.safetensors").exists():
-            raise ValueError(
-                f"{folder} already holds a run: go on with it by --out {_quoted(folder)} --resume, or name another --out"
-            )
+        if found := held_in(folder, "a run", "a model", "a tokenizer"):
+            go_on = f"go on with it by --out {_quoted(folder)} --resume, or " if found == "a run" else ""
+            raise ValueError(f"{folder} already holds {found}: {go_on}name another --out")
         train_ids, val_ids, tokenizer = _prepare(origin)
         size, config, reasons = _plan(a, train_ids, val_ids, tokenizer)
         check_memory(size, config)
         torch.manual_seed(config.seed)
         model = build(size)
-        done = 0
-        records = train(model, train_ids, val_ids, config, folder)
-        tokenizer.save(folder)
-        write_atomic(folder / "run.json", json.dumps(origin, indent=1).encode("utf-8"))
+        run = train(model, train_ids, val_ids, config, folder, tokenizer=tokenizer, notes=origin)
 
+    config, done = run.config, len(run.records)
     print(f"{_describe_data(train_ids, val_ids, tokenizer)}\n{reasons}")
-    print(f"{model.n_parameters:,} parameters, will be saved in {folder}")
-    print(
-        f"{config.steps:,} steps of {config.batch_size} x {model.config.block_size} tokens; "
-        f"to repeat this run: --n-layer {model.config.n_layer} --steps {config.steps} --seed {config.seed}"
-    )
+    print(f"{model.n_parameters:,} parameters, {'' if a.resume else 'will be '}saved in {folder}")
+    plan = f"{config.steps:,} steps of {config.batch_size} x {model.config.block_size} tokens"
+    if not a.resume:
+        again = f"--n-layer {model.config.n_layer} --steps {config.steps} --seed {config.seed}"
+        print(f"{plan}; to repeat this run: {again}")
+    elif done < config.steps:
+        rate = learning_rate_at(done + 1, config)
+        print(f"{plan}; {done:,} are done, the learning rate goes on at {rate:.2g}")
+    else:
+        print(f"{plan} are done; to train further, give --steps above {done} or --minutes")
+    end_in_order()
     try:
         with tqdm(total=config.steps, initial=done, unit="step", desc="training", dynamic_ncols=True) as bar:
-            for record in records:
+            for record in run:
                 bar.update()
                 bar.set_postfix(loss=f"{record.train_loss:.2f}", refresh=False)
                 if record.val_loss is not None:
                     losses = f"training loss {record.train_loss:.3f}, validation loss {record.val_loss:.3f}"
                     tqdm.write(f"\nstep {record.step:,}: {losses}\n{_sample(model, tokenizer)}")
-    except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt(f"{interrupt}; go on with: minigpt train --out {_quoted(folder)} --resume") from None
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error}; {run.where}") from None
+    except (KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
+        told, code = f"stopped after step {len(run.records)} of {config.steps}: {run.where}", 130
+        if isinstance(stop, BrokenPipeError):  # as after `| head`
+            _close_output()
+            told, code = f"the output is no longer read, so training {told}", 141
+        elif isinstance(stop, SystemExit):  # by SIGTERM or SIGHUP
+            code = int(stop.code or 0)
+        go_on = (
+            f"; go on with: minigpt train --out {_quoted(folder)} --resume" if run.folder and run.folder.saved else ""
+        )
+        raise _Stopped(f"{told}{go_on}", code) from None
+    best = run.best_step
+    if best is not None and best < len(run.records) and step_of(folder / BEST) == best:
+        lowest = f"the validation loss was lowest at step {best:,}, {run.records[best - 1].val_loss:.3f}"
+        print(f"\n{lowest}: the model of that step is kept in {folder / BEST}, to be used like any other")
     opening = tokenizer.decode(train_ids[:50].tolist()).split()[:1] or [""]
     prompt = shlex.quote(opening[0].replace("\\", r"\\"))
     print(f"\nsaved in {folder}; let it write: minigpt generate --model {_quoted(folder)} --prompt={prompt}")
@@ -194,16 +233,15 @@ def info_command(a: argparse.Namespace) -> None:
 
 def examine_command(a: argparse.Namespace) -> None:
     """`minigpt examine`: what the losses of a run say."""
-    from .checkpoint import load_progress
-    from .registry import config_of
+    from .runs import load_run
     from .study.clinic import examine
     from .training import saved_records
 
     folder = Path(a.run)
-    progress, records = load_progress(folder), saved_records(folder)
-    train_ids, val_ids, tokenizer = _data_of_run(folder, progress)
+    records = saved_records(folder)
+    train_ids, val_ids, tokenizer = _data_of_run(folder)
     validation = {record.step: record.val_loss for record in records if record.val_loss is not None}
-    done = {"split": _read_origin(folder)["split"], "dropout": config_of(progress["model"]).dropout}
+    done = {"split": _read_origin(folder)["split"], "dropout": load_run(folder).model.dropout}
     losses = [record.train_loss for record in records]
     print(_as_options(str(examine(losses, validation, train_ids, val_ids, tokenizer.vocab_size, **done))))
 
@@ -236,11 +274,12 @@ def _origin(a: argparse.Namespace) -> dict[str, Any]:
 
 
 def _read_origin(folder: Path) -> dict[str, Any]:
-    try:
-        origin = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        return {name: origin[name] for name in _TEXT}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(f"{folder}/run.json is missing or damaged: without it the run's text is not known") from None
+    from .runs import load_run
+
+    notes = load_run(folder).notes
+    if not all(isinstance(notes.get(name), str | int | None) for name in _TEXT) or not notes.get("corpus"):
+        raise ValueError(f"the run in {folder} does not say where its text is: only `minigpt train` notes that")
+    return {name: notes[name] for name in _TEXT}
 
 
 def _prepare(origin: dict[str, Any], tokenizer: "Tokenizer | None" = None) -> "tuple[Tensor, Tensor, Tokenizer]":
@@ -265,10 +304,10 @@ def _prepare(origin: dict[str, Any], tokenizer: "Tokenizer | None" = None) -> "t
     return train_ids, val_ids, tokenizer
 
 
-def _data_of_run(folder: Path, progress: dict[str, Any]) -> "tuple[Tensor, Tensor, Tokenizer]":
+def _data_of_run(folder: Path) -> "tuple[Tensor, Tensor, Tokenizer]":
     """The ids and the tokenizer of a run; a text that is no longer what the run learned from is a `ValueError`."""
+    from .runs import fingerprint, load_run
     from .tokenizer import load_tokenizer
-    from .training import _fingerprint
 
     origin = _read_origin(folder)
     try:
@@ -276,7 +315,7 @@ def _data_of_run(folder: Path, progress: dict[str, Any]) -> "tuple[Tensor, Tenso
     except ValueError as error:
         reason = str(error).split(": ")[0]  # without the advice, which is for a new run
         raise ValueError(f"the text of the run in {folder} cannot be had as it was: {reason}") from None
-    if progress["fingerprint"] != _fingerprint(train_ids, val_ids):
+    if load_run(folder).fingerprint != fingerprint(train_ids, val_ids):
         raise ValueError(f"the run in {folder} learned from another text: {origin['corpus']} has changed since")
     return train_ids, val_ids, tokenizer
 
@@ -335,6 +374,20 @@ def _named_recipe(
     return size, replace(config, **timing | given | {"steps": steps})
 
 
+def _length(a: argparse.Namespace, run: "SavedRun", train_ids: "Tensor", val_ids: "Tensor") -> int | None:
+    """How many steps in all --steps, or --minutes from where it is, give a saved run; None where neither is given."""
+    from .study.planning import time_steps
+
+    if a.minutes is None:
+        return a.steps
+    if a.steps is not None:
+        raise ValueError("--steps and --minutes both say how long: give one of them")
+    check_number("minutes", a.minutes, 0, math.inf, low_included=False)
+    config = replace(run.config, device=a.device or run.config.device)
+    step, evaluation = time_steps(run.model, config, train_ids, val_ids)
+    return len(run.rows) + max(1, int(60 * a.minutes / (step + evaluation / config.eval_every)))
+
+
 def _sample(model: "GPT", tokenizer: "Tokenizer") -> str:
     from .sampling import stream
 
@@ -365,7 +418,7 @@ def _quoted(folder: Path) -> str:
 
 
 def _show_saved(folder: Path) -> None:
-    from .checkpoint import load_model, load_progress
+    from .checkpoint import load_model
     from .tokenizer import load_tokenizer
     from .training import saved_records
 
@@ -377,7 +430,7 @@ def _show_saved(folder: Path) -> None:
         shown = f"validation loss {val_loss:.3f}" if val_loss is not None else "not yet evaluated"
         print(f"training         {records[-1].step:,} steps in {_clock(records[-1].elapsed)}, {shown}")
         try:
-            _data_of_run(folder, load_progress(folder))
+            _data_of_run(folder)
             print(f"text             {_read_origin(folder)['corpus']}, unchanged since")
         except ValueError as error:
             print(f"text             {_as_options(str(error))}")
@@ -458,7 +511,10 @@ def _build_parser() -> argparse.ArgumentParser:
         add(p)
     group = p.add_argument_group("where")
     group.add_argument("--out", metavar="FOLDER", help="folder of the run (default runs/CORPUS)")
-    group.add_argument("--resume", action="store_true", help="go on with the run in --out where it was saved")
+    text = (
+        "go on with the run in --out where it was saved; with --steps, to so many in all, with --minutes so much longer"
+    )
+    group.add_argument("--resume", action="store_true", help=text)
 
     p = add_command("generate", generate_command, "let a trained model write")
     text = "a shipped model (tales-char, tales-bpe, tales-zh, shakespeare-char), or the folder of one; ./NAME is always a folder"

@@ -7,6 +7,7 @@ import re
 import torch
 from torch import Tensor
 
+from .config import check_whole
 from .tokenizer import END_OF_TEXT
 
 MANY = 20  # documents: of fewer, one is too large a share of the text
@@ -123,6 +124,9 @@ def get_batch(ids: Tensor, block_size: int, batch_size: int, *, seed: int, step:
     >>> (y == x + 1).all()
     tensor(True)
     """
+    check_ids("ids", ids)
+    check_whole("block_size", block_size, least=1)
+    check_whole("batch_size", batch_size, least=1)
     if len(ids) < block_size + 1:
         raise ValueError(f"one window needs block_size + 1 = {block_size + 1} tokens, but there are {len(ids)}")
     generator = torch.Generator().manual_seed(step_seed(seed, step))

@@ -28,15 +28,17 @@ def settings_of(config: GPTConfig) -> dict[str, Any]:
     return {"kind": _kind_of(config), **asdict(config)}
 
 
-def config_of(settings: dict[str, Any]) -> GPTConfig:
+def config_of(settings: object) -> GPTConfig:
     """The settings that were saved with a model; those that came after it was saved have their defaults. A kind or a
     setting that is not known is a `ValueError`.
 
     >>> config_of({"vocab_size": 65}).block_size
     64
     """
+    if not isinstance(settings, dict):
+        raise ValueError(f"the settings of the model are {settings!r:.50}, not names and values")
     numbers = dict(settings)
-    kind = numbers.pop("kind", "gpt")  # files from before there were several kinds do not say
+    kind = str(numbers.pop("kind", "gpt"))  # files from before there were several kinds do not say
     if kind not in _KINDS:
         importlib.import_module("minigpt_core.beyond")  # whose modules enter theirs
     if kind not in _KINDS:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .decoding import Decoder, can_decode, choose
-from .model import GPT
+from .model import GPT, evaluating
 from .tokenizer import Tokenizer
 
 
@@ -195,35 +195,31 @@ def generate(
     counts = np.zeros(config.vocab_size)  # how often each token was generated
     kv_cache, fresh = None, window
     decoder, decodes = None, cache and can_decode(model)
-    was_training = model.training
-    model.eval()
-    try:
-        for _ in range(max_new_tokens):
-            if cache and kv_cache is None:
-                kv_cache = model.new_cache()
-            u = random.uniform()
-            if decodes and kv_cache is not None and generated and len(fresh) == 1:
-                decoder = decoder or Decoder(model)
-                row = decoder.step(fresh[0], kv_cache)  # (V,)
-                _check_finite(bool(np.isfinite(row).all()))
-                token = choose(row, counts, u, **knobs)  # type: ignore[arg-type]
-            else:
-                x = torch.tensor([fresh if cache else window], device=model.device)  # (1, T)
+    for _ in range(max_new_tokens):
+        if cache and kv_cache is None:
+            kv_cache = model.new_cache()
+        u = random.uniform()
+        if decodes and kv_cache is not None and generated and len(fresh) == 1:
+            decoder = decoder or Decoder(model)
+            row = decoder.step(fresh[0], kv_cache)  # (V,)
+            _check_finite(bool(np.isfinite(row).all()))
+            token = choose(row, counts, u, **knobs)  # type: ignore[arg-type]
+        else:
+            x = torch.tensor([fresh if cache else window], device=model.device)  # (1, T)
+            with evaluating(model):  # in between, the caller's own mode
                 logits = model(x, cache=kv_cache)[0][:, -1].cpu().double()  # (1, V)
-                _check_finite(bool(logits.isfinite().all()))
-                logits = shape_logits(logits, torch.tensor([generated], dtype=torch.long), **knobs)  # type: ignore[arg-type]
-                token = draw(logits[0], u)
-            yield token
-            if token == config.end_id:
-                return
-            generated.append(token)
-            counts[token] += 1
-            window, fresh = [*window, token], [token]
-            if len(window) > config.block_size:
-                window = window[-max(1, config.block_size // 2) :]
-                kv_cache, fresh = None, window
-    finally:
-        model.train(was_training)
+            _check_finite(bool(logits.isfinite().all()))
+            logits = shape_logits(logits, torch.tensor([generated], dtype=torch.long), **knobs)  # type: ignore[arg-type]
+            token = draw(logits[0], u)
+        yield token
+        if token == config.end_id:
+            return
+        generated.append(token)
+        counts[token] += 1
+        window, fresh = [*window, token], [token]
+        if len(window) > config.block_size:
+            window = window[-max(1, config.block_size // 2) :]
+            kv_cache, fresh = None, window
 
 
 def stream(

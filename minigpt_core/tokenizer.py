@@ -7,11 +7,11 @@ import io
 import json
 import re
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import sentencepiece
 
-from .files import write_atomic
+from .files import held_in, write_atomic
 
 END_OF_TEXT = "<|endoftext|>"
 END_ID = 0
@@ -34,7 +34,7 @@ class Tokenizer(Protocol):
     def tokens(self) -> list[str]: ...
     def encode(self, text: str) -> list[int]: ...
     def decode(self, ids: list[int]) -> str: ...
-    def save(self, folder: str | Path) -> None: ...
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None: ...
 
 
 class _ByteTable:
@@ -106,8 +106,9 @@ class CharTokenizer(_ByteTable):
                 "BPETokenizer, which can write any character as bytes"
             ) from None
 
-    def save(self, folder: str | Path) -> None:
-        """Write tokenizer.json into `folder`."""
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write tokenizer.json into `folder`. A tokenizer that is there already is a `ValueError`, unless `overwrite`."""
+        _check_free(folder, overwrite)
         _write_description(folder, kind="char", characters=self.characters[1:])
 
 
@@ -209,8 +210,10 @@ class BPETokenizer(_ByteTable):
                 ids += self.processor.encode(part)
         return ids
 
-    def save(self, folder: str | Path) -> None:
-        """Write tokenizer.json and SentencePiece's own bpe.model into `folder`."""
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write tokenizer.json and SentencePiece's own bpe.model into `folder`. A tokenizer that is there already is a
+        `ValueError`, unless `overwrite`."""
+        _check_free(folder, overwrite)
         write_atomic(Path(folder) / "bpe.model", self.model)
         _write_description(folder, kind="bpe")
 
@@ -234,14 +237,15 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     path = Path(folder) / "tokenizer.json"
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
-        version, kind = description["version"], description["kind"]
+        if not isinstance(description, dict):
+            raise ValueError("tokenizer.json is no description")
+        version, kind = description.get("version"), description.get("kind")
         if version != FORMAT_VERSION:
             raise ValueError(f"its format version is {version!r}, this program reads {FORMAT_VERSION}")
         if kind == "char":
-            characters = description["characters"]
-            if not all(isinstance(c, str) and len(c) == 1 for c in characters) or len(set(characters)) < len(
-                characters
-            ):
+            characters: Any = description.get("characters")
+            single = isinstance(characters, list) and all(isinstance(c, str) and len(c) == 1 for c in characters)
+            if not single or len(set(characters)) < len(characters):
                 raise ValueError("its characters are not a list of different single characters")
             return CharTokenizer(characters)
         if kind == "bpe":
@@ -249,8 +253,13 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         raise ValueError(f"its kind is {kind!r}, neither 'char' nor 'bpe'")
     except FileNotFoundError as error:
         raise ValueError(f"no tokenizer in {folder}: {Path(error.filename).name} is missing") from None
-    except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # RecursionError is a RuntimeError
         raise ValueError(f"the tokenizer in {folder} cannot be read: {error}") from None
+
+
+def _check_free(folder: str | Path, overwrite: bool) -> None:
+    if held_in(folder, "a tokenizer") and not overwrite:
+        raise ValueError(f"{folder} already holds a tokenizer: name another folder, or replace it by overwrite=True")
 
 
 def _write_description(folder: str | Path, **description: object) -> None:

@@ -16,10 +16,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from minigpt_core import CharTokenizer, GPTConfig, TrainConfig, load_corpus, split_text
-from minigpt_core.checkpoint import load_progress
+from minigpt_core import GPT, CharTokenizer, GPTConfig, TrainConfig, load_corpus, load_model, split_text, train
+from minigpt_core.checkpoint import load_progress, step_of
 from minigpt_core.cli import _as_options, _build_parser, main
+from minigpt_core.optimizer import learning_rate_at
+from minigpt_core.runs import load_run
 from minigpt_core.study.planning import propose
+from minigpt_core.training import saved_records
 
 ROOT = Path(__file__).parents[1]
 TINY = ["--corpus", "tales", "--n-layer", "1", "--n-embd", "32", "--block-size", "16", "--batch-size", "4"]
@@ -55,8 +58,9 @@ def test_train_shows_losses_and_samples_and_saves(run):
     losses = [float(x) for x in re.findall(r"validation loss (\d+\.\d+)", done.stdout)]
     assert len(losses) == 10 and losses[-1] < losses[0]
     assert "parameters, will be saved in" in done.stdout and "--steps 200 --seed 0" in done.stdout
-    names = {"config.json", "model.safetensors", "tokenizer.json", "training.safetensors", "run.json"}
-    assert {p.name for p in folder.iterdir()} == names
+    model = {"config.json", "model.safetensors", "tokenizer.json"}
+    assert {p.name for p in folder.iterdir()} == {*model, "training.safetensors", "best", ".lock"}
+    assert {p.name for p in (folder / "best").iterdir()} == model
 
 
 def test_the_progress_bar_shows_loss_and_time_left(run, tmp_path, monkeypatch):
@@ -99,21 +103,113 @@ def test_a_stop_that_can_never_be_written_is_refused(run, stop):
     assert f"--stop {shlex.quote(stop)} can never be written: character" in done.stderr
 
 
-def test_resume_goes_on_with_its_own_settings(tmp_path):
+def as_in_a_terminal():
+    """What a script starts in the background ignores Ctrl-C; in a terminal it does not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_run_is_saved_and_resume_goes_on_with_its_own_settings(how, tmp_path):
     arguments = [sys.executable, "-m", "minigpt_core", "train", *TINY, "--steps", "3000", "--out", str(tmp_path / "r")]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=as_in_a_terminal
+    )
     while "step 300" not in process.stdout.readline():
         pass
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + how
     last = errors.strip().splitlines()[-1]
     assert last.startswith("minigpt: stopped after step") and last.endswith(f"train --out {tmp_path / 'r'} --resume")
     assert "Traceback" not in errors
-    stopped = int(re.search(r"step (\d+) of 3000", last).group(1))
+    stopped = int(re.search(r"step (\d+) of 3000: the run is saved in", last).group(1))
+    assert stopped == len(saved_records(tmp_path / "r")) >= 300
     assert f"{stopped:,} steps" in minigpt("info", "--model", tmp_path / "r").stdout
     done = minigpt("train", "--out", tmp_path / "r", "--resume")
     assert done.returncode == 0 and "step 3,000" in done.stdout and "step 300:" not in done.stdout
+    assert f"3,000 steps of 4 x 16 tokens; {stopped:,} are done" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "options, least", [(["--steps", "260"], 60), (["--minutes", "0.02"], 1)], ids=["steps", "minutes"]
+)
+def test_a_finished_run_is_trained_further(run, options, least, tmp_path):
+    folder = tmp_path / "further"
+    shutil.copytree(run[0], folder)
+    assert (
+        "200 steps of 4 x 16 tokens are done; to train further" in minigpt("train", "--out", folder, "--resume").stdout
+    )
+    done = minigpt("train", "--out", folder, "--resume", *options)
+    assert done.returncode == 0, done.stderr
+    records, config = saved_records(folder), load_run(folder).config
+    assert len(records) == config.steps >= 200 + least and (options[0] != "--steps" or config.steps == 260)
+    for record in records[200:]:
+        assert record.learning_rate == learning_rate_at(record.step, config)
+    assert f"200 are done, the learning rate goes on at {records[200].learning_rate:.2g}" in done.stdout
+    assert "to repeat this run" not in done.stdout  # no single command does
+    assert minigpt("train", "--out", folder, "--resume", "--steps", "200").stderr.count("must be more") == 1
+
+
+def test_the_best_model_is_told_where_it_is_not_the_last_and_used_by_its_folder(tmp_path):
+    text = tmp_path / "short.txt"
+    text.write_text("".join(chr(97 + (i * i * 7 + i // 3) % 26) for i in range(900)), encoding="utf-8")
+    out = tmp_path / "r"
+    done = minigpt("train", "--corpus", text, *TINY[2:], "--steps", 300, "--learning-rate", 0.02, "--out", out)
+    assert done.returncode == 0, done.stderr
+    validation = {r.step: r.val_loss for r in saved_records(out) if r.val_loss is not None}
+    best = min(validation, key=validation.get)
+    assert best < 300 and step_of(out / "best") == best
+    assert f"the validation loss was lowest at step {best}, {validation[best]:.3f}" in done.stdout
+    assert f"is kept in {out / 'best'}, to be used like any other" in done.stdout
+    arguments = ["--prompt", "ab", "--max-new-tokens", "400"]
+    written = [minigpt("generate", "--model", folder, *arguments) for folder in (out, out / "best")]
+    assert all(w.returncode == 0 for w in written) and written[0].stdout != written[1].stdout
+
+
+@pytest.mark.parametrize("lines", [1, 3])
+def test_a_closed_pipe_stops_training_with_a_word_and_what_was_learned_is_saved(lines, tmp_path):
+    out = tmp_path / "r"
+    words = " ".join([*TINY, "--steps", "400", "--out", str(out)])
+    command = f'"{sys.executable}" -m minigpt_core train {words} | head -{lines}; echo "code ${{PIPESTATUS[0]}}"'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == "code 141" and len(done.stdout.splitlines()) == lines + 1
+    said = re.search(
+        r"the output is no longer read, so training stopped after step (\d+) of 400: the run is saved", done.stderr
+    )
+    assert int(said[1]) == len(saved_records(out)) < 400
+    assert done.stderr.strip().endswith(f"--out {out} --resume") and "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert minigpt("train", "--out", out, "--resume").returncode == 0
+
+
+@pytest.mark.parametrize("rate", ["1e3", "1e9"])
+def test_training_that_diverges_says_what_is_kept_and_keeps_what_is_finite(rate, tmp_path):
+    out = tmp_path / "r"
+    done = minigpt("train", *TINY, "--steps", "9", "--learning-rate", rate, "--out", out)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+    said = re.search(rf"; (nothing was saved|the run is saved in {out} as of step (\d+))$", done.stderr.strip())
+    if said[1] == "nothing was saved":
+        assert not list(out.glob("*.*s*"))
+    else:
+        assert len(saved_records(out)) == int(said[2])
+        assert all(tensor.isfinite().all() for tensor in load_model(out).state_dict().values())
+    assert rate == "1e3" or said[1] == "nothing was saved"  # after one step of 1e9 no loss is a number
+
+
+def test_two_runs_in_one_folder_are_one_too_many(tmp_path):
+    out = tmp_path / "r"
+    command = [sys.executable, "-m", "minigpt_core", "train", *TINY, "--steps", "100000", "--out", str(out)]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        while not (out / ".lock").exists() or not (out / ".lock").read_text():
+            time.sleep(0.05)
+        second = minigpt("train", *TINY, "--tokenizer", "bpe", "--vocab-size", 350, "--steps", 5, "--out", out)
+        assert second.returncode == 2 and len(second.stderr.strip().splitlines()) == 1
+        assert f"process {first.pid} is training in {out}" in second.stderr
+        assert first.poll() is None and not (out / "bpe.model").exists()
+    finally:
+        first.kill()
+        first.communicate()
 
 
 def test_minutes_become_steps_that_can_be_repeated(tmp_path):
@@ -318,7 +414,7 @@ BAD = {
     "char with a size": (["train", "--vocab-size", "400"], "--vocab-size is for --tokenizer bpe"),
     "impossible size": (["train", "--tokenizer", "bpe", "--vocab-size", "100"], "it must lie between"),
     "resume without folder": (["train", "--resume"], "name its folder with --out"),
-    "resume with settings": (["train", "--resume", "--out", "x", "--steps", "9"], "leave out --steps"),
+    "resume with settings": (["train", "--resume", "--out", "x", "--n-layer", "9"], "leave out --n-layer"),
     "resume nothing": (["train", "--resume", "--out", "nowhere"], "nowhere/training.safetensors is missing"),
     "no model": (["generate", "--model", "nowhere"], "no tokenizer in nowhere"),
     "info of nothing": (["info", "--model", "nowhere"], "there is no model in nowhere"),
@@ -382,18 +478,55 @@ def test_a_knob_out_of_range_is_one_line(run, knob):
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_finished_run_is_not_overwritten(run):
-    done = called("train", *TINY, "--steps", "5", "--out", run[0])
-    assert done.returncode == 2 and "already holds a run" in done.stderr
+@pytest.mark.parametrize("kept", ["training.safetensors", "model.safetensors", "config.json", "tokenizer.json", "best"])
+def test_nothing_of_a_run_or_a_model_is_overwritten(run, kept, tmp_path):
+    """Each of the files alone is enough, as a model and a tokenizer that Python saved are."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (shutil.copytree if kept == "best" else shutil.copy)(run[0] / kept, folder / kept)
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    done = minigpt("train", *TINY, "--steps", "5", "--out", folder)
+    assert done.returncode == 2 and re.search(
+        r"already holds a (run|model|tokenizer): .*name another --out", done.stderr
+    )
+    assert ("--resume" in done.stderr) == (kept == "training.safetensors")
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_resume_writes_anew_what_is_missing_beside_the_checkpoint(run, name, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(run[0], folder)
+    (folder / name).unlink()
+    assert minigpt("train", "--out", folder, "--resume").returncode == 0
+    assert (folder / name).read_bytes() == (run[0] / name).read_bytes()
 
 
 def test_a_damaged_run_is_one_line(run, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(run[0], folder)
-    (folder / "run.json").write_text("{")
-    assert "run.json is missing or damaged" in minigpt("train", "--resume", "--out", folder).stderr
     (folder / "config.json").write_text(json.dumps({"version": 99, "model": {}}))
+    assert (
+        minigpt("generate", "--model", folder, "--max-new-tokens", "5").returncode == 0
+    )  # the checkpoint has all of it
+    shutil.copy(folder / "model.safetensors", folder / "training.safetensors")
+    for command in (["train", "--resume", "--out"], ["info", "--model"], ["examine"]):
+        done = minigpt(*command, folder)
+        assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1, command
+    assert "training.safetensors is no checkpoint of a run" in done.stderr
+    (folder / "training.safetensors").unlink()
     assert "format version is 99" in minigpt("generate", "--model", folder).stderr
+
+
+def test_a_run_that_python_made_does_not_know_its_text(tmp_path):
+    ids = torch.arange(300) % 5
+    config = TrainConfig(steps=2, warmup_steps=0, device="cpu")
+    tokenizer = CharTokenizer.train("abcd")
+    model = GPT(GPTConfig(5, block_size=8, n_layer=1, n_embd=8))
+    list(train(model, ids[:200], ids[200:], config, tmp_path / "r", tokenizer=tokenizer))
+    for command in (["train", "--resume", "--out"], ["examine"]):
+        assert "does not say where its text is" in minigpt(*command, tmp_path / "r").stderr
+    assert minigpt("generate", "--model", tmp_path / "r", "--max-new-tokens", "5").returncode == 0
 
 
 def test_a_closed_pipe_is_no_error(run):

@@ -72,6 +72,8 @@ def test_the_probability_of_a_repeated_phrase_token_by_token(model):
     model.eval()
     phrases = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
     found = repeat_probability(model, phrases, 3)
+    assert repeat_probability(model.train(), phrases, 3) == found and model.training  # without dropout in either mode
+    model.eval()
     for k in range(3):
         log_p = []
         for phrase in phrases:

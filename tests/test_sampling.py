@@ -502,11 +502,16 @@ def test_the_end_token_is_yielded_and_ends_the_text():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_models_mode_is_restored_whatever_happens(training):
+@pytest.mark.parametrize("cache", [True, False])
+def test_writing_is_without_dropout_and_the_models_mode_is_the_callers_own(training, cache):
     model = random_gpt(dropout=0.5).train(training)
-    for _ in generate(model, [1], 5):
-        assert not model.training
+    written = []
+    for token in generate(model, [1], 5, cache=cache):
+        written.append(token)
+        assert model.training == training  # in the loop too, which may be left and never finished
     assert model.training == training
+    assert written == list(generate(model.eval(), [1], 5, cache=cache))
+    model.train(training)
     for _ in generate(model, [1], 5):
         break
     assert model.training == training

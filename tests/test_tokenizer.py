@@ -340,8 +340,10 @@ def test_awkward_characters_survive_saving(tmp_path):
 @BOTH
 def test_the_last_saved_tokenizer_counts(tokenizer, tmp_path):
     CHAR.save(tmp_path)
-    BPE.save(tmp_path)
-    tokenizer.save(tmp_path)
+    for each in (BPE, tokenizer):
+        with pytest.raises(ValueError, match="already holds a tokenizer: name another folder, or replace it by over"):
+            each.save(tmp_path)
+        each.save(tmp_path, overwrite=True)
     assert load_tokenizer(tmp_path).tokens == tokenizer.tokens
 
 

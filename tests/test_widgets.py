@@ -10,8 +10,10 @@ import torch
 from minigpt_core import GPT, CharTokenizer, GPTConfig, load_pretrained, stream
 from minigpt_core.pretrained import PRETRAINED
 from minigpt_core.widgets import ENGINE, FOLDER, engine_source, source
+from minigpt_core.widgets.attention import AttentionMaps
 from minigpt_core.widgets.export import model_file
 from minigpt_core.widgets.playground import Playground
+from minigpt_core.widgets.sampler import Sampler
 
 # What each module of minigpt_core.widgets may import of the package.
 BASE = {"__init__", "base", "model", "tokenizer"}
@@ -97,6 +99,18 @@ def test_the_readers_own_model_travels_when_it_is_asked_for():
     assert sent[1][1] == [model_file(*load_pretrained("tales-zh"))]
     shipped._send_file(shipped, {"want": "nonsense"}, [])
     assert "there is no shipped model 'nonsense'" in sent[2][0]["refused"]
+
+
+@pytest.mark.parametrize("widget", [Playground, Sampler, AttentionMaps])
+def test_showing_a_model_leaves_it_in_its_mode_and_shows_it_without_dropout(widget):
+    """A model that is shown in the middle of its training goes on training with dropout."""
+    model, tokenizer = own_model()
+    still = widget(model, tokenizer).still()
+    for part in model.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.5
+    model.train()
+    assert widget(model, tokenizer).still() == still and all(part.training for part in model.modules())
 
 
 def test_a_model_without_its_tokenizer_is_refused():

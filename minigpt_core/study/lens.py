@@ -6,7 +6,7 @@ from torch import Tensor
 from ..attention import CausalSelfAttention
 from ..config import check_whole
 from ..data import check_ids
-from ..model import GPT
+from ..model import GPT, evaluating
 
 
 @torch.no_grad()
@@ -23,11 +23,10 @@ def attention_maps(model: GPT, idx: Tensor) -> Tensor:
         for module in model.modules()
         if isinstance(module, CausalSelfAttention)
     ]
-    was_training = model.training
     try:
-        model.eval()(idx.to(model.device))
+        with evaluating(model):
+            model(idx.to(model.device))
     finally:
-        model.train(was_training)
         for hook in hooks:
             hook.remove()
     if not maps:
@@ -72,7 +71,8 @@ def repeat_probability(model: GPT, phrases: Tensor, times: int) -> list[float]:
         raise ValueError("phrases of one token have no second half: at least two are needed")
     n = phrases.shape[1]
     idx = phrases.repeat(1, times).to(model.device)  # (N, times * n)
-    log_p = model(idx[:, :-1])[0].log_softmax(dim=-1)  # (N, times * n - 1, V)
+    with evaluating(model):
+        log_p = model(idx[:, :-1])[0].log_softmax(dim=-1)  # (N, times * n - 1, V)
     given = log_p.gather(2, idx[:, 1:, None])[..., 0]
     ends = [k * n + n - 1 for k in range(times)]  # in `given`, which begins at the second token
     return [given[:, end - n // 2 : end].mean().exp().item() for end in ends]
