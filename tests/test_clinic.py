@@ -117,7 +117,7 @@ def test_the_lines_of_another_text_move_the_limits():
 
 def test_a_healthy_run_says_what_it_beats_and_what_it_loses_to():
     (finding,) = examined(levelled(3.0, 1.0), {200: BEST + 0.2}).findings
-    assert "beats ln V, 1-gram, 2-gram, and loses to the best count by 0.20" in finding.symptom
+    assert "and beats ln V, 1-gram, 2-gram, and loses to the best count by 0.20" in finding.symptom
     (finding,) = examined(levelled(3.0, 1.0), {200: BEST - 0.01}).findings
     assert finding.symptom.endswith("best count.") and "loses" not in finding.symptom
 
@@ -289,6 +289,8 @@ KNOWN = {
     "healthy": ["tales", "film", "no-warmup", "no-clipping", "high-rate", "high-rate-no-clipping", "dropout",
                 "dropout-of-looks", "no-pre-norm", "muon", "muon-layers-1", "muon-layers-4", "long-layers-1", "long-muon",
                 "layers-6-again", "layers-6-no-pre-norm", "layers-6-no-pre-norm-again",
+                "layers-6-rate-0.001", "layers-6-rate-0.002", "layers-6-scaled", "window-128-longer",
+                "long-dropout-of-attention",
                 *(f"seed-{n}" for n in (1, 2, 3, 4)), *(f"heads-{n}" for n in (1, 2, 8)),
                 *(f"layers-{n}" for n in (1, 4, 6)), *(f"window-{n}" for n in (8, 16, 32, 128))],
     "overfitting": ["little-text", "muon-little-text", "film-zh"],
@@ -299,9 +301,7 @@ KNOWN = {
 EXPECTED = {name: expected for expected, names in KNOWN.items() for name in names}
 
 
-def test_every_recorded_run_has_a_known_state():
-    runs = {path.stem for path in RECORDS.glob("*.json")} - {"corpora", "ladder"}
-    assert set(EXPECTED) == runs
+RUNS = sorted({path.stem for path in RECORDS.glob("*.json")} - {"corpora", "ladder"})
 
 
 @pytest.fixture(scope="module")
@@ -312,14 +312,15 @@ def parts():
     def parts(corpus: str, split: str, characters: int | None) -> tuple[torch.Tensor, torch.Tensor, int, tuple]:
         text = load_corpus(corpus)
         tokenizer = CharTokenizer.train(text)
-        train_ids, val_ids = (torch.tensor(tokenizer.encode(part)) for part in split_text(text, split))
+        cut = split_text(text, split, parts=3 if split == "documents" else 2)  # by documents, a test part is left alone
+        train_ids, val_ids = (torch.tensor(tokenizer.encode(part)) for part in cut[:2])
         train_ids = train_ids[:characters]
         return train_ids, val_ids, tokenizer.vocab_size, clinic._references(train_ids, val_ids, tokenizer.vocab_size)
 
     return parts
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", RUNS)
 def test_the_books_own_runs(name, parts, monkeypatch):
     record = json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
     curve, settings = record["curve"], record["settings"]

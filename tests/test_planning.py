@@ -135,6 +135,15 @@ def test_without_a_time_it_is_the_usual_number_of_steps_or_sixty_readings():
     assert (size.n_layer, size.n_embd, size.dropout, recipe.steps) == (2, 64, 0.2, 60 * 10_000 // 1024)
 
 
+def test_pieces_and_characters_of_many_kinds_are_read_half_as_often():
+    tokenizer = CharTokenizer.train("".join(chr(0x4E00 + i) for i in range(300)))
+    size, recipe = propose(IDS[:10_000], IDS, tokenizer)
+    assert (size.dropout, recipe.steps) == (0.2, 30 * 10_000 // 1024)
+    assert "as it is read more than 20 times" in explain(size, recipe, 10_000)
+    for steps, dropout in ((195, 0.0), (196, 0.2)):  # 195 steps of 1,024 tokens read 10,000 just less than twenty times
+        assert propose(IDS[:10_000], IDS, tokenizer, steps=steps)[0].dropout == dropout
+
+
 def test_what_is_chosen_stays_and_the_rest_is_fitted_to_it(monkeypatch):
     seen = timed(monkeypatch)
     chosen = {

@@ -313,7 +313,7 @@ def underfitting(run: Run) -> Finding | None:
         return None
     return Finding(
         "underfitting",
-        f"Both lines end together. {_less_than('three quarters', run)}.",
+        f"{_less_than('three quarters', run)}.",
         "The model is too small and cannot hold more, or it has not had the time.",
         ("less dropout; " if run.dropout else "") + "more steps; then a wider or deeper model.",
     )
@@ -343,7 +343,7 @@ def healthy(run: Run) -> Finding:
     loses = f", and loses to the best count by {held - run.best:.2f}" if BEST not in beats else ""
     return Finding(
         "healthy",
-        f"The lines stay together, and it beats {', '.join(beats) or 'no reference line'}{loses}.",
+        f"It ends at {held:.2f}, and beats {', '.join(beats) or 'no reference line'}{loses}.",
         "A sound run that could go on." if loses else "It knows more of the text than counting can.",
         "more steps, a wider model, more text, in this order.",
     )
