@@ -126,19 +126,19 @@ def train_command(a: argparse.Namespace) -> None:
         run = train(model, train_ids, val_ids, config, folder, tokenizer=tokenizer, notes=origin)
 
     config, done = run.config, len(run.records)
-    print(f"{_describe_data(train_ids, val_ids, tokenizer)}\n{reasons}")
-    print(f"{model.n_parameters:,} parameters, {'' if a.resume else 'will be '}saved in {folder}")
-    plan = f"{config.steps:,} steps of {config.batch_size} x {model.config.block_size} tokens"
-    if not a.resume:
-        again = f"--n-layer {model.config.n_layer} --steps {config.steps} --seed {config.seed}"
-        print(f"{plan}; to repeat this run: {again}")
-    elif done < config.steps:
-        rate = learning_rate_at(done + 1, config)
-        print(f"{plan}; {done:,} are done, the learning rate goes on at {rate:.2g}")
-    else:
-        print(f"{plan} are done; to train further, give --steps above {done} or --minutes")
     end_in_order()
     try:
+        print(f"{_describe_data(train_ids, val_ids, tokenizer)}\n{reasons}")
+        print(f"{model.n_parameters:,} parameters, {'' if a.resume else 'will be '}saved in {folder}")
+        plan = f"{config.steps:,} steps of {config.batch_size} x {model.config.block_size} tokens"
+        if not a.resume:
+            again = f"--n-layer {model.config.n_layer} --steps {config.steps} --seed {config.seed}"
+            print(f"{plan}; to repeat this run: {again}")
+        elif done < config.steps:
+            rate = learning_rate_at(done + 1, config)
+            print(f"{plan}; {done:,} are done, the learning rate goes on at {rate:.2g}")
+        else:
+            print(f"{plan} are done; to train further, give --steps above {done} or --minutes")
         with tqdm(total=config.steps, initial=done, unit="step", desc="training", dynamic_ncols=True) as bar:
             for record in run:
                 bar.update()
