@@ -133,16 +133,21 @@ def shape_logits(
 
 
 class Mulberry32:
-    """Random numbers that every language and device can repeat: Tommy Ettinger's mulberry32, 32 bits of state.
+    """Random numbers that every language and device can repeat: Tommy Ettinger's mulberry32, 32 bits of state. The seed
+    is mixed first, by the last steps of Austin Appleby's MurmurHash3, so that no seed begins as a special state.
 
     >>> Mulberry32(1).uniform()
-    0.6270739405881613
+    0.1657054431270808
     """
 
     def __init__(self, seed: int):
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ValueError(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1")
-        self.state = seed
+        bits = 0xFFFFFFFF
+        h = (seed + 0x9E3779B9) & bits  # or 0 would stay 0
+        h = (h ^ (h >> 16)) * 0x85EBCA6B & bits
+        h = (h ^ (h >> 13)) * 0xC2B2AE35 & bits
+        self.state = h ^ (h >> 16)
 
     def uniform(self) -> float:
         """The next number in [0, 1), a multiple of 2**-32."""
@@ -183,7 +188,7 @@ def generate(
     min_p: float = 0.0,
     frequency_penalty: float = 0.0,
     presence_penalty: float = 0.0,
-    seed: int = 42,  # seed 0 draws 0.0003 second: nearly always id 0, the end of the text
+    seed: int = 42,
     cache: bool = True,
 ) -> Iterator[int]:
     """Continue the prompt `ids`, one token id at a time; the model's end token is yielded and ends the text.

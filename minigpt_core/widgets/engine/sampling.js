@@ -78,10 +78,13 @@
     return stages(logits, generated, knobs).at(-1)[1];
   }
 
-  // Random numbers that Python can repeat: Tommy Ettinger's mulberry32.
+  // Random numbers that Python can repeat: Tommy Ettinger's mulberry32, the seed mixed first as in MurmurHash3.
   class Mulberry32 {
     constructor(seed) {
-      this.state = seed;
+      let h = (seed + 0x9e3779b9) | 0;
+      h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+      h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+      this.state = h ^ (h >>> 16);
     }
     uniform() {
       this.state = (this.state + 0x6d2b79f5) | 0;
