@@ -6,6 +6,7 @@ file, replaced in one step, so that a run killed at any moment resumes from a wh
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from .fast import MuonAndAdamW, build, config_of
 from .files import write_atomic
 from .model import GPT
-from .optimizer import Optimizer
-from .registry import build, config_of, settings_of
 
 FORMAT_VERSION = 1
 
@@ -29,7 +29,7 @@ def save_model(model: GPT, folder: str | Path, *, narrow: bool = False) -> None:
     >>> save_model(model, "runs/alice"); tokenizer.save("runs/alice")                   # doctest: +SKIP
     """
     folder = Path(folder)
-    description = {"version": FORMAT_VERSION, "model": settings_of(model.config)}
+    description = {"version": FORMAT_VERSION, "model": asdict(model.config)}
     write_atomic(folder / "config.json", json.dumps(description, indent=1).encode("utf-8"))
     tensors = _on_cpu(model.state_dict())
     raw = save(narrow_weights(tensors) if narrow else tensors, {"minigpt": json.dumps(description)})
@@ -53,7 +53,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> GPT:
         raise ValueError(f"{path} cannot be read: {error}") from None
     weights = path.with_name("model.safetensors")
     tensors, header = _read(weights)
-    if header and config_of(header["model"]) != config:
+    if header and header["model"] != asdict(config):
         raise ValueError(f"{weights} does not fit its settings: those in {path.name} are of another model")
     try:
         device = torch.device(device)
@@ -65,12 +65,14 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> GPT:
     return model.to(device).eval()
 
 
-def save_training(folder: str | Path, model: GPT, optimizer: Optimizer, progress: dict[str, Any]) -> None:
+def save_training(
+    folder: str | Path, model: GPT, optimizer: torch.optim.AdamW | MuonAndAdamW, progress: dict[str, Any]
+) -> None:
     """Write training.safetensors: model, optimizer, and `progress`, any values that JSON can hold."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": value for name, value in state.items()}
-    header = {"version": FORMAT_VERSION, "model": settings_of(model.config), **progress}
+    header = {"version": FORMAT_VERSION, "model": asdict(model.config), **progress}
     write_atomic(Path(folder) / "training.safetensors", save(_on_cpu(tensors), {"minigpt": json.dumps(header)}))
 
 
@@ -79,7 +81,7 @@ def load_progress(folder: str | Path) -> dict[str, Any]:
     return _read(Path(folder) / "training.safetensors", names=())[1]
 
 
-def load_training(folder: str | Path, model: GPT, optimizer: Optimizer) -> None:
+def load_training(folder: str | Path, model: GPT, optimizer: torch.optim.AdamW | MuonAndAdamW) -> None:
     """Fill `model` and `optimizer` with what `save_training` wrote."""
     path = Path(folder) / "training.safetensors"
     tensors, _ = _read(path)

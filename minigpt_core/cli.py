@@ -63,8 +63,8 @@ def train_command(a: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from .checkpoint import load_progress
+    from .fast import build, config_of
     from .files import write_atomic
-    from .registry import build, config_of
     from .tokenizer import load_tokenizer
     from .training import resume, saved_records, train
 
@@ -154,7 +154,7 @@ def tokenize_command(a: argparse.Namespace) -> None:
 
 def info_command(a: argparse.Namespace) -> None:
     """`minigpt info`: what a saved model is, or what a run would take."""
-    from .study.planning import time_steps, training_memory
+    from .planning import time_steps, training_memory
 
     if a.model:
         given = [name for name in (*_TEXT, *_SIZE, *_RECIPE) if getattr(a, name) is not None]
@@ -178,7 +178,7 @@ def info_command(a: argparse.Namespace) -> None:
 
 def examine_command(a: argparse.Namespace) -> None:
     """`minigpt examine`: what the losses of a run say."""
-    from .study.clinic import examine
+    from .clinic import examine
     from .tokenizer import load_tokenizer
     from .training import saved_records
 
@@ -242,8 +242,7 @@ def _prepare(origin: dict[str, Any], tokenizer: "Tokenizer | None" = None) -> "t
 def _new_model(a: argparse.Namespace, tokenizer: "Tokenizer") -> "GPT":
     import torch
 
-    from .beyond.fast import FastConfig
-    from .registry import build
+    from .fast import FastConfig, build
 
     bases: dict[str, Callable[..., GPTConfig]] = {"article": GPTConfig.article, "fast": FastConfig}
     chosen = {name: getattr(a, name) for name in _SIZE if getattr(a, name) is not None}
@@ -253,7 +252,7 @@ def _new_model(a: argparse.Namespace, tokenizer: "Tokenizer") -> "GPT":
 
 def _recipe(a: argparse.Namespace, model: "GPT", train_ids: "Tensor", val_ids: "Tensor") -> TrainConfig:
     """The settings of the run; --minutes is turned into a number of steps by timing a few."""
-    from .beyond.fast import fast_recipe
+    from .fast import fast_recipe
 
     recipes = {"article": TrainConfig.article(), "fast": fast_recipe(), "muon": TrainConfig(optimizer="muon")}
     config = recipes.get(a.recipe, TrainConfig())
@@ -265,7 +264,7 @@ def _recipe(a: argparse.Namespace, model: "GPT", train_ids: "Tensor", val_ids: "
             raise ValueError("--steps and --minutes both say how long: give one of them")
         if not 0 < a.minutes < 1e6:
             raise ValueError(f"--minutes {a.minutes} must be above 0")
-        from .study.planning import time_steps
+        from .planning import time_steps
 
         step, evaluation = time_steps(model, config, train_ids, val_ids)
         steps = max(10, int((60 * a.minutes - 10 * evaluation) / step))

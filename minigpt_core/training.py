@@ -18,9 +18,8 @@ from torch import Tensor
 from .checkpoint import load_progress, load_training, save_model, save_training
 from .config import TrainConfig
 from .data import check_parts, get_batch, step_seed
+from .fast import MuonAndAdamW
 from .model import GPT
-from .optimizer import Optimizer, learning_rate_at, make_optimizer
-from .registry import config_of, settings_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,33 @@ class Record:
     grad_norm: float  # before clipping
     tokens_per_second: float
     elapsed: float
+
+
+def learning_rate_at(step: int, config: TrainConfig) -> float:
+    """The learning rate of a step (1 to steps): a straight rise over the warm-up, then half a cosine down to the floor
+    (Loshchilov and Hutter 2017, arXiv:1608.03983).
+
+    >>> [learning_rate_at(s, TrainConfig(steps=100, warmup_steps=10, learning_rate=1.0)) for s in (1, 10, 55, 100)]
+    [0.1, 1.0, 0.5, 0.0]
+    """
+    if step <= config.warmup_steps:
+        return config.learning_rate * step / config.warmup_steps
+    done = (step - config.warmup_steps) / (config.steps - config.warmup_steps)  # 0 to 1
+    height = (1 + math.cos(math.pi * done)) / 2
+    return config.min_learning_rate + (config.learning_rate - config.min_learning_rate) * height
+
+
+def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW | MuonAndAdamW:
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101). Only the matrices of linear layers decay towards zero:
+    not embeddings, biases, or the gains of a LayerNorm, for which zero is no natural place."""
+    if config.optimizer == "muon":
+        return MuonAndAdamW(model, config)
+    decay = [m.weight for m in model.modules() if isinstance(m, torch.nn.Linear)]
+    chosen = {id(p) for p in decay}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    fused = model.device.type in ("cpu", "cuda")  # one kernel for the whole update, where all versions have it
+    groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=fused)
 
 
 @torch.no_grad()
@@ -106,11 +132,11 @@ def resume(
     >>> for record in resume(model, train_ids, val_ids, "runs/alice"): ...              # doctest: +SKIP
     """
     progress = load_progress(folder)
-    saved, own = (settings_of(config) for config in (config_of(progress["model"]), model.config))
-    if saved != own:
-        changed = next(name for name, value in own.items() if saved.get(name) != value)
+    if progress["model"] != asdict(model.config):
+        changed = next(name for name, value in asdict(model.config).items() if progress["model"].get(name) != value)
         raise ValueError(
-            f"the run in {folder} has {changed}={saved.get(changed)!r}, this model {changed}={own[changed]!r}"
+            f"the run in {folder} has {changed}={progress['model'].get(changed)!r}, "
+            f"this model {changed}={getattr(model.config, changed)!r}"
         )
     if progress["fingerprint"] != _fingerprint(train_ids, val_ids):
         raise ValueError(f"the run in {folder} was made with another text, split or tokenizer: give it the same ids")
@@ -136,7 +162,7 @@ def _run(
     val_ids: Tensor,
     config: TrainConfig,
     folder: str | Path | None,
-    optimizer: Optimizer,
+    optimizer: torch.optim.AdamW | MuonAndAdamW,
     records: list[Record],
 ) -> Iterator[Record]:
     fingerprint = _fingerprint(train_ids, val_ids)
@@ -173,7 +199,7 @@ def _run(
 
 def _step(
     model: GPT,
-    optimizer: Optimizer,
+    optimizer: torch.optim.AdamW | MuonAndAdamW,
     train_ids: Tensor,
     val_ids: Tensor,
     config: TrainConfig,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minigpt_core import GPT, GPTConfig
-from minigpt_core.study.ablation import PARTS, knocked_out, remove
+from minigpt_core.ablation import PARTS, knocked_out, remove
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minigpt_core import CharTokenizer, load_corpus, ngram_loss, split_text
-from minigpt_core.study import clinic
+from minigpt_core import CharTokenizer, clinic, load_corpus, ngram_loss, split_text
 
 RECORDS = Path(__file__).parents[1] / "book" / "records"
 V = 20

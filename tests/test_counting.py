@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt_core import longest_copied, ngram_loss
-from minigpt_core.study.counting import repeated_share
+from minigpt_core.counting import repeated_share
 
 ids = st.lists(st.integers(0, 4), min_size=1, max_size=60)
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from minigpt_core import GPT, GPTConfig, generate, load_pretrained
+from minigpt_core.ablation import PARTS, knocked_out, remove
 from minigpt_core.decoding import Decoder, can_decode, choose
 from minigpt_core.sampling import draw, shape_logits
-from minigpt_core.study.ablation import PARTS, knocked_out, remove
 
 SHAPES = [dict(), dict(n_layer=1, n_head=1, n_embd=3), dict(n_layer=3, n_head=6, n_embd=48, block_size=20)]
 

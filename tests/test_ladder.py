@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from minigpt_core import GPT
-from minigpt_core.beyond.fast import FastConfig, FastGPT
 from minigpt_core.config import GPTConfig
+from minigpt_core.fast import FastConfig, FastGPT
 
 ROOT = Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location("ladder_tool", ROOT / "book" / "tools" / "ladder.py")

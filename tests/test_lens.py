@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minigpt_core import GPT, GPTConfig, attention_maps
-from minigpt_core.study.lens import induction_scores, repeat_probability
+from minigpt_core.lens import induction_scores, repeat_probability
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from minigpt_core import training
-from minigpt_core.notebook import lesson
+from minigpt_core import lesson, training
 
 
 @pytest.fixture(autouse=True)

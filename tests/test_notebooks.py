@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from minigpt_core.notebook import viz
+from minigpt_core import viz
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

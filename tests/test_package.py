@@ -14,20 +14,10 @@ import pytest
 import minigpt_core
 
 PACKAGE = Path(minigpt_core.__file__).parent
-ROOMS = ("", "study", "beyond", "notebook", "widgets")  # each imports only from itself and from those before it
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 
-
-def module_of(path: Path) -> str:
-    """The dotted name of a module inside the package, such as study.lens; of a room's __init__ the room's."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
-
-
-PATHS = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-MODULES = list(PATHS)
-
-# What each module of the core may import of the package. The command line is the outermost: it may import all but the notebooks'.
-CORE = {
+# Each module may import only these of the package.
+GRAPH = {
     "__init__": set(),  # lazily, the names it lists
     "__main__": {"cli"},
     "files": set(),
@@ -38,33 +28,51 @@ CORE = {
     "attention": {"config"},
     "layers": {"config", "attention"},
     "model": {"config", "attention", "layers"},
-    "registry": {"config", "model"},
-    "optimizer": {"config", "model"},
-    "checkpoint": {"files", "model", "optimizer", "registry"},
-    "training": {"checkpoint", "config", "data", "model", "optimizer", "registry"},
+    "fast": {"attention", "config", "layers", "model"},
+    "checkpoint": {"fast", "files", "model"},
+    "training": {"checkpoint", "config", "data", "fast", "model"},
     "decoding": {"attention", "layers", "model"},
     "sampling": {"decoding", "model", "tokenizer"},
+    "lens": {"attention", "model"},
+    "ablation": {"attention", "layers", "model"},
+    "counting": set(),
+    "clinic": {"counting"},
+    "planning": {"config", "counting", "model", "tokenizer", "training"},
     "pretrained": {"checkpoint", "model", "tokenizer"},
+    "lesson": set(),
+    "viz": set(),
+    "cli": {
+        "config",
+        "files",
+        "corpus",
+        "tokenizer",
+        "data",
+        "model",
+        "checkpoint",
+        "training",
+        "sampling",
+        "pretrained",
+        "clinic",
+        "planning",
+        "fast",
+    },
 }
-# Of other packages, only the standard library and these; what is optional only in what the notebooks and the page alone use.
+# Of other packages, only the standard library and these; what is optional only in what the notebooks alone use.
 ALLOWED = {"torch", "numpy", "safetensors", "sentencepiece", "tqdm"}
-OPTIONAL = {"notebook": {"matplotlib", "IPython"}, "widgets": {"anywidget", "traitlets", "matplotlib"}}
-MODEL_PATH = ("config", "attention", "layers", "model", "optimizer", "training", "sampling")
+OPTIONAL = {"viz": {"matplotlib"}, "lesson": {"IPython"}}
+MODEL_PATH = ("config", "attention", "layers", "model", "training", "sampling")
 
 
 def imports(module: str) -> tuple[set[str], set[str]]:
     """The modules of the package and the other packages that a module imports, those for type checkers left out."""
-    tree = ast.parse(PATHS[module].read_text(encoding="utf-8"))
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = []
-    package = PATHS[module].parent.relative_to(PACKAGE).parts
     own, other = set(), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
-            base = [*package[: len(package) + 1 - node.level], *([node.module] if node.module else [])]
-            named = [".".join([*base, name.name]) for name in node.names]
-            own |= {name if name in PATHS else ".".join(base) for name in named}
+            own.add(node.module)
         elif isinstance(node, ast.ImportFrom):
             other.add(node.module.split(".")[0])
         elif isinstance(node, ast.Import):
@@ -72,25 +80,11 @@ def imports(module: str) -> tuple[set[str], set[str]]:
     return own, other - set(sys.stdlib_module_names)
 
 
-def room_of(module: str) -> str:
-    room = module.split(".")[0]
-    return room if room in ROOMS else ""
-
-
 @pytest.mark.parametrize("module", MODULES)
-def test_each_module_imports_only_from_its_own_room_and_those_before_it(module):
+def test_each_module_imports_only_what_stands_below_it(module):
     own, other = imports(module)
-    if module != "cli":
-        open_to_it = ROOMS[: ROOMS.index(room_of(module)) + 1]
-        assert {room_of(name) for name in own} <= set(open_to_it)
-    assert "cli" not in own or module == "__main__"
-    assert not {room_of(name) for name in own} & {"notebook", "widgets"} or room_of(module) in ("notebook", "widgets")
-    assert other <= ALLOWED | OPTIONAL.get(room_of(module), set())
-
-
-@pytest.mark.parametrize("module", [m for m in MODULES if room_of(m) == "" and m != "cli"])
-def test_each_module_of_the_core_imports_only_what_stands_below_it(module):
-    assert imports(module)[0] <= CORE[module]
+    assert own <= GRAPH[module]
+    assert other <= ALLOWED | OPTIONAL.get(module, set())
 
 
 def code_lines(path: Path) -> int:
@@ -108,14 +102,12 @@ def code_lines(path: Path) -> int:
     return len(lines - docstrings)
 
 
-def test_what_the_chapters_build_stays_under_700_lines_of_code():
-    lines = {name: code_lines(PATHS[name]) for name in MODEL_PATH}
-    assert sum(lines.values()) <= 700, lines
+def test_the_models_path_stays_under_600_lines_of_code():
+    lines = {name: code_lines(PACKAGE / f"{name}.py") for name in MODEL_PATH}
+    assert sum(lines.values()) < 600, lines
 
 
-@pytest.mark.parametrize(
-    "module", [m for m in MODULES if m not in ("__main__", "notebook.viz") and room_of(m) != "widgets"]
-)
+@pytest.mark.parametrize("module", [m for m in MODULES if m not in ("__main__", "viz")])
 def test_the_examples_in_docstrings_are_true(module):
     """Those that need a file, a network or a trained model are marked and skipped."""
     found = importlib.import_module(f"minigpt_core.{module}") if module != "__init__" else minigpt_core
@@ -152,6 +144,6 @@ assert not loaded, loaded
 
 
 def test_no_pickle_is_ever_loaded():
-    for path in PATHS.values():
+    for path in PACKAGE.glob("*.py"):
         source = path.read_text(encoding="utf-8")
         assert "torch.load" not in source and "pickle" not in source, path.name

@@ -10,11 +10,11 @@ from minigpt_core import (
     GPTConfig,
     TrainConfig,
     load_corpus,
+    planning,
     split_text,
     train,
 )
-from minigpt_core.study import planning
-from minigpt_core.study.planning import MOST, MOST_KINDS, fitting_tokenizer, look_at, propose, training_memory
+from minigpt_core.planning import MOST, MOST_KINDS, fitting_tokenizer, look_at, propose, training_memory
 
 
 def ids_of(text: str, tokenizer) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from minigpt_core import generate, load_pretrained
+from minigpt_core.counting import repeated_share
+from minigpt_core.lens import repeat_probability
 from minigpt_core.sampling import shape_logits
-from minigpt_core.study.counting import repeated_share
-from minigpt_core.study.lens import repeat_probability
 
 LENGTH = 240
 

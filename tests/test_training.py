@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from minigpt_core import GPT, CharTokenizer, GPTConfig, TrainConfig, evaluate, load_corpus, load_model, resume, train
-from minigpt_core.optimizer import learning_rate_at, make_optimizer
-from minigpt_core.training import saved_records
+from minigpt_core.training import learning_rate_at, make_optimizer, saved_records
 
 TEXT = load_corpus("tales")[:12_000]
 TOKENIZER = CharTokenizer.train(TEXT)

@@ -7,8 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.ft2font import FT2Font
 
-from minigpt_core import load_corpus
-from minigpt_core.notebook import viz
+from minigpt_core import load_corpus, viz
 
 
 def contrast(a: str, b: str) -> float:

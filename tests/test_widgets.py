@@ -18,13 +18,13 @@ BASE = {"__init__", "base", "model", "tokenizer"}
 GRAPH = {
     "__init__": set(),
     "export": {"checkpoint", "model", "tokenizer"},
-    "records": {"corpus", "export", "notebook.lesson", "tokenizer"},
+    "records": {"corpus", "export", "lesson", "tokenizer"},
     "base": {"__init__", "export", "model", "pretrained", "records", "tokenizer"},
     "playground": BASE | {"sampling"},
     "sampler": BASE | {"sampling"},
-    "repetition": BASE | {"study.counting", "sampling"},
+    "repetition": BASE | {"counting", "sampling"},
     "curves": {"__init__", "base", "records"},
-    "attention": BASE | {"study.lens"},
+    "attention": BASE | {"lens"},
     "tokenizer": BASE | {"export", "records"},
 }
 

@@ -27,8 +27,7 @@ from tqdm import tqdm
 
 from minigpt_core import GPT, CharTokenizer, TrainConfig, evaluate, load_corpus, split_text, train
 from minigpt_core.attention import KVCache
-from minigpt_core.beyond.fast import FastConfig, FastGPT, fast_recipe
-from minigpt_core.beyond.parts import RotaryAttention, SquaredReLU, rotate
+from minigpt_core.fast import FastConfig, FastGPT, SquaredFeedForward, TurnedAttention, fast_recipe, turn
 from minigpt_core.files import write_atomic
 
 RECORD = Path(__file__).parents[1] / "records" / "ladder.json"
@@ -45,7 +44,7 @@ SLOW = {  # nanoGPT's recipe for a CPU, where it differs from the fast one
 }
 
 
-class LadderAttention(RotaryAttention):
+class LadderAttention(TurnedAttention):
     """The attention of `FastGPT` with only some of its ideas. (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: FastConfig, ideas: tuple[str, ...]):
@@ -54,7 +53,7 @@ class LadderAttention(RotaryAttention):
 
     def queries_and_keys(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
         q, k = self.split_heads(self.query(x)), self.split_heads(self.key(x))  # (B, H, T, D)
-        return (rotate(q, start), rotate(k, start)) if "rotation" in self.ideas else (q, k)
+        return (turn(q, start), turn(k, start)) if "rotation" in self.ideas else (q, k)
 
 
 class LadderGPT(GPT):
@@ -65,15 +64,15 @@ class LadderGPT(GPT):
         super().__init__(config)
         self.ideas = ideas
         if "letters before" in ideas:
-            self.previous_embeddings = nn.ModuleList(
-                nn.Embedding(config.vocab_size + 1, config.n_embd) for _ in range(config.previous_tokens)
+            self.before = nn.ModuleList(
+                nn.Embedding(config.vocab_size + 1, config.n_embd) for _ in range(config.before)
             )
         if "rotation" in ideas:
             del self.position_embedding
         for block in self.blocks:
             block.attention = LadderAttention(config, ideas)
             if "squares" in ideas:
-                block.feed_forward = SquaredReLU(config)
+                block.feed_forward = SquaredFeedForward(config)
         self.apply(self._init_weights)
         if "quiet start" in ideas:
             self.load_state_dict(self.state_dict() | {name: start[name] for name in self.state_dict() if name in start})
@@ -84,9 +83,9 @@ class LadderGPT(GPT):
         T, V = idx.shape[1], self.config.vocab_size
         x = self.token_embedding(idx)  # (B, T, C)
         if "letters before" in self.ideas:
-            K = len(self.previous_embeddings)
+            K = len(self.before)
             ids = F.pad(idx, (K, 0), value=V)  # (B, K + T)
-            for back, embedding in enumerate(self.previous_embeddings, start=1):
+            for back, embedding in enumerate(self.before, start=1):
                 x = x + embedding(ids[:, K - back : K - back + T])
         if "rotation" not in self.ideas:
             x = x + self.position_embedding.weight[:T]
@@ -105,7 +104,7 @@ class OneLength(LadderAttention):
 
     def queries_and_keys(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
         q, k = self.split_heads(self.query(x)), self.split_heads(self.key(x))  # (B, H, T, D)
-        return rotate(F.layer_norm(q, q.shape[-1:]), start), rotate(F.layer_norm(k, k.shape[-1:]), start)
+        return turn(F.layer_norm(q, q.shape[-1:]), start), turn(F.layer_norm(k, k.shape[-1:]), start)
 
 
 def one_length(model: GPT, _: Tensor) -> None:
@@ -183,9 +182,9 @@ RUNGS = [
 TRIALS = [
     Run("nothing changed"),
     *(Run(f"no {idea}", tuple(other for other in IDEAS if other != idea)) for idea in IDEAS),
-    Run("one letter before", shape={"previous_tokens": 1}),
-    Run("two letters before", shape={"previous_tokens": 2}),
-    Run("five letters before", shape={"previous_tokens": 5}),
+    Run("one letter before", shape={"before": 1}),
+    Run("two letters before", shape={"before": 2}),
+    Run("five letters before", shape={"before": 5}),
     Run("two blocks", shape={"n_layer": 2}),
     Run("192 wide", shape={"n_embd": 192}),
     Run("one head", shape={"n_head": 1}),

@@ -35,11 +35,11 @@ from minigpt_core import (
     stream,
     train,
 )
+from minigpt_core.ablation import PARTS, knocked_out, remove
 from minigpt_core.attention import CausalSelfAttention, KVCache
+from minigpt_core.counting import repeated_share
 from minigpt_core.files import write_atomic
-from minigpt_core.study.ablation import PARTS, knocked_out, remove
-from minigpt_core.study.counting import repeated_share
-from minigpt_core.study.lens import induction_scores, repeat_probability
+from minigpt_core.lens import induction_scores, repeat_probability
 from minigpt_core.tokenizer import END_OF_TEXT
 
 FOLDER = Path(__file__).parents[1] / "records"

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from matplotlib import image
 
+from ..lens import attention_maps
 from ..model import GPT
-from ..study.lens import attention_maps
 from ..tokenizer import Tokenizer
 from . import live_module
 from .base import Widget

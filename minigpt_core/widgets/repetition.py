@@ -2,9 +2,9 @@
 
 import html
 
+from ..counting import repeated_share
 from ..model import GPT
 from ..sampling import generate
-from ..study.counting import repeated_share
 from ..tokenizer import Tokenizer
 from . import live_module
 from .base import Widget

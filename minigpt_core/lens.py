@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ..attention import CausalSelfAttention
-from ..model import GPT
+from .attention import CausalSelfAttention
+from .model import GPT
 
 
 @torch.no_grad()

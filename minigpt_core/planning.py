@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ..config import GPTConfig, TrainConfig
-from ..model import GPT
-from ..tokenizer import BPETokenizer, CharTokenizer, Tokenizer
-from ..training import train
+from .config import GPTConfig, TrainConfig
 from .counting import repeated_share
+from .model import GPT
+from .tokenizer import BPETokenizer, CharTokenizer, Tokenizer
+from .training import train
 
 LEAST = 2_000  # characters; of fewer, the part held back is hardly a window long
 MOST = 3_000_000  # characters; more than a small model reads in an hour on two cores

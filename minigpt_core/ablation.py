@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from ..attention import KVCache
-from ..layers import Block
-from ..model import GPT
+from .attention import KVCache
+from .layers import Block
+from .model import GPT
 
 PARTS = ("attention", "feed-forward", "residual", "norm", "positions", "pre-norm")
 

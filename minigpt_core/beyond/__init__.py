@@ -1,3 +1,0 @@
-"""What changes or outgrows the plain GPT. Importing this package enters its kinds of model into the registry."""
-
-from . import fast as fast
