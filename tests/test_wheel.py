@@ -74,8 +74,8 @@ def test_installed_into_an_empty_environment_it_trains_writes_and_shows_a_widget
     venv.create(tmp_path / "empty")
     python = tmp_path / "empty" / "bin" / "python"
     command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
-    subprocess.run(command, check=True, timeout=120)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    subprocess.run(command, env=environment, check=True, timeout=120)
 
     def run(*command: str | Path) -> str:
         """What it prints, run where the repository is not seen."""
