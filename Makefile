@@ -9,7 +9,7 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600
 TORCH_INDEX := $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && \
 	echo "--extra-index-url https://download.pytorch.org/whl/cpu --retries 0 --timeout 5")
 
-.PHONY: help book test check lint notebooks records ladder film models bench clean
+.PHONY: help book test check matrix lint notebooks address layout records ladder film models bench clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ test: lint  ## run all tests: lint, types, package, command line, every notebook
 check: lint  ## lint, types and unit tests only, in under three minutes
 	$(PYTEST) tests --ignore tests/test_book.py
 
+matrix: $(INSTALLED)  ## run the unit tests with Python 3.11 to 3.13 and with the lowest versions allowed, print a table
+	@$(BIN)/python tests/matrix.py $(TORCH_INDEX)
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,10 +36,16 @@ lint: $(INSTALLED)
 notebooks: $(INSTALLED)  ## run notebooks in place and normalise them (NAME=00 for one)
 	$(BIN)/python book/tools/notebooks.py $(NAME)
 
+address: $(INSTALLED)  ## write the address of the github.com remote into badges and set-up cells; nothing is run
+	@$(BIN)/python book/tools/notebooks.py --address
+
+layout: $(INSTALLED)  ## draw which module imports which, and list the modules, on the page about the code
+	@$(BIN)/python book/tools/layout.py
+
 records: $(INSTALLED)  ## remake the recorded runs that chapters read (NAME=tales for one)
 	$(BIN)/python book/tools/records.py $(NAME)
 
-ladder: $(INSTALLED)  ## run the recipes of chapter 13 anew (NAME=rotation for one)
+ladder: $(INSTALLED)  ## run the recipes of chapter 13 anew (NAME="squared ReLU" for one)
 	$(BIN)/python book/tools/ladder.py $(if $(NAME),"$(NAME)")
 
 film: $(INSTALLED)  ## make the film of README and index from the record of its run

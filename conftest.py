@@ -1,5 +1,5 @@
-"""What all tests share: where the downloaded corpora may lie already, a nbval that numbers its cells, and the watch that
-keeps each chapter's budget line true."""
+"""What all tests share: a nbval that numbers its cells, the watch that keeps each chapter's budget line true, and the texts
+that do not come with the book (from the folder that MINIGPT_CORPORA names, or by download)."""
 
 import os
 import re
@@ -10,10 +10,6 @@ import nbval.kernel
 import nbval.plugin
 import pytest
 
-ROOT = Path(__file__).parent
-SHARED = ROOT.parent / "shared" / "corpora"  # beside the checkout on the project's own machines
-if SHARED.is_dir():
-    os.environ.setdefault("MINIGPT_CORPORA", str(SHARED))
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 

@@ -28,9 +28,9 @@ _MODULE_OF = {
     "load_model": "checkpoint",
     "save_model": "checkpoint",
     "load_pretrained": "pretrained",
-    "attention_maps": "lens",
-    "longest_copied": "counting",
-    "ngram_loss": "counting",
+    "attention_maps": "study.lens",
+    "longest_copied": "study.counting",
+    "ngram_loss": "study.counting",
 }
 __all__ = sorted(_MODULE_OF)
 
@@ -38,12 +38,12 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does
     from .checkpoint import load_model, save_model
     from .config import GPTConfig, TrainConfig
     from .corpus import load_corpus
-    from .counting import longest_copied, ngram_loss
     from .data import get_batch, split_text
-    from .lens import attention_maps
     from .model import GPT
     from .pretrained import load_pretrained
     from .sampling import generate, stream
+    from .study.counting import longest_copied, ngram_loss
+    from .study.lens import attention_maps
     from .tokenizer import BPETokenizer, CharTokenizer, load_tokenizer
     from .training import evaluate, resume, train
 

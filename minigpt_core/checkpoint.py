@@ -1,12 +1,11 @@
 """Models and training runs on disk: safetensors for numbers, JSON for settings, and no code in either.
 
-A folder holds config.json and model.safetensors, the tokenizer's files where it was saved there too, and, for a run that
-can be resumed, training.safetensors: weights, the optimizer's state and, as JSON in the header, everything else. One
-file, replaced in one step, so that a run killed at any moment resumes from a whole checkpoint.
+A model is config.json and model.safetensors. A run is one file more, training.safetensors, which holds everything:
+weights, the optimizer's state and, as JSON in its header, settings and records. It is replaced in one step, so that a
+run killed at any moment goes on from a whole checkpoint. The model beside it is a copy for those who only want to read it.
 """
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,84 +14,142 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from .fast import MuonAndAdamW, build, config_of
-from .files import write_atomic
+from .config import GPTConfig
+from .files import held_in, write_atomic
 from .model import GPT
+from .optimizer import Optimizer
+from .registry import build, config_of, settings_of
 
 FORMAT_VERSION = 1
 
 
-def save_model(model: GPT, folder: str | Path, *, narrow: bool = False) -> None:
+def save_model(model: GPT, folder: str | Path, *, narrow: bool = False, overwrite: bool = False) -> None:
     """Write config.json and model.safetensors into `folder`, which is made if need be. With `narrow` every matrix is stored
     as whole numbers from -127 to 127 and one scale a row: a quarter of the size, and a little less exact.
 
-    >>> save_model(model, "runs/alice"); tokenizer.save("runs/alice")                   # doctest: +SKIP
+    A model that is there already is a `ValueError`, unless `overwrite`; so is the folder of a run, which keeps its own.
+
+    >>> save_model(model, "saved/alice"); tokenizer.save("saved/alice")                 # doctest: +SKIP
     """
+    if held_in(folder, "a run"):
+        raise ValueError(f"{folder} holds a run, and its model is the run's: name another folder")
+    if held_in(folder, "a model") and not overwrite:
+        raise ValueError(f"{folder} already holds a model: name another folder, or replace it by overwrite=True")
+    write_model(model, folder, narrow=narrow)
+
+
+def write_model(model: GPT, folder: str | Path, *, narrow: bool = False, step: int | None = None) -> None:
+    """What `save_model` does, whatever is there; with the `step` of the run that the model is from."""
     folder = Path(folder)
-    description = {"version": FORMAT_VERSION, "model": asdict(model.config)}
+    description = {"version": FORMAT_VERSION, "model": settings_of(model.config)}
     write_atomic(folder / "config.json", json.dumps(description, indent=1).encode("utf-8"))
     tensors = _on_cpu(model.state_dict())
-    raw = save(narrow_weights(tensors) if narrow else tensors, {"minigpt": json.dumps(description)})
-    write_atomic(folder / "model.safetensors", raw)
+    header = json.dumps(description if step is None else {**description, "step": step})
+    write_atomic(
+        folder / "model.safetensors", save(narrow_weights(tensors) if narrow else tensors, {"minigpt": header})
+    )
+
+
+def step_of(folder: str | Path) -> int | None:
+    """The step of the run that the model in `folder` is from; None where it does not say, or is missing or damaged.
+
+    >>> step_of("runs/alice")                                                           # doctest: +SKIP
+    1500
+    """
+    try:
+        _read_config(Path(folder))
+        return _read(Path(folder) / "model.safetensors", names=())[1].get("step")
+    except ValueError:
+        return None
 
 
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> GPT:
-    """The model that `save_model` wrote, in evaluation mode. A folder that is missing, damaged, of another format
-    version, or whose weights do not have the shapes that its config.json states, is a `ValueError`.
+    """The model that `save_model` wrote, or that of a run's last checkpoint, in evaluation mode. A folder that is missing,
+    damaged, of another format version, or whose weights do not have the shapes that its settings state, is a `ValueError`.
 
     >>> model = load_model("runs/alice")                                                # doctest: +SKIP
     """
-    path = Path(folder) / "config.json"
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        _check_version(description["version"])
-        config = config_of(description["model"])
-    except FileNotFoundError:
-        raise ValueError(f"there is no model in {folder}: {path.name} is missing") from None
-    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
-    weights = path.with_name("model.safetensors")
-    tensors, header = _read(weights)
-    if header and header["model"] != asdict(config):
-        raise ValueError(f"{weights} does not fit its settings: those in {path.name} are of another model")
+    config, tensors, path = _read_model(Path(folder))
     try:
         device = torch.device(device)
         with torch.device("meta"):  # shapes only: no memory, no random numbers
             model = build(config)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"{path}: device or settings impossible: {str(error).splitlines()[0]}") from None
-    _load_weights(model, _widen(tensors, weights), weights)
+    _load_weights(model, tensors, path)
     return model.to(device).eval()
 
 
-def save_training(
-    folder: str | Path, model: GPT, optimizer: torch.optim.AdamW | MuonAndAdamW, progress: dict[str, Any]
-) -> None:
-    """Write training.safetensors: model, optimizer, and `progress`, any values that JSON can hold."""
+def save_training(folder: str | Path, model: GPT, optimizer: Optimizer, progress: dict[str, Any]) -> None:
+    """Write training.safetensors: model, optimizer, and `progress`, any values that JSON can hold, with its "records"."""
+    header = {"version": FORMAT_VERSION, "model": settings_of(model.config), **progress}
+    tensors = _on_cpu(training_tensors(model, optimizer))
+    write_atomic(Path(folder) / "training.safetensors", save(tensors, {"minigpt": json.dumps(header)}))
+
+
+def training_tensors(model: GPT, optimizer: Optimizer) -> dict[str, Tensor]:
+    """What a run must keep: the weights, and the optimizer's state of each, by their names in the file."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": value for name, value in state.items()}
-    header = {"version": FORMAT_VERSION, "model": asdict(model.config), **progress}
-    write_atomic(Path(folder) / "training.safetensors", save(_on_cpu(tensors), {"minigpt": json.dumps(header)}))
+    return tensors
 
 
 def load_progress(folder: str | Path) -> dict[str, Any]:
     """The `progress` of a saved training run, without its tensors, and under "model" the model's settings."""
-    return _read(Path(folder) / "training.safetensors", names=())[1]
+    path = Path(folder) / "training.safetensors"
+    progress = _read(path, names=())[1]
+    if not isinstance(progress.get("model"), dict) or not isinstance(progress.get("records"), list):
+        raise ValueError(f"{path} is no checkpoint of a run: its header has no settings or no records")
+    return progress
 
 
-def load_training(folder: str | Path, model: GPT, optimizer: torch.optim.AdamW | MuonAndAdamW) -> None:
+def load_training(folder: str | Path, model: GPT, optimizer: Optimizer) -> None:
     """Fill `model` and `optimizer` with what `save_training` wrote."""
     path = Path(folder) / "training.safetensors"
     tensors, _ = _read(path)
-    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    _load_weights(model, weights, path)
+    _load_weights(model, _part(tensors, "model."), path)
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, i, key = name.split(".")
-            state.setdefault(int(i), {})[key] = tensor
+    for name, tensor in _part(tensors, "optimizer.").items():
+        i, _, key = name.partition(".")
+        state.setdefault(int(i), {})[key] = tensor
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    if sorted(state) != list(range(len(weights))) or any(
+        value.dim() and value.shape != weights[i].shape for i in state for value in state[i].values()
+    ):
+        raise ValueError(f"{path} does not fit its settings: the optimizer's state is not that of the weights")
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _read_model(folder: Path) -> tuple[GPTConfig, dict[str, Tensor], Path]:
+    """Settings and weights of the model in `folder`, and the file they are from: in the folder of a run whose model is
+    missing, damaged, or of another step than the checkpoint (a kill came between the two), the checkpoint."""
+    try:
+        progress = load_progress(folder)
+    except ValueError:  # no run, or a damaged one: then the model stands alone
+        progress = None
+    if progress is not None and step_of(folder) != len(progress["records"]):
+        path = folder / "training.safetensors"
+        return config_of(progress["model"]), _part(_read(path)[0], "model."), path
+    config, path = _read_config(folder), folder / "model.safetensors"
+    tensors, header = _read(path)
+    if header and config_of(header.get("model")) != config:
+        raise ValueError(f"{path} does not fit its settings: those in config.json are of another model")
+    return config, _widen(tensors, path), path
+
+
+def _read_config(folder: Path) -> GPTConfig:
+    path = folder / "config.json"
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(description, dict):
+            raise ValueError("it is no description")
+        _check_version(description.get("version"))
+        return config_of(description.get("model"))
+    except FileNotFoundError:
+        raise ValueError(f"there is no model in {folder}: {path.name} is missing") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
 
 
 def _read(path: Path, names: tuple[str, ...] | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -103,12 +160,16 @@ def _read(path: Path, names: tuple[str, ...] | None = None) -> tuple[dict[str, T
             if not isinstance(header, dict):
                 raise ValueError("its header is no description")
             if header:
-                _check_version(header["version"])
+                _check_version(header.get("version"))
             return {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}, header
     except FileNotFoundError:
         raise ValueError(f"{path} is missing") from None
-    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read, it may be damaged: {error}") from None
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def narrow_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

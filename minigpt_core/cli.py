@@ -1,20 +1,23 @@
 """The command line: train, generate, tokenize, info. torch is imported only by the commands that need it."""
 
 import argparse
-import json
+import math
 import os
+import re
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .config import GPTConfig, TrainConfig
+from .config import GPTConfig, TrainConfig, check_number
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from .model import GPT
+    from .runs import SavedRun
     from .tokenizer import Tokenizer
 
 EXAMPLES = """\
@@ -37,83 +40,132 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
+class _Stopped(Exception):
+    """A command was stopped from outside: a line for stderr, and the exit code."""
+
+    def __init__(self, line: str, code: int):
+        super().__init__(line)
+        self.code = code
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the exit code: 0, 2 after an error, which is one line on stderr, 130 after Ctrl-C."""
+    """Run one command; the exit code: 0, 2 after an error, which is one line on stderr, and where a signal stopped it 128
+    and its number, as in 130 after Ctrl-C."""
     parser = _build_parser()
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(list(map(_as_utf8, sys.argv[1:] if argv is None else argv)))
     for output in (sys.stdout, sys.stderr):
         if hasattr(output, "reconfigure"):
-            output.reconfigure(errors="replace")  # a console that cannot show a character shows "?"
+            # A console that cannot show a character shows "?"; whoever reads a pipe sees each line when it is printed.
+            output.reconfigure(errors="replace", line_buffering=True)
     try:
         arguments.command(arguments)
         return 0
     except BrokenPipeError:  # the reader of our output has gone, as after `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return 0
+    except _Stopped as stopped:
+        print(f"\nminigpt: {stopped}", file=sys.stderr)
+        return stopped.code
     except KeyboardInterrupt as interrupt:
         print(f"\nminigpt: {interrupt or 'interrupted'}", file=sys.stderr)
         return 130
     except (ValueError, FloatingPointError, OSError) as error:
-        print(f"minigpt: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"minigpt: {_as_options(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:  # PyTorch's own, of a device's memory too
+        if not isinstance(error, MemoryError) and not re.search("out of memory|allocate memory", str(error)):
+            raise
+        smaller = "--n-embd, --n-layer, --block-size or --batch-size"
+        print(f"minigpt: the memory of this machine does not suffice: take a smaller {smaller}", file=sys.stderr)
+        return 2
+
+
+def _close_output() -> None:
+    """Let nothing more be written to an output that no one reads: Python would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def train_command(a: argparse.Namespace) -> None:
     """`minigpt train`: train a model, showing the loss and a sample as it learns."""
+    import torch
     from tqdm import tqdm
 
-    from .checkpoint import load_progress
-    from .fast import build, config_of
-    from .files import write_atomic
-    from .tokenizer import load_tokenizer
-    from .training import resume, saved_records, train
+    from .checkpoint import step_of
+    from .files import held_in
+    from .interrupts import end_in_order
+    from .optimizer import learning_rate_at
+    from .registry import build
+    from .runs import BEST, load_run
+    from .study.planning import check_memory
+    from .training import resume, train
 
     if a.resume:
-        given = [name for name in (*_TEXT, *_SIZE, *_RECIPE) if getattr(a, name) is not None]
+        longer = ("steps", "minutes")
+        given = [n for n in (*_TEXT, *_SIZE, *_RECIPE) if n not in longer and getattr(a, n) is not None]
         if given or not a.out:
             problem = f"leave out --{given[0].replace('_', '-')}" if given else "name its folder with --out"
             raise ValueError(f"--resume goes on with a run and its own settings: {problem}")
         folder = Path(a.out)
-        progress = load_progress(folder)
-        origin = _read_origin(folder)
-        tokenizer = load_tokenizer(folder)
-        train_ids, val_ids, _ = _prepare(origin, tokenizer)
-        model = build(config_of(progress["model"]))
-        config = TrainConfig(**progress["config"])
-        done = len(saved_records(folder))
-        records = resume(model, train_ids, val_ids, folder, device=a.device)
+        saved = load_run(folder)
+        train_ids, val_ids, tokenizer = _data_of_run(folder, saved)
+        model = build(saved.model)
+        steps = _length(a, saved, train_ids, val_ids)
+        run = resume(model, train_ids, val_ids, folder, device=a.device, steps=steps)
     else:
         origin = _origin(a)
         folder = Path(a.out or f"runs/{Path(origin['corpus']).stem}")
-        if (folder / "training.safetensors").exists():
-            raise ValueError(
-                f"{folder} already holds a run: go on with it by --out {folder} --resume, or name another --out"
-            )
+        if found := held_in(folder, "a run", "a model", "a tokenizer"):
+            go_on = f"go on with it by --out {_quoted(folder)} --resume, or " if found == "a run" else ""
+            raise ValueError(f"{folder} already holds {found}: {go_on}name another --out")
         train_ids, val_ids, tokenizer = _prepare(origin)
-        model = _new_model(a, tokenizer)
-        config = _recipe(a, model, train_ids, val_ids)
-        done = 0
-        records = train(model, train_ids, val_ids, config, folder)
-        tokenizer.save(folder)
-        write_atomic(folder / "run.json", json.dumps(origin, indent=1).encode("utf-8"))
+        size, config, reasons = _plan(a, train_ids, val_ids, tokenizer)
+        check_memory(size, config)
+        torch.manual_seed(config.seed)
+        model = build(size)
+        run = train(model, train_ids, val_ids, config, folder, tokenizer=tokenizer, notes=origin)
 
-    print(f"{_describe_data(train_ids, val_ids, tokenizer)}\n{model.n_parameters:,} parameters, saved in {folder}")
-    print(
-        f"{config.steps:,} steps of {config.batch_size} x {model.config.block_size} tokens; "
-        f"to repeat this run: --steps {config.steps} --seed {config.seed}"
-    )
+    config, done = run.config, len(run.records)
+    end_in_order()
     try:
+        print(_describe_data(train_ids, val_ids, tokenizer))
+        plan = f"{config.steps:,} steps of {config.batch_size} x {model.config.block_size} tokens"
+        if not a.resume:
+            print(f"{reasons}\n{model.n_parameters:,} parameters, will be saved in {folder}")
+            print(
+                f"{plan}; to repeat this run: --n-layer {model.config.n_layer} --steps {config.steps} --seed {config.seed}"
+            )
+        elif done < config.steps:
+            rate = learning_rate_at(done + 1, config)
+            print(f"{plan}; {done:,} are done, the learning rate goes on at {rate:.2g}")
+        else:
+            print(f"{plan} are done; to train further, give --steps above {done} or --minutes")
         with tqdm(total=config.steps, initial=done, unit="step", desc="training", dynamic_ncols=True) as bar:
-            for record in records:
+            for record in run:
                 bar.update()
                 bar.set_postfix(loss=f"{record.train_loss:.2f}", refresh=False)
                 if record.val_loss is not None:
                     losses = f"training loss {record.train_loss:.3f}, validation loss {record.val_loss:.3f}"
                     tqdm.write(f"\nstep {record.step:,}: {losses}\n{_sample(model, tokenizer)}")
-    except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt(f"{interrupt}; go on with: minigpt train --out {folder} --resume") from None
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error}; {run.where}") from None
+    except (KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
+        told, code = f"stopped after step {len(run.records)} of {config.steps}: {run.where}", 130
+        if isinstance(stop, BrokenPipeError):  # as after `| head`
+            _close_output()
+            told, code = f"the output is no longer read, so training {told}", 141
+        elif isinstance(stop, SystemExit):  # by SIGTERM or SIGHUP
+            code = int(stop.code or 0)
+        go_on = (
+            f"; go on with: minigpt train --out {_quoted(folder)} --resume" if run.folder and run.folder.saved else ""
+        )
+        raise _Stopped(f"{told}{go_on}", code) from None
+    best = run.best_step
+    if best is not None and best < len(run.records) and step_of(folder / BEST) == best:
+        lowest = f"the validation loss was lowest at step {best:,}, {run.records[best - 1].val_loss:.3f}"
+        print(f"\n{lowest}: the model of that step is kept in {folder / BEST}, to be used like any other")
     opening = tokenizer.decode(train_ids[:50].tolist()).split()[:1] or [""]
-    print(f'\nsaved in {folder}; let it write: minigpt generate --model {folder} --prompt "{opening[0]}"')
+    prompt = shlex.quote(opening[0].replace("\\", r"\\"))
+    print(f"\nsaved in {folder}; let it write: minigpt generate --model {_quoted(folder)} --prompt={prompt}")
 
 
 def generate_command(a: argparse.Namespace) -> None:
@@ -126,12 +178,19 @@ def generate_command(a: argparse.Namespace) -> None:
     folder = _model_folder(a.model)
     tokenizer = load_tokenizer(folder)
     model = load_model(folder, pick_device(a.device or "cpu"))  # one token at a time, a CPU is as fast
+    for stop in a.stop or ():
+        _check_can_be_written(stop, tokenizer)
     knobs = {name: getattr(a, name) for name in _KNOBS}
     texts = stream(model, tokenizer, a.prompt, a.max_new_tokens, stop=a.stop or (), **knobs)
-    print(a.prompt + next(texts, ""), end="", flush=True)  # a prompt or a knob that is refused shows no text before
+    first = next(texts, "")
+    print(a.prompt + first, end="", flush=True)  # a prompt or a knob that is refused shows no text before
     for text in texts:
         print(text, end="", flush=True)
     print()
+    if not first and a.max_new_tokens:
+        stopped = ", or began with a --stop text" if a.stop else ""
+        other = "--seed or --prompt" if a.temperature else "--prompt, or a --temperature above 0"
+        print(f"minigpt: the model ended the text at once{stopped}: try another {other}", file=sys.stderr)
 
 
 def tokenize_command(a: argparse.Namespace) -> None:
@@ -154,7 +213,7 @@ def tokenize_command(a: argparse.Namespace) -> None:
 
 def info_command(a: argparse.Namespace) -> None:
     """`minigpt info`: what a saved model is, or what a run would take."""
-    from .planning import time_steps, training_memory
+    from .study.planning import time_steps, training_memory
 
     if a.model:
         given = [name for name in (*_TEXT, *_SIZE, *_RECIPE) if getattr(a, name) is not None]
@@ -163,121 +222,173 @@ def info_command(a: argparse.Namespace) -> None:
         _show_saved(_model_folder(a.model))
         return
     train_ids, val_ids, tokenizer = _prepare(_origin(a))
-    model = _new_model(a, tokenizer)
-    config = _recipe(a, model, train_ids, val_ids)
-    step, evaluation = time_steps(model, config, train_ids, val_ids)
-    evaluations = -(-config.steps // config.eval_every)
-    print(_describe_data(train_ids, val_ids, tokenizer))
-    _show_size(model)
-    print(f"training memory  about {training_memory(model, config) / 2**20:,.0f} MiB, besides torch itself")
-    print(
-        f"training time    about {_clock(config.steps * step + evaluations * evaluation)} on this machine, for "
-        f"{config.steps:,} steps of {config.batch_size} x {model.config.block_size} tokens"
-    )
+    size, config, reasons = _plan(a, train_ids, val_ids, tokenizer)
+    print(f"{_describe_data(train_ids, val_ids, tokenizer)}\n{reasons}")
+    _show_size(size)
+    print(f"training memory  about {training_memory(size, config) / 2**20:,.0f} MiB, besides torch itself")
+    work = f"{config.steps:,} steps of {config.batch_size} x {size.block_size} tokens"
+    try:
+        step, evaluation = time_steps(size, config, train_ids, val_ids)
+    except ValueError as error:
+        print(f"training time    not measured, for {work}: {_as_options(str(error))}")
+    else:
+        seconds = config.steps * step - (-config.steps // config.eval_every) * evaluation
+        print(f"training time    about {_clock(seconds)} on this machine, for {work}")
 
 
 def examine_command(a: argparse.Namespace) -> None:
     """`minigpt examine`: what the losses of a run say."""
-    from .clinic import examine
-    from .tokenizer import load_tokenizer
+    from .runs import load_run
+    from .study.clinic import examine
     from .training import saved_records
 
     folder = Path(a.run)
-    records = saved_records(folder)
-    train_ids, val_ids, tokenizer = _prepare(_read_origin(folder), load_tokenizer(folder))
+    run, records = load_run(folder), saved_records(folder)
+    train_ids, val_ids, tokenizer = _data_of_run(folder, run)
     validation = {record.step: record.val_loss for record in records if record.val_loss is not None}
-    print(examine([r.train_loss for r in records], validation, train_ids, val_ids, tokenizer.vocab_size))
+    done = {"split": _origin_of(folder, run)["split"], "dropout": run.model.dropout}
+    losses = [record.train_loss for record in records]
+    print(_as_options(str(examine(losses, validation, train_ids, val_ids, tokenizer.vocab_size, **done))))
 
 
 # What the options mean: text and tokenizer, size of the model, recipe of the training, knobs of sampling.
-_TEXT = {"corpus": "tales", "encoding": None, "tokenizer": "char", "vocab_size": None, "split": None}
+_TEXT = {"corpus": "tales", "encoding": None, "tokenizer": None, "vocab_size": None, "split": None}
 _SIZE = ("n_layer", "n_head", "n_embd", "block_size", "dropout")
-_RECIPE = ("recipe", "steps", "minutes", "batch_size", "learning_rate", "eval_every", "seed")
+_RECIPE = ("recipe", "steps", "minutes", "batch_size", "learning_rate", "warmup_steps", "clip", "eval_every", "seed")
 _KNOBS = ("temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "seed")
 
 
 def _origin(a: argparse.Namespace) -> dict[str, Any]:
     """Where the tokens of a run come from: enough to make them again."""
+    from .corpus import BUNDLED, DOWNLOADS
+
     origin: dict[str, Any] = {
         name: default if getattr(a, name) is None else getattr(a, name) for name, default in _TEXT.items()
     }
-    if origin["tokenizer"] == "char" and origin["vocab_size"] is not None:
+    if origin["tokenizer"] != "bpe" and origin["vocab_size"] is not None:
         raise ValueError(
             "--vocab-size is for --tokenizer bpe: a char tokenizer has as many tokens as the text characters"
         )
     if origin["tokenizer"] == "bpe" and origin["vocab_size"] is None:
         origin["vocab_size"] = 512
-    if origin["split"] is None:
-        origin["split"] = "tail" if getattr(a, "recipe", None) == "article" else "blocks"
-    if Path(origin["corpus"]).is_file():
+    if origin["split"] is None and getattr(a, "recipe", None) == "article":
+        origin["split"] = "tail"
+    if origin["corpus"] not in (*BUNDLED, *DOWNLOADS) and Path(origin["corpus"]).is_file():
         origin["corpus"] = str(Path(origin["corpus"]).resolve())  # a run may be resumed from another folder
     return origin
 
 
-def _read_origin(folder: Path) -> dict[str, Any]:
-    try:
-        origin = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        return {name: origin[name] for name in _TEXT}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(f"{folder}/run.json is missing or damaged: without it the run's text is not known") from None
+def _origin_of(folder: Path, run: "SavedRun") -> dict[str, Any]:
+    notes = run.notes
+    if not all(isinstance(notes.get(name), str | int | None) for name in _TEXT) or not notes.get("corpus"):
+        raise ValueError(f"the run in {folder} does not say where its text is: only `minigpt train` notes that")
+    return {name: notes[name] for name in _TEXT}
 
 
 def _prepare(origin: dict[str, Any], tokenizer: "Tokenizer | None" = None) -> "tuple[Tensor, Tensor, Tokenizer]":
-    """Training and validation ids, and the tokenizer: char learns from the whole text, BPE from the training part."""
+    """Training and validation ids, and the tokenizer: char learns from the whole text, BPE from the training part, and where
+    neither is asked for, the text decides."""
     import torch
 
     from .corpus import load_corpus
     from .data import split_text
+    from .study.planning import fitting_tokenizer, look_at
     from .tokenizer import BPETokenizer, CharTokenizer
 
     text = load_corpus(origin["corpus"], encoding=origin["encoding"])
     train_text, val_text = split_text(text, origin["split"])
     if tokenizer is None and origin["tokenizer"] == "bpe":
         tokenizer = BPETokenizer.train(train_text, vocab_size=origin["vocab_size"])
-    elif tokenizer is None:
+    elif tokenizer is None and origin["tokenizer"] == "char":
         tokenizer = CharTokenizer.train(text)
-    return torch.tensor(tokenizer.encode(train_text)), torch.tensor(tokenizer.encode(val_text)), tokenizer
+    elif tokenizer is None:
+        tokenizer = fitting_tokenizer(look_at(text), train_text)
+    train_ids, val_ids = (torch.tensor(tokenizer.encode(part), dtype=torch.long) for part in (train_text, val_text))
+    return train_ids, val_ids, tokenizer
 
 
-def _new_model(a: argparse.Namespace, tokenizer: "Tokenizer") -> "GPT":
-    import torch
+def _data_of_run(folder: Path, run: "SavedRun") -> "tuple[Tensor, Tensor, Tokenizer]":
+    """The ids and the tokenizer of a run; a text that is no longer what the run learned from is a `ValueError`."""
+    from .runs import fingerprint
+    from .tokenizer import load_tokenizer
 
-    from .fast import FastConfig, build
+    origin = _origin_of(folder, run)
+    try:
+        train_ids, val_ids, tokenizer = _prepare(origin, load_tokenizer(folder))
+    except ValueError as error:
+        reason = str(error).split(": ")[0]  # without the advice, which is for a new run
+        raise ValueError(f"the text of the run in {folder} cannot be had as it was: {reason}") from None
+    if run.fingerprint != fingerprint(train_ids, val_ids):
+        raise ValueError(f"the run in {folder} learned from another text: {origin['corpus']} has changed since")
+    return train_ids, val_ids, tokenizer
 
-    bases: dict[str, Callable[..., GPTConfig]] = {"article": GPTConfig.article, "fast": FastConfig}
-    chosen = {name: getattr(a, name) for name in _SIZE if getattr(a, name) is not None}
-    torch.manual_seed(a.seed or 0)
-    return build(replace(bases.get(a.recipe, GPTConfig)(tokenizer.vocab_size, end_id=tokenizer.end_id), **chosen))
 
+def _plan(
+    a: argparse.Namespace, train_ids: "Tensor", val_ids: "Tensor", tokenizer: "Tokenizer"
+) -> tuple[GPTConfig, TrainConfig, str]:
+    """Size and recipe, and one line on what was chosen and why: planned for text and time, or a recipe that has a name.
+    Options that were given stay as they are."""
+    from .study.planning import explain, propose
 
-def _recipe(a: argparse.Namespace, model: "GPT", train_ids: "Tensor", val_ids: "Tensor") -> TrainConfig:
-    """The settings of the run; --minutes is turned into a number of steps by timing a few."""
-    from .fast import fast_recipe
-
-    recipes = {"article": TrainConfig.article(), "fast": fast_recipe(), "muon": TrainConfig(optimizer="muon")}
-    config = recipes.get(a.recipe, TrainConfig())
-    names = ("batch_size", "learning_rate", "seed", "device")
-    config = replace(config, **{name: getattr(a, name) for name in names if getattr(a, name) is not None})
-    steps = config.steps if a.steps is None else a.steps
+    training = (*(name for name in _RECIPE if name not in ("recipe", "minutes")), "device")
+    chosen = {name: getattr(a, name) for name in (*_SIZE, *training) if getattr(a, name) is not None}
+    if a.minutes is not None and a.steps is not None:
+        raise ValueError("--steps and --minutes both say how long: give one of them")
     if a.minutes is not None:
-        if a.steps is not None:
-            raise ValueError("--steps and --minutes both say how long: give one of them")
-        if not 0 < a.minutes < 1e6:
-            raise ValueError(f"--minutes {a.minutes} must be above 0")
-        from .planning import time_steps
+        check_number("minutes", a.minutes, 0, math.inf, low_included=False)
+    seconds = None if a.minutes is None else 60 * a.minutes
+    if a.recipe is not None:
+        return *_named_recipe(a.recipe, chosen, seconds, train_ids, val_ids, tokenizer), f"recipe {a.recipe}"
+    size, config = propose(train_ids, val_ids, tokenizer, seconds, **chosen)
+    return (
+        size,
+        config,
+        f"planned: {explain(size, config, len(train_ids), seconds, **chosen) or 'nothing, all is given'}",
+    )
 
-        step, evaluation = time_steps(model, config, train_ids, val_ids)
-        steps = max(10, int((60 * a.minutes - 10 * evaluation) / step))
-    replace(config, warmup_steps=0, steps=steps)  # refuses a number of steps that cannot be
-    if steps != config.steps:
-        config = replace(
-            config,
-            steps=steps,
-            warmup_steps=min(config.warmup_steps, steps // 10),
-            eval_every=max(1, steps // 10),
-            checkpoint_every=max(1, steps // 10),
-        )
-    return config if a.eval_every is None else replace(config, eval_every=a.eval_every)
+
+def _named_recipe(
+    recipe: str,
+    chosen: dict[str, Any],
+    seconds: float | None,
+    train_ids: "Tensor",
+    val_ids: "Tensor",
+    tokenizer: "Tokenizer",
+) -> tuple[GPTConfig, TrainConfig]:
+    from .beyond.fast import FastConfig, fast_recipe
+    from .study.planning import time_steps
+
+    shapes: dict[str, Callable[..., GPTConfig]] = {"article": GPTConfig.article, "fast": FastConfig}
+    recipes = {"article": TrainConfig.article(), "fast": fast_recipe(), "muon": TrainConfig(optimizer="muon")}
+    size = shapes.get(recipe, GPTConfig)(tokenizer.vocab_size, end_id=tokenizer.end_id)
+    size = replace(size, **{name: value for name, value in chosen.items() if name in _SIZE})
+    given = {name: value for name, value in chosen.items() if name not in _SIZE}
+    config = recipes.get(recipe, TrainConfig())
+    steps = given.get("steps", config.steps)
+    config = replace(config, **given | {"steps": config.steps, "warmup_steps": 0})
+    if seconds is not None:
+        step, evaluation = time_steps(size, config, train_ids, val_ids)
+        steps = max(10, int((seconds - 10 * evaluation) / step))
+    usual = recipes.get(recipe, TrainConfig())
+    timing = {"warmup_steps": usual.warmup_steps, "eval_every": usual.eval_every}
+    if steps != usual.steps:
+        part = max(1, steps // 10)
+        timing = {"warmup_steps": min(usual.warmup_steps, part), "eval_every": part, "checkpoint_every": part}
+    return size, replace(config, **timing | given | {"steps": steps})
+
+
+def _length(a: argparse.Namespace, run: "SavedRun", train_ids: "Tensor", val_ids: "Tensor") -> int | None:
+    """How many steps in all --steps, or --minutes from where it is, give a saved run; None where neither is given."""
+    from .study.planning import time_steps
+
+    if a.minutes is None:
+        return a.steps
+    if a.steps is not None:
+        raise ValueError("--steps and --minutes both say how long: give one of them")
+    check_number("minutes", a.minutes, 0, math.inf, low_included=False)
+    config = replace(run.config, device=a.device or run.config.device)
+    step, evaluation = time_steps(run.model, config, train_ids, val_ids)
+    return len(run.rows) + max(1, int(60 * a.minutes / (step + evaluation / config.eval_every)))
 
 
 def _sample(model: "GPT", tokenizer: "Tokenizer") -> str:
@@ -287,8 +398,6 @@ def _sample(model: "GPT", tokenizer: "Tokenizer") -> str:
 
 
 def _describe_data(train_ids: "Tensor", val_ids: "Tensor", tokenizer: "Tokenizer") -> str:
-    import math
-
     V = tokenizer.vocab_size
     return (
         f"{len(train_ids):,} tokens to learn from, {len(val_ids):,} to be tested on; vocabulary of {V} tokens "
@@ -297,38 +406,94 @@ def _describe_data(train_ids: "Tensor", val_ids: "Tensor", tokenizer: "Tokenizer
 
 
 def _model_folder(name: str) -> Path:
-    """The folder of that name, or that of the shipped model called so."""
+    """That of the shipped model called so, or the folder of that name."""
     from .pretrained import FOLDER, PRETRAINED
 
-    return FOLDER / name if name in PRETRAINED and not Path(name).exists() else Path(name)
+    return FOLDER / name if name in PRETRAINED else Path(name)
+
+
+def _quoted(folder: Path) -> str:
+    """The folder as it is typed in a command: quoted where it must be, and never taken for a shipped model."""
+    from .pretrained import PRETRAINED
+
+    name = str(folder)
+    return shlex.quote(f"./{name}" if name in PRETRAINED or name.startswith("-") else name)
 
 
 def _show_saved(folder: Path) -> None:
     from .checkpoint import load_model
+    from .runs import load_run
     from .tokenizer import load_tokenizer
     from .training import saved_records
 
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     print(f"tokenizer        {type(tokenizer).__name__}, {tokenizer.vocab_size} tokens")
-    _show_size(model)
+    _show_size(model.config)
     if (folder / "training.safetensors").exists() and (records := saved_records(folder)):
         val_loss = next((r.val_loss for r in reversed(records) if r.val_loss is not None), None)
         shown = f"validation loss {val_loss:.3f}" if val_loss is not None else "not yet evaluated"
         print(f"training         {records[-1].step:,} steps in {_clock(records[-1].elapsed)}, {shown}")
+        try:
+            run = load_run(folder)
+            _data_of_run(folder, run)
+            print(f"text             {_origin_of(folder, run)['corpus']}, unchanged since")
+        except ValueError as error:
+            print(f"text             {_as_options(str(error))}")
 
 
-def _show_size(model: "GPT") -> None:
-    c = model.config
-    blocks = sum(p.numel() for p in model.blocks.parameters())
-    print(f"model            {c.n_layer} layers, {c.n_head} heads, {c.n_embd} wide, context of {c.block_size} tokens")
-    print(
-        f"parameters       {model.n_parameters:,} ({blocks:,} in the blocks), {4 * model.n_parameters / 2**20:.1f} MiB"
-    )
+def _show_size(size: GPTConfig) -> None:
+    shape = f"{size.n_layer} layers, {size.n_head} heads, {size.n_embd} wide, context of {size.block_size} tokens"
+    print(f"model            {shape}")
+    n, blocks = size.n_parameters, size.n_block_parameters
+    print(f"parameters       {n:,} ({blocks:,} in the blocks), {4 * n / 2**20:,.1f} MiB")
 
 
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _as_options(message: str) -> str:
+    """Advice with the names of settings as the options that set them: block_size=36 as --block-size 36, "a lower
+    learning_rate" as "a lower --learning-rate". What has no option stays as it is."""
+    names = {
+        name: f"--{name.replace('_', '-')}" for name in (*_TEXT, *_SIZE, *_RECIPE, *_KNOBS, "max_new_tokens", "device")
+    }
+    names["how"] = "--split"  # as in split_text
+
+    def option(match: re.Match[str]) -> str:
+        name, value = match["name"], match["value"]
+        if value is not None:
+            return f"{names[name]} {shlex.quote(value.strip(chr(39) + chr(34)))}"
+        return names[name] if "_" in name or match["now"] is not None else name
+
+    pattern = rf"(?<![\w./-])(?P<name>{'|'.join(names)})(?![\w/-])(?:=(?P<value>'[^']*'|\"[^\"]*\"|[^\s,;:()]+)|(?P<now>(?= \(now )))?"
+    return re.sub(pattern, option, message).replace("a BPETokenizer", "--tokenizer bpe")
+
+
+def _as_utf8(argument: str) -> str:
+    """An argument as it was typed: in a locale that is not UTF-8, Python takes its bytes for half characters."""
+    try:
+        return os.fsencode(argument).decode("utf-8")
+    except UnicodeError:  # the name of an old file: it can be opened as it is
+        return argument
+
+
+def _text(argument: str) -> str:
+    """A text as an argument, in which \\n is a line break, \\t a tab and \\\\ a backslash."""
+    try:
+        argument.encode("utf-8")
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("the text is not in UTF-8: set the terminal to UTF-8") from None
+    return re.sub(r"\\([nt\\])", lambda match: {"n": "\n", "t": "\t", "\\": "\\"}[match[1]], argument)
+
+
+def _check_can_be_written(stop: str, tokenizer: "Tokenizer") -> None:
+    """Refuse a text that the model can never write, so that nothing would stop at it."""
+    try:
+        tokenizer.encode(stop)
+    except ValueError as error:
+        raise ValueError(f"--stop {shlex.quote(stop)} can never be written: {error}") from None
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -351,13 +516,18 @@ def _build_parser() -> argparse.ArgumentParser:
         add(p)
     group = p.add_argument_group("where")
     group.add_argument("--out", metavar="FOLDER", help="folder of the run (default runs/CORPUS)")
-    group.add_argument("--resume", action="store_true", help="go on with the run in --out where it was saved")
+    text = (
+        "go on with the run in --out where it was saved; with --steps, to so many in all, with --minutes so much longer"
+    )
+    group.add_argument("--resume", action="store_true", help=text)
 
     p = add_command("generate", generate_command, "let a trained model write")
-    text = "folder of a trained model, or a shipped one: tales-char, tales-bpe, tales-zh, shakespeare-char"
+    text = "a shipped model (tales-char, tales-bpe, tales-zh, shakespeare-char), or the folder of one; ./NAME is always a folder"
     p.add_argument("--model", required=True, metavar="MODEL", help=text)
-    p.add_argument("--prompt", default="", metavar="TEXT", help="text to continue (default: begin a new one)")
-    p.add_argument("--stop", action="append", metavar="TEXT", help="end before this text; may be given several times")
+    text = r"text to continue, with \n for a line break (default: begin a new one)"
+    p.add_argument("--prompt", type=_text, default="", metavar="TEXT", help=text)
+    text = r"end before this text, such as \n\n; may be given several times"
+    p.add_argument("--stop", type=_text, action="append", metavar="TEXT", help=text)
     p.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps (default cpu)")
     _option(p, "max_new_tokens", int, "at most so many tokens", default=500)
     group = p.add_argument_group("knobs")
@@ -371,7 +541,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
     p = add_command("tokenize", tokenize_command, "show the pieces of a text and their ids")
     p.usage = "minigpt tokenize TEXT [options]"
-    p.add_argument("text", metavar="TEXT", help="the text to cut into pieces")
+    p.add_argument("text", type=_text, metavar="TEXT", help=r"the text to cut into pieces, with \n for a line break")
     p.add_argument("--model", metavar="MODEL", help="use the tokenizer of this model, not a new one")
     _add_text(p)
 
@@ -388,41 +558,47 @@ def _build_parser() -> argparse.ArgumentParser:
 
 def _add_text(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("text")
-    group.add_argument(
-        "--corpus", metavar="TEXT", help="tales, tales_zh, sample, alice, shakespeare or a file (default tales)"
-    )
+    text = "tales, tales_zh, sample, alice, shakespeare, or a file; ./NAME is always a file (default tales)"
+    group.add_argument("--corpus", metavar="TEXT", help=text)
     group.add_argument("--encoding", metavar="NAME", help="of the file, where it is not UTF-8: gb18030, ...")
-    group.add_argument("--tokenizer", choices=("char", "bpe"), help="characters, or byte-pair pieces (default char)")
+    group.add_argument(
+        "--tokenizer", choices=("char", "bpe"), help="characters, or byte-pair pieces (default: the text decides)"
+    )
     _option(group, "vocab_size", int, "number of BPE pieces (default 512)")
-    text = "tested on blocks from everywhere, or on the last tenth (default blocks)"
-    group.add_argument("--split", choices=("blocks", "tail"), help=text)
+    text = (
+        "validated on whole documents, on blocks from everywhere, or on the last tenth (default documents where the text has "
+        "20 or more that end in <|endoftext|>, else blocks)"
+    )
+    group.add_argument("--split", choices=("documents", "blocks", "tail"), help=text)
 
 
 def _add_size(p: argparse.ArgumentParser) -> None:
-    default = GPTConfig(vocab_size=1)
-    group = p.add_argument_group("size")
-    _option(group, "n_layer", int, f"blocks (default {default.n_layer})")
-    _option(group, "n_head", int, f"attention heads a block (default {default.n_head})")
-    _option(group, "n_embd", int, f"width (default {default.n_embd})")
-    _option(group, "block_size", int, f"context window in tokens (default {default.block_size})")
-    _option(group, "dropout", float, f"share of activations dropped in training (default {default.dropout})")
+    group = p.add_argument_group("size", "Without --recipe, what is not given is planned for the text and the time.")
+    _option(group, "n_layer", int, "blocks")
+    _option(group, "n_head", int, "attention heads a block")
+    _option(group, "n_embd", int, "width")
+    _option(group, "block_size", int, "context window in tokens")
+    _option(group, "dropout", float, "share of activations dropped in training")
 
 
 def _add_recipe(p: argparse.ArgumentParser) -> None:
     default = TrainConfig()
     group = p.add_argument_group("recipe")
     text = (
-        "article: the baseline that this book grew from; muon: the default with another optimizer, for a text that is read "
-        "only a few times; fast: another architecture, words in seconds"
+        "a recipe that does not look at the text; default: four blocks, 128 wide; article: the baseline that this book grew "
+        "from; muon: the default with another optimizer, for a text that is read only a few times; fast: another "
+        "architecture, words in seconds"
     )
     group.add_argument("--recipe", choices=("default", "article", "muon", "fast"), help=text)
-    _option(group, "steps", int, f"training steps (default {default.steps})")
+    _option(
+        group, "steps", int, f"training steps (default {default.steps}, fewer where they would only learn by heart)"
+    )
     _option(group, "minutes", float, "as many steps as fit into X minutes here, instead of --steps")
     _option(group, "batch_size", int, f"windows a step (default {default.batch_size})")
     _option(group, "learning_rate", float, f"at its peak (default {default.learning_rate})")
-    _option(
-        group, "eval_every", int, f"steps between evaluations (default {default.eval_every}, or a tenth of the steps)"
-    )
+    _option(group, "warmup_steps", int, f"steps in which it rises (default a tenth, at most {default.warmup_steps})")
+    _option(group, "clip", float, f"largest norm of the gradient (default {default.clip})")
+    _option(group, "eval_every", int, "steps between evaluations (default a tenth of the steps)")
     _option(group, "seed", int, f"of weights, batches and dropout (default {default.seed})")
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps (default auto)")
 

@@ -24,14 +24,33 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
-            _check_whole(name, getattr(self, name), least=1)
+            check_whole(name, getattr(self, name), least=1)
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd={self.n_embd} is not divisible by n_head={self.n_head}")
-        _check_number("dropout", self.dropout, 0, 1, high_included=False)
+        check_number("dropout", self.dropout, 0, 1, high_included=False)
         if self.end_id is not None:
-            _check_whole("end_id", self.end_id, least=0)
+            check_whole("end_id", self.end_id, least=0)
             if self.end_id >= self.vocab_size:
                 raise ValueError(f"end_id={self.end_id} is outside the vocabulary of vocab_size={self.vocab_size}")
+
+    @property
+    def n_block_parameters(self) -> int:
+        """How many parameters all blocks have: a block has 12 C^2 in its matrices (attention 4, feed-forward 8) and 13 C in
+        biases and norms.
+
+        >>> GPTConfig(vocab_size=65, n_layer=1, n_embd=4).n_block_parameters
+        244
+        """
+        return self.n_layer * (12 * self.n_embd**2 + 13 * self.n_embd)
+
+    @property
+    def n_parameters(self) -> int:
+        """How many parameters a model of this shape has: embeddings of V tokens and T positions, blocks, last norm, head.
+
+        >>> GPTConfig(vocab_size=65).n_parameters
+        818176
+        """
+        return (self.vocab_size + self.block_size + 2 + self.vocab_size) * self.n_embd + self.n_block_parameters
 
     @classmethod
     def article(cls, vocab_size: int, end_id: int | None = None) -> "GPTConfig":
@@ -66,17 +85,17 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "eval_every", "checkpoint_every"):
-            _check_whole(name, getattr(self, name), least=1)
+            check_whole(name, getattr(self, name), least=1)
         for name in ("warmup_steps", "seed"):
-            _check_whole(name, getattr(self, name), least=0)
+            check_whole(name, getattr(self, name), least=0)
         if self.seed >= 2**32:
             raise ValueError(f"seed={self.seed} must be below 2**32")
         if self.eval_windows is not None:
-            _check_whole("eval_windows", self.eval_windows, least=1)
+            check_whole("eval_windows", self.eval_windows, least=1)
         if self.warmup_steps > self.steps:
             raise ValueError(f"warmup_steps={self.warmup_steps} is more than steps={self.steps}")
-        _check_number("learning_rate", self.learning_rate, 0, math.inf, low_included=False)
-        _check_number("min_learning_rate", self.min_learning_rate, 0, math.inf)
+        check_number("learning_rate", self.learning_rate, 0, math.inf, low_included=False)
+        check_number("min_learning_rate", self.min_learning_rate, 0, math.inf)
         if self.min_learning_rate > self.learning_rate:
             raise ValueError(f"min_learning_rate={self.min_learning_rate} is above learning_rate={self.learning_rate}")
         if isinstance(self.betas, list):  # JSON has lists only
@@ -84,9 +103,9 @@ class TrainConfig:
         if not isinstance(self.betas, tuple) or len(self.betas) != 2:
             raise ValueError(f"betas={self.betas} must be two numbers")
         for beta in self.betas:
-            _check_number("betas", beta, 0, 1, high_included=False)
-        _check_number("weight_decay", self.weight_decay, 0, math.inf)
-        _check_number("clip", self.clip, 0, math.inf, low_included=False, high_included=True)
+            check_number("betas", beta, 0, 1, high_included=False)
+        check_number("weight_decay", self.weight_decay, 0, math.inf)
+        check_number("clip", self.clip, 0, math.inf, low_included=False, high_included=True)
         if self.optimizer not in ("adamw", "muon"):
             raise ValueError(f"optimizer={self.optimizer!r} is neither 'adamw' nor 'muon'")
         if self.precision not in ("auto", "float32", "bfloat16"):
@@ -108,12 +127,12 @@ class TrainConfig:
         )
 
 
-def _check_whole(name: str, value: object, least: int) -> None:
+def check_whole(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
 
 
-def _check_number(
+def check_number(
     name: str, value: object, low: float, high: float, *, low_included: bool = True, high_included: bool = False
 ) -> None:
     if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -51,8 +51,8 @@ def load_corpus(name_or_path: str | Path, *, encoding: str | None = None) -> str
     The names are `sample` (400 characters that show how a split can mislead), `tales` and `tales_zh` (written for this
     book, in English and in Chinese), all in the package, and `alice` and `shakespeare`, which are downloaded once,
     checked and kept in ~/.cache/minigpt; if the environment variable MINIGPT_CORPORA names a folder, that is looked into
-    first. Anything else is the path of a
-    text file: UTF-8 with or without a byte order mark, UTF-16 with one, or the `encoding` that you name, such as
+    first. A name always means that text, also where a file is called so: the file is "./tales", or `Path("tales")`.
+    Anything else is the path of a text file: UTF-8 with or without a byte order mark, UTF-16 with one, or the `encoding` that you name, such as
     "gb18030". Line ends become "\\n", and a final end-of-file mark of old systems (U+001A) goes.
 
     What is missing, empty, a directory, no text, or not the file that was promised is a `ValueError`; no half file is
@@ -62,9 +62,10 @@ def load_corpus(name_or_path: str | Path, *, encoding: str | None = None) -> str
     'Mina has a small lamp and a '
     """
     name = str(name_or_path)
-    if name in BUNDLED:
+    named = isinstance(name_or_path, str)  # a Path is always a file
+    if named and name in BUNDLED:
         return _decode((FOLDER / f"{name}.txt").read_bytes(), name, None)
-    if name in DOWNLOADS:
+    if named and name in DOWNLOADS:
         return _decode(_fetch(name, DOWNLOADS[name]), name, None)
     path = Path(name_or_path)
     try:

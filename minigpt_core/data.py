@@ -1,32 +1,77 @@
 """From one long text to a training and a validation part, and from token ids to batches of shifted windows."""
 
+import itertools
+import math
+import re
+
 import torch
 from torch import Tensor
 
+from .config import check_whole
 from .tokenizer import END_OF_TEXT
 
 
-def split_text(text: str, how: str = "blocks", *, fraction: float = 0.1, seed: int = 0) -> tuple[str, str]:
-    """Cut `text` into a training and a validation part; every character lands in exactly one of them. A cut that would
-    go through an end-of-text mark is made after it.
+def split_text(
+    text: str, how: str | None = None, *, parts: int = 2, fraction: float = 0.1, seed: int = 0
+) -> tuple[str, ...]:
+    """Cut `text` into a training and a validation part; with `parts=3` also a test part. Recipes are chosen on the validation
+    part; the test part is looked at once, when everything is settled. Each of the two has about `fraction` of the text.
 
-    `how="blocks"` takes the validation part as up to 20 contiguous blocks, one at a random place in each twentieth of
-    the text, so that it resembles the rest wherever the text changes. `how="tail"` takes the last tenth, as most
-    benchmarks do: simple, and misleading where a text ends differently from how it begins.
+    `how="documents"` holds out whole documents, one from each run of neighbours, so that they are spread over the text;
+    documents end at end marks. `how="blocks"`, the default, holds out up to 20 contiguous blocks, one at a random place in each
+    twentieth of the text, so that they resemble the rest wherever the text changes. `how="tail"` takes the last tenth, as most
+    benchmarks do (of three parts the test part is the very end): simple, and misleading where a text ends differently from
+    how it begins. A cut that would go through an end mark is made after it.
 
     >>> split_text("abcdefghij" * 3, "tail")
     ('abcdefghijabcdefghijabcdefg', 'hij')
+    >>> split_text("".join(f"{i}<|endoftext|>" for i in range(20)), "documents")[1]
+    '4<|endoftext|>19<|endoftext|>'
     """
-    if how not in ("blocks", "tail"):
-        raise ValueError(f"how={how!r} is neither 'blocks' nor 'tail'")
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction={fraction} must lie between 0 and 1")
+    if parts not in (2, 3):
+        raise ValueError(f"parts={parts!r} must be 2 or 3")
+    if isinstance(fraction, bool) or not 0 < fraction < 1 / (parts - 1):
+        raise ValueError(f"fraction={fraction} must lie between 0 and {1 if parts == 2 else 0.5}")
+    how = "blocks" if how is None else how
+    if how not in ("documents", "blocks", "tail"):
+        raise ValueError(f"how={how!r} is none of 'documents', 'blocks', 'tail'")
+    if parts == 3:
+        rest, first = split_text(text, how, fraction=fraction, seed=seed)
+        train, second = split_text(rest, how, fraction=fraction / (1 - fraction), seed=seed)
+        return (train, second, first) if how == "tail" else (train, first, second)
+    if how == "documents":
+        return _hold_out_documents(_documents(text), fraction, seed)
     size = int(len(text) * fraction)
-    rest = len(text) - size
     if how == "tail":
-        cut = _after_mark(text, rest)
+        cut = _after_mark(text, len(text) - size)
         return text[:cut], text[cut:]
-    count = min(20, max(1, size // 500))  # a block shorter than 500 characters is more seam than text
+    return _hold_out_blocks(text, size, seed)
+
+
+def _documents(text: str) -> list[str]:
+    """The text cut after each end mark; white space after the last one belongs to the last document."""
+    documents = re.split(f"(?<={re.escape(END_OF_TEXT)})", text)
+    if len(documents) > 1 and not documents[-1].strip():
+        documents[-2:] = ["".join(documents[-2:])]
+    return documents
+
+
+def _hold_out_documents(documents: list[str], fraction: float, seed: int) -> tuple[str, str]:
+    """One at random from each of as many runs of neighbours as documents are held out."""
+    n, count = len(documents), math.ceil(round(len(documents) * fraction, 6))
+    if n < 2:
+        raise ValueError(f"there is no second document to hold out: documents end in {END_OF_TEXT}; take how='blocks'")
+    generator = torch.Generator().manual_seed(seed)
+    count = min(count, n - 1)
+    bounds = [n * i // count for i in range(count + 1)]
+    held_out = {a + int(torch.randint(b - a, (1,), generator=generator)) for a, b in itertools.pairwise(bounds)}
+    train, val = ([documents[i] for i in range(n) if (i in held_out) == held] for held in (False, True))
+    return "".join(train), "".join(val)
+
+
+def _hold_out_blocks(text: str, size: int, seed: int) -> tuple[str, str]:
+    """`size` characters, in blocks; one shorter than 500 characters would be more seam than text."""
+    rest, count = len(text) - size, min(20, max(1, size // 500))
     generator = torch.Generator().manual_seed(seed)
     train, val, last = [], [], 0
     for i in range(count):
@@ -36,9 +81,10 @@ def split_text(text: str, how: str = "blocks", *, fraction: float = 0.1, seed: i
         start = low + int(torch.randint(room + 1, (1,), generator=generator))
         start = max(last, _after_mark(text, start))
         end = max(start, _after_mark(text, start + length))
-        train.append(text[last:start])
-        val.append(text[start:end])
-        last = end
+        if end > start:
+            train.append(text[last:start])
+            val.append(text[start:end])
+            last = end
     return "".join([*train, text[last:]]), "".join(val)
 
 
@@ -58,6 +104,9 @@ def get_batch(ids: Tensor, block_size: int, batch_size: int, *, seed: int, step:
     >>> (y == x + 1).all()
     tensor(True)
     """
+    check_ids("ids", ids)
+    check_whole("block_size", block_size, least=1)
+    check_whole("batch_size", batch_size, least=1)
     if len(ids) < block_size + 1:
         raise ValueError(f"one window needs block_size + 1 = {block_size + 1} tokens, but there are {len(ids)}")
     generator = torch.Generator().manual_seed(step_seed(seed, step))
@@ -76,18 +125,37 @@ def step_seed(seed: int, step: int) -> int:
     return (seed * 2_654_435_761 + step) % 2**32
 
 
+def check_ids(name: str, ids: Tensor, vocab_size: int | None = None) -> None:
+    """Refuse what is no tensor of token ids (N,), and with a `vocab_size` ids that are not from 0 to vocab_size - 1.
+
+    >>> check_ids("val_ids", torch.tensor([3, 65]), 65)
+    Traceback (most recent call last):
+    ValueError: val_ids must lie from 0 to 64, for a vocabulary of 65 tokens, but go from 3 to 65: use the model's own tokenizer
+    """
+    if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 1:
+        shape = f"{ids.dtype} of shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else f"a {type(ids).__name__}"
+        raise ValueError(
+            f"{name} must be a tensor of int64 of shape (N,), as torch.tensor(tokenizer.encode(text)) is, but is {shape}"
+        )
+    if vocab_size is not None and len(ids) and not 0 <= ids.min() <= ids.max() < vocab_size:
+        raise ValueError(
+            f"{name} must lie from 0 to {vocab_size - 1}, for a vocabulary of {vocab_size} tokens, but go from "
+            f"{ids.min()} to {ids.max()}: use the model's own tokenizer"
+        )
+
+
 def check_parts(train_ids: Tensor, val_ids: Tensor, block_size: int) -> None:
     """Refuse parts too short for one window of block_size tokens and the token after it.
 
     >>> check_parts(torch.arange(340), torch.arange(38), 64)
     Traceback (most recent call last):
-    ValueError: one window needs block_size + 1 = 65 tokens, but the training part has 340 and the validation part 38: \
-take a longer text or a larger validation fraction, or a block_size of at most 37
+    ValueError: a window of block_size=64 and the token after it need 65 tokens, but the training part has 340 and the \
+validation part 38: take a longer text, or at most block_size=37
     """
     shortest = min(len(train_ids), len(val_ids))
     if shortest < block_size + 1:
-        smaller = f", or a block_size of at most {shortest - 1}" if shortest > 1 else ""
+        smaller = f", or at most block_size={shortest - 1}" if shortest > 1 else ""
         raise ValueError(
-            f"one window needs block_size + 1 = {block_size + 1} tokens, but the training part has {len(train_ids)} and "
-            f"the validation part {len(val_ids)}: take a longer text or a larger validation fraction{smaller}"
+            f"a window of block_size={block_size} and the token after it need {block_size + 1} tokens, but the training part "
+            f"has {len(train_ids)} and the validation part {len(val_ids)}: take a longer text{smaller}"
         )

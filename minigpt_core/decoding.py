@@ -9,31 +9,72 @@ each linear layer that reads the stream reads it through a LayerNorm, norm(x) = 
   its mean is always zero, and its spread is the root of x . x / C.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .attention import CausalSelfAttention, KVCache
-from .layers import Block, FeedForward
+from .attention import KVCache
+from .config import GPTConfig
+from .layers import Block
 from .model import GPT
 
 Array = np.ndarray[Any, Any]
-PARTS = {GPT, nn.ModuleList, Block, CausalSelfAttention, FeedForward, nn.LayerNorm, nn.Linear, nn.Embedding, nn.Dropout}
 
 
 def can_decode(model: GPT) -> bool:
-    """Whether a `Decoder` computes what `model` does: on the CPU, in float32, nothing replaced, nothing hooked on.
+    """Whether a `Decoder` computes what `model` does: the plain GPT, on the CPU.
 
     >>> can_decode(GPT(GPTConfig(vocab_size=65))), can_decode(GPT(GPTConfig(vocab_size=65)).double())
     (True, False)
     """
-    plain = all(
-        type(m) in PARTS and not m._forward_hooks and not m._forward_pre_hooks and "forward" not in vars(m)
-        for m in model.modules()
-    )
-    return plain and model.device.type == "cpu" and model.head.weight.dtype == torch.float32
+    return not unlike_plain(model) and all(p.device.type == "cpu" for p in model.parameters())
+
+
+def unlike_plain(model: GPT) -> str:
+    """What sets `model` apart from the plain GPT of its settings in float32, in words: a part replaced, added or patched, or
+    another number format. Nothing ("") where a `Decoder` and the page's engine, which know that one only, compute the same.
+
+    >>> unlike_plain(GPT(GPTConfig(vocab_size=65)).double())
+    'token_embedding.weight is in torch.float64'
+    """
+    if type(model) is not GPT:
+        return f"this one is a {type(model).__name__}"
+    plain, own = _plain(model.config), dict(model.named_modules(remove_duplicate=False))
+    for name, part in own.items():
+        look, shapes = plain.get(name, (None, {}))
+        if _look(part) != look:
+            return f"{name} is {part!r}".splitlines()[0]
+        if part._forward_hooks or part._forward_pre_hooks:
+            return f"{name or 'the model'} has a hook"
+        if patched := [x for x in vars(part) if not x.startswith("_") and callable(getattr(type(part), x, None))]:
+            return f"{name or 'the model'} has another {patched[0]}"
+        for which, parameter in part._parameters.items():
+            if parameter is not None and parameter.shape != shapes.get(which):
+                return f"{name}.{which} has the shape {tuple(parameter.shape)}"
+            if parameter is not None and parameter.dtype != torch.float32:
+                return f"{name}.{which} is in {parameter.dtype}"
+    missing = plain.keys() - own.keys()
+    return f"{min(missing)} is missing" if missing else ""
+
+
+@lru_cache(maxsize=8)
+def _plain(config: GPTConfig) -> dict[str, tuple[object, dict[str, torch.Size]]]:
+    """The look of each part of the plain GPT, and the shapes of its parameters."""
+    with torch.device("meta"):  # no memory, no random numbers
+        parts = GPT(config).named_modules()
+    return {
+        name: (_look(part), {which: p.shape for which, p in part.named_parameters(recurse=False)})
+        for name, part in parts
+    }
+
+
+def _look(part: nn.Module) -> tuple[object, ...]:
+    """What a part computes, weights aside. How much a dropout drops does not matter to a text."""
+    settings = "" if isinstance(part, nn.Dropout) else part.extra_repr()
+    return type(part), settings, getattr(part, "n_head", None)
 
 
 class Decoder:
@@ -110,16 +151,20 @@ def choose(
     presence_penalty: float = 0.0,
 ) -> int:
     """The token that `shape_logits` and `draw` would choose from logits (V,), of which each has occurred `counts` (V,) times:
-    with the tokens sorted once, each filter keeps the first ones.
+    with the tokens sorted once, each filter keeps the first ones. The knobs are taken as `shape_logits` allows them.
 
     >>> [choose(np.log([0.5, 0.25, 0.25]), np.zeros(3), u, top_k=2) for u in (0.0, 0.6, 0.7)]
     [0, 0, 1]
     """
-    logits = logits.astype(np.float64) - counts * frequency_penalty - (counts > 0) * presence_penalty
+    most = np.finfo(np.float64).max  # where a result would be larger, it is this one
+    with np.errstate(over="ignore"):
+        penalties = counts * float(frequency_penalty) + (counts > 0) * float(presence_penalty)
+        logits = np.clip(logits.astype(np.float64) - penalties, -most, most)
     if temperature <= 1e-6:
         return int(logits.argmax())
     order = (-logits).argsort(kind="stable")[:top_k]  # the likeliest first, ties to the lower id
-    weights = np.exp((logits[order] - logits[order[0]]) / temperature)
+    with np.errstate(over="ignore"):
+        weights = np.exp((logits[order] - logits[order[0]]) / float(temperature))
     cumulated = weights.cumsum()
     kept = (cumulated - weights < top_p * cumulated[-1]) & (weights >= min_p)
     by_id = np.zeros(len(logits))

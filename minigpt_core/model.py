@@ -1,5 +1,8 @@
 """GPT: a stack of blocks between token ids and the scores of the next token (Radford et al. 2019, GPT-2, but plainer)."""
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -72,3 +75,19 @@ class GPT(nn.Module):
     def n_parameters(self) -> int:
         """How many numbers training adjusts."""
         return sum(p.numel() for p in self.parameters())
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """While it lasts, `model` is in evaluation mode (no dropout); then each of its parts is as it was.
+
+    >>> with evaluating(model):                                                         # doctest: +SKIP
+    ...     logits, _ = model(idx)
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -6,41 +6,61 @@ penalties, temperature, top-k, top-p, min-p. A removed token has the logit -inf.
 
 import codecs
 import math
+import operator
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import check_finite, check_knob, check_logits
+from .config import check_whole
 from .decoding import Decoder, can_decode, choose
-from .model import GPT
-from .tokenizer import Tokenizer
+from .model import GPT, evaluating
+from .tokenizer import Tokenizer, check_sizes
 
 
 def penalize(logits: Tensor, ids: Tensor, frequency: float, presence: float) -> Tensor:
     """Subtract count x `frequency`, and once more `presence` from each token that occurs in `ids` (B, N) at all.
 
     This is the definition of OpenAI's API. What counts is what was generated, all of it, beyond the window too, not the
-    prompt. Negative penalties reward repetition.
+    prompt. Negative penalties reward repetition. Where a result would be larger than the largest number, it is that one.
 
     >>> penalize(torch.tensor([[5.0, 5.0, 5.0]]), torch.tensor([[0, 0, 1]]), frequency=0.5, presence=1.0)
     tensor([[3.0000, 3.5000, 5.0000]])
     """
-    _check("frequency_penalty", frequency, -math.inf, math.inf)
-    _check("presence_penalty", presence, -math.inf, math.inf)
-    counts = torch.zeros_like(logits).scatter_add_(1, ids, torch.ones_like(ids, dtype=logits.dtype))  # (B, V)
-    return logits - counts * frequency - counts.clamp(max=1) * presence
+    check_logits(logits, "(B, V)")
+    (B, V), known = logits.shape, isinstance(ids, Tensor) and ids.dtype == torch.int64 and ids.dim() == 2
+    if not known or len(ids) != B or (ids.numel() and not 0 <= ids.min() <= ids.max() < V):
+        given = f"{ids.dtype} of shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else f"a {type(ids).__name__}"
+        raise ValueError(
+            f"ids must be int64 of shape (B, N) for logits (B, V) = ({B}, {V}), from 0 to {V - 1}, not {given}"
+        )
+    check_knob("frequency_penalty", frequency, -math.inf, math.inf)
+    check_knob("presence_penalty", presence, -math.inf, math.inf)
+    exact = logits.double()
+    counts = torch.zeros_like(exact).scatter_add_(1, ids, torch.ones_like(ids, dtype=exact.dtype))  # (B, V)
+    most = torch.finfo(logits.dtype).max
+    penalised = (exact - (counts * float(frequency) + counts.clamp(max=1) * float(presence))).clamp(-most, most)
+    return torch.where(logits.isinf(), exact, penalised).type_as(logits)  # what was removed stays removed
 
 
 def scale_temperature(logits: Tensor, temperature: float) -> Tensor:
     """Divide by `temperature`: below 1 the likely tokens gain, above 1 the unlikely ones. At 0 only the most likely
-    token stays, the limit of the division; below 1e-6, where the division would overflow, likewise.
+    token stays, the limit of the division; below 1e-6 likewise. Where the division would overflow, the most likely token is
+    moved to 0 first, which changes no probability.
 
     >>> scale_temperature(torch.tensor([[2.0, 1.0, 0.0]]), 0.5)
     tensor([[4., 2., 0.]])
     """
-    _check("temperature", temperature, 0, math.inf)
-    return logits / temperature if temperature > 1e-6 else keep_top_k(logits, 1)
+    check_logits(logits, "(B, V)")
+    check_knob("temperature", temperature, 0, math.inf)
+    if temperature <= 1e-6:
+        return keep_top_k(logits, 1)
+    scaled = (logits.double() / float(temperature)).type_as(logits)
+    if torch.equal(scaled.isinf(), logits.isinf()):
+        return scaled
+    return ((logits.double() - logits.double().amax(dim=-1, keepdim=True)) / float(temperature)).type_as(logits)
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -49,10 +69,10 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
     >>> keep_top_k(torch.tensor([[1.0, 3.0, 2.0, 2.0]]), 2)
     tensor([[-inf, 3., 2., -inf]])
     """
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise ValueError(f"top_k={k!r} must be a whole number of at least 1")
+    check_logits(logits, "(B, V)")
+    check_whole("top_k", k, least=1)
     order = logits.argsort(dim=-1, descending=True, stable=True)  # (B, V), ties to the lower id
-    return logits.scatter(1, order[:, k:], -math.inf)
+    return logits.scatter(1, order[:, min(k, order.shape[1]) :], -math.inf)
 
 
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
@@ -62,7 +82,8 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     >>> keep_top_p(torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log(), 0.7).exp()
     tensor([[0.5000, 0.2500, 0.0000, 0.0000]])
     """
-    _check("top_p", p, 0, 1, low_included=False)
+    check_logits(logits, "(B, V)")
+    check_knob("top_p", p, 0, 1, low_included=False)
     if p == 1:
         return logits
     order = logits.argsort(dim=-1, descending=True, stable=True)  # (B, V)
@@ -78,7 +99,8 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
     >>> keep_min_p(torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log(), 0.4).exp()
     tensor([[0.5000, 0.2500, 0.0000, 0.0000]])
     """
-    _check("min_p", p, 0, 1)
+    check_logits(logits, "(B, V)")
+    check_knob("min_p", p, 0, 1)
     if p == 0:
         return logits
     probabilities = logits.double().softmax(dim=-1)
@@ -101,7 +123,7 @@ def shape_logits(
     >>> shape_logits(torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([[0]]), temperature=0.5, top_k=2, presence_penalty=1.0)
     tensor([[2., 2., -inf]])
     """
-    if frequency_penalty or presence_penalty:
+    if frequency_penalty != 0 or presence_penalty != 0:
         logits = penalize(logits, generated, frequency_penalty, presence_penalty)
     logits = scale_temperature(logits, temperature)
     if top_k is not None:
@@ -117,7 +139,7 @@ class Mulberry32:
     """
 
     def __init__(self, seed: int):
-        if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ValueError(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1")
         self.state = seed
 
@@ -132,11 +154,15 @@ class Mulberry32:
 
 
 def draw(logits: Tensor, u: float) -> int:
-    """The token at which the cumulated probability of `logits` (V,) first exceeds `u` in [0, 1), in float64.
+    """The token at which the cumulated probability of `logits` (V,) first exceeds `u` in [0, 1), in float64. Logits that leave
+    nothing to draw are a `ValueError`.
 
     >>> [draw(torch.tensor([0.5, 0.25, 0.25]).log(), u) for u in (0.0, 0.49, 0.51, 0.99)]
     [0, 0, 1, 2]
     """
+    check_logits(logits, "(V,)")
+    if not logits.max().isfinite():
+        raise ValueError(f"there is no token to draw: the largest logit is {logits.max().item()}")
     weights = (logits.double() - logits.max()).exp()  # (V,)
     cumulated = weights.cumsum(dim=0)
     index = int(torch.searchsorted(cumulated, u * cumulated[-1], right=True))
@@ -169,9 +195,11 @@ def generate(
     [26, 10, 9]
     """
     config = model.config
-    if not isinstance(max_new_tokens, int) or max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens={max_new_tokens!r} must be a whole number of at least 0")
-    window = [int(i) for i in ids][-config.block_size :]
+    check_whole("max_new_tokens", max_new_tokens, least=0)
+    try:
+        window = [operator.index(i) for i in ids][-config.block_size :]
+    except TypeError:
+        raise ValueError(f"the prompt must be token ids, as tokenizer.encode(text) gives them, not {ids!r}") from None
     if not window:
         raise ValueError("the prompt is empty: generation needs at least one token to continue")
     for i in window:
@@ -190,35 +218,31 @@ def generate(
     counts = np.zeros(config.vocab_size)  # how often each token was generated
     kv_cache, fresh = None, window
     decoder, decodes = None, cache and can_decode(model)
-    was_training = model.training
-    model.eval()
-    try:
-        for _ in range(max_new_tokens):
-            if cache and kv_cache is None:
-                kv_cache = model.new_cache()
-            u = random.uniform()
-            if decodes and kv_cache is not None and generated and len(fresh) == 1:
-                decoder = decoder or Decoder(model)
-                row = decoder.step(fresh[0], kv_cache)  # (V,)
-                _check_finite(bool(np.isfinite(row).all()))
-                token = choose(row, counts, u, **knobs)  # type: ignore[arg-type]
-            else:
-                x = torch.tensor([fresh if cache else window], device=model.device)  # (1, T)
+    for _ in range(max_new_tokens):
+        if cache and kv_cache is None:
+            kv_cache = model.new_cache()
+        u = random.uniform()
+        if decodes and kv_cache is not None and generated and len(fresh) == 1:
+            decoder = decoder or Decoder(model)
+            row = decoder.step(fresh[0], kv_cache)  # (V,)
+            check_finite(bool(np.isfinite(row).all()))
+            token = choose(row, counts, u, **knobs)  # type: ignore[arg-type]
+        else:
+            x = torch.tensor([fresh if cache else window], device=model.device)  # (1, T)
+            with evaluating(model):  # in between, the caller's own mode
                 logits = model(x, cache=kv_cache)[0][:, -1].cpu().double()  # (1, V)
-                _check_finite(bool(logits.isfinite().all()))
-                logits = shape_logits(logits, torch.tensor([generated], dtype=torch.long), **knobs)  # type: ignore[arg-type]
-                token = draw(logits[0], u)
-            yield token
-            if token == config.end_id:
-                return
-            generated.append(token)
-            counts[token] += 1
-            window, fresh = [*window, token], [token]
-            if len(window) > config.block_size:
-                window = window[-max(1, config.block_size // 2) :]
-                kv_cache, fresh = None, window
-    finally:
-        model.train(was_training)
+            check_finite(bool(logits.isfinite().all()))
+            logits = shape_logits(logits, torch.tensor([generated], dtype=torch.long), **knobs)  # type: ignore[arg-type]
+            token = draw(logits[0], u)
+        yield token
+        if token == config.end_id:
+            return
+        generated.append(token)
+        counts[token] += 1
+        window, fresh = [*window, token], [token]
+        if len(window) > config.block_size:
+            window = window[-max(1, config.block_size // 2) :]
+            kv_cache, fresh = None, window
 
 
 def stream(
@@ -238,12 +262,10 @@ def stream(
     >>> print("".join(stream(model, tokenizer, "Mina ", stop=["."])))                   # doctest: +SKIP
     lit the lamp
     """
-    if tokenizer.vocab_size != model.config.vocab_size:
-        raise ValueError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens and the model {model.config.vocab_size}: they belong to "
-            "different runs"
-        )
-    stops = [stop] if isinstance(stop, str) else list(stop)
+    check_sizes(tokenizer, model.config.vocab_size)
+    stops = [stop] if isinstance(stop, str) else stop
+    if not isinstance(stops, (list, tuple)) or not all(isinstance(text, str) for text in stops):
+        raise ValueError(f"stop={stop!r} must be a string, or a list or tuple of strings")
     if "" in stops:
         raise ValueError("a stop string is empty: every text would end at once")
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -268,16 +290,3 @@ def stream(
 def _overlap(text: str, stop: str) -> int:
     """How many characters at the end of `text` are the beginning of `stop`."""
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)
-
-
-def _check_finite(finite: bool) -> None:
-    if not finite:
-        raise ValueError("the model's logits are not all finite: its training may have diverged")
-
-
-def _check(name: str, value: float, low: float, high: float, low_included: bool = True) -> None:
-    number = isinstance(value, (int, float)) and math.isfinite(value)
-    if not number or not low <= value <= high or (value == low and not low_included):
-        raise ValueError(
-            f"{name}={value!r} must be a number {'at least' if low_included else 'above'} {low} and at most {high}"
-        )

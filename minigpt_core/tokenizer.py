@@ -1,20 +1,26 @@
 """Text to token ids and back: one token a character, or pieces found by byte-pair encoding (BPE).
 
-Both tokenizers have the same face, and both keep id 0 for the end of a text, so that a model can learn to stop.
+Both tokenizers have the same face, and both keep id 0 for the end of a text, so that a model can learn to stop. Both can
+reserve four more ids for a chat, trained with `chat=True`: who speaks, and where a turn ends. A program sets these, by
+`chat_ids`; no text becomes one. If it did, whoever writes to the model could spell <|system|> and speak in another's name
+(prompt injection). Such a text is encoded as the characters that it is; decoded, a reserved id is its string.
 """
 
 import io
 import json
+import operator
 import re
+import reprlib
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import sentencepiece
 
-from .files import write_atomic
+from .files import held_in, write_atomic
 
 END_OF_TEXT = "<|endoftext|>"
 END_ID = 0
+CHAT = {name: f"<|{name}|>" for name in ("system", "user", "assistant", "endofturn")}
 FORMAT_VERSION = 1
 
 SPACE_PIECE = "\u2581"  # how SentencePiece writes a space inside a piece
@@ -23,10 +29,12 @@ VISIBLE = {" ": SPACE_PIECE, "\n": "\u21b5", "\t": "\u21e5"}  # how blanks look 
 
 
 class Tokenizer(Protocol):
-    """What the rest of the package asks of a tokenizer. `token_bytes[i]` are the UTF-8 bytes that token i stands for."""
+    """What the rest of the package asks of a tokenizer. `token_bytes[i]` are the UTF-8 bytes that token i stands for;
+    `chat_ids` are the reserved ids under "system", "user", "assistant" and "endofturn", none without `chat=True`."""
 
     end_id: int
     token_bytes: list[bytes]
+    chat_ids: dict[str, int]
 
     @property
     def vocab_size(self) -> int: ...
@@ -34,7 +42,7 @@ class Tokenizer(Protocol):
     def tokens(self) -> list[str]: ...
     def encode(self, text: str) -> list[int]: ...
     def decode(self, ids: list[int]) -> str: ...
-    def save(self, folder: str | Path) -> None: ...
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None: ...
 
 
 class _ByteTable:
@@ -42,54 +50,75 @@ class _ByteTable:
 
     end_id = END_ID
     token_bytes: list[bytes]
+    chat_ids: dict[str, int]
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens, the end of text included."""
+        """Number of tokens, the end of text and those reserved for a chat included."""
         return len(self.token_bytes)
 
     def decode(self, ids: list[int]) -> str:
-        """The text of `ids`. Bytes that form no character come out as U+FFFD; an id outside the vocabulary is a
-        `ValueError`.
+        """The text of `ids`. Bytes that form no character come out as U+FFFD; an id outside the vocabulary, or what is no
+        id, is a `ValueError`.
 
         >>> CharTokenizer.train("hello").decode([2, 1, 3, 3, 4])
         'hello'
         """
-        for i in ids:
+        try:
+            numbers = [operator.index(i) for i in ids]
+        except TypeError:
+            raise ValueError(f"ids must be a row of whole numbers, as encode gives them, not {ids!r}") from None
+        for i in numbers:
             if not 0 <= i < self.vocab_size:
                 raise ValueError(f"token id {i} is outside the vocabulary of {self.vocab_size} tokens")
-        return b"".join(self.token_bytes[i] for i in ids).decode("utf-8", errors="replace")
+        return b"".join(self.token_bytes[i] for i in numbers).decode("utf-8", errors="replace")
 
 
 class CharTokenizer(_ByteTable):
-    """One token a character. The vocabulary is the end of text, then the characters in the order of their code points.
+    """One token a character. The vocabulary is the end of text, then the characters in the order of their code points, then
+    the ids of a chat where there are any: a character has the same id with them and without.
 
     >>> tokenizer = CharTokenizer.train("hello")
     >>> tokenizer.tokens
     ['<|endoftext|>', 'e', 'h', 'l', 'o']
     >>> tokenizer.encode("hole")
     [2, 4, 3, 1]
+    >>> CharTokenizer.train("hello", chat=True).chat_ids
+    {'system': 5, 'user': 6, 'assistant': 7, 'endofturn': 8}
     """
 
-    def __init__(self, characters: list[str]):
+    def __init__(self, characters: list[str], chat: bool = False):
+        for i, c in enumerate(characters):
+            if not isinstance(c, str) or len(c) != 1:
+                raise ValueError(f"characters must be single ones, but the one at {i} is {c!r}")
+        if len(set(characters)) < len(characters):
+            twice = next(c for c in characters if characters.count(c) > 1)
+            raise ValueError(
+                f"characters must be different, but {twice!r} stands there {characters.count(twice)} times"
+            )
         self.characters = [END_OF_TEXT, *characters]
         self.ids = {character: i for i, character in enumerate(self.characters)}
-        self.token_bytes = [character.encode("utf-8") for character in self.characters]
+        self.chat_ids = {name: len(self.characters) + i for i, name in enumerate(CHAT)} if chat else {}
+        self.token_bytes = [
+            text.encode("utf-8") for text in (*self.characters, *(CHAT[name] for name in self.chat_ids))
+        ]
 
     @classmethod
-    def train(cls, text: str) -> "CharTokenizer":
+    def train(cls, text: str, *, chat: bool = False) -> "CharTokenizer":
         """Collect the characters of `text`. Give it the whole text, the validation part included: which characters
         exist is settled before any learning begins, and a character without an id could not be scored at all."""
         _check_encodable(text)
-        return cls(sorted(set(text.replace(END_OF_TEXT, ""))))
+        return cls(sorted(set(text.replace(END_OF_TEXT, ""))), chat)
 
     @property
     def tokens(self) -> list[str]:
         """A printable form of each token, in the order of the ids."""
-        return [_printable(character) for character in self.characters]
+        return [_printable(text.decode("utf-8")) for text in self.token_bytes]
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`. A character that training never saw is a `ValueError` with its position."""
+        if not isinstance(text, str):
+            _check_encodable(text)
         ids = self.ids
         try:
             if END_OF_TEXT not in text:
@@ -106,9 +135,11 @@ class CharTokenizer(_ByteTable):
                 "BPETokenizer, which can write any character as bytes"
             ) from None
 
-    def save(self, folder: str | Path) -> None:
-        """Write tokenizer.json into `folder`."""
-        _write_description(folder, kind="char", characters=self.characters[1:])
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write tokenizer.json into `folder`. A tokenizer that is there already is a `ValueError`, unless `overwrite`."""
+        _check_free(folder, overwrite)
+        chat = {"chat": True} if self.chat_ids else {}
+        _write_description(folder, kind="char", characters=self.characters[1:], **chat)
 
 
 class BPETokenizer(_ByteTable):
@@ -125,14 +156,30 @@ class BPETokenizer(_ByteTable):
 
     def __init__(self, model: bytes):
         self.model = model
-        self.processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        try:
+            self.processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except (RuntimeError, TypeError):
+            raise ValueError(f"model must be the bytes of a SentencePiece model, not {reprlib.repr(model)}") from None
         if self.processor.vocab_size() == 0 or self.processor.id_to_piece(END_ID) != END_OF_TEXT:
             raise ValueError("the SentencePiece model is empty or was not trained by this program")
         self.token_bytes = [self._bytes_of(i) for i in range(self.processor.vocab_size())]
+        ids = {name: self.processor.piece_to_id(piece) for name, piece in CHAT.items()}
+        self.chat_ids = {name: i for name, i in ids.items() if self.processor.is_control(i)}
+        # What SentencePiece would write as U+2581 in bytes: that character itself, and a space where no piece has one.
+        self._apart = [SPACE_PIECE]
+        space, byte = (self.processor.piece_to_id(piece) for piece in (SPACE_PIECE, "<0x20>"))
+        if self.processor.is_unknown(space) and self.processor.is_byte(byte):
+            self._apart.append(" ")
 
     @classmethod
     def train(
-        cls, text: str, *, vocab_size: int, byte_fallback: bool = True, character_coverage: float = 1.0
+        cls,
+        text: str,
+        *,
+        vocab_size: int,
+        byte_fallback: bool = True,
+        character_coverage: float = 1.0,
+        chat: bool = False,
     ) -> "BPETokenizer":
         """Learn `vocab_size` pieces from `text`, line by line; a piece never crosses a line break, which has a piece of
         its own. `character_coverage` is the share of the text whose characters get a piece of their own, the most
@@ -143,10 +190,15 @@ class BPETokenizer(_ByteTable):
         _check_encodable(text)
         if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
             raise ValueError(f"vocab_size={vocab_size!r} must be a whole number")
-        if not 0.98 <= character_coverage <= 1:
-            raise ValueError(f"character_coverage={character_coverage} must be at least 0.98 and at most 1")
-        # SentencePiece skips a line that holds U+2585 and reads U+2581 as a space: neither may reach it.
-        lines = [line for line in re.split(f"\n|\u2581|\u2585|\0|{re.escape(END_OF_TEXT)}", text) if line]
+        if not isinstance(character_coverage, (int, float)) or not 0.98 <= character_coverage <= 1:
+            raise ValueError(f"character_coverage={character_coverage!r} must be at least 0.98 and at most 1")
+        # SentencePiece skips a line that holds U+2585, reads U+2581 as a space, and learns nothing from the name of one of its
+        # own pieces, such as <unk>: the first two may not reach it, and names are cut after their <.
+        reserved = list(CHAT.values()) if chat else []
+        own = ["<unk>", *reserved, *(f"<0x{byte:02X}>" for byte in range(256) if byte_fallback)]
+        inside_a_name = f"(?<=<)(?={'|'.join(re.escape(name[1:]) for name in own)})"
+        cuts = f"\n|\u2581|\u2585|\0|{re.escape(END_OF_TEXT)}|{inside_a_name}"
+        lines = [line for line in re.split(cuts, text) if line]
         if not lines:
             raise ValueError("the text is empty, there is nothing to learn pieces from")
 
@@ -164,6 +216,7 @@ class BPETokenizer(_ByteTable):
                 add_dummy_prefix=False,
                 remove_extra_whitespaces=False,
                 max_sentence_length=10**9,  # by default, longer lines than 4,192 bytes are dropped
+                control_symbols=reserved,
                 user_defined_symbols=["\n"],
                 eos_id=END_ID,
                 eos_piece=END_OF_TEXT,
@@ -196,21 +249,24 @@ class BPETokenizer(_ByteTable):
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; `<|endoftext|>` in it becomes the end token. A lone surrogate is a `ValueError`."""
         _check_encodable(text)
-        if END_OF_TEXT not in text and SPACE_PIECE not in text:
+        apart = [END_OF_TEXT, *self._apart]
+        if not any(part in text for part in apart):
             return self.processor.encode(text)
         ids: list[int] = []
-        for part in re.split(f"({re.escape(END_OF_TEXT)}|{SPACE_PIECE})", text):
+        for part in re.split(f"({'|'.join(map(re.escape, apart))})", text):
             if part == END_OF_TEXT:
                 ids.append(self.end_id)
-            elif part == SPACE_PIECE:  # as an ordinary character it would be read as a space
+            elif part in self._apart:
                 pieces = [self.processor.piece_to_id(f"<0x{byte:02X}>") for byte in part.encode("utf-8")]
                 ids += pieces if self.processor.is_byte(pieces[0]) else pieces[:1]
             else:
                 ids += self.processor.encode(part)
         return ids
 
-    def save(self, folder: str | Path) -> None:
-        """Write tokenizer.json and SentencePiece's own bpe.model into `folder`."""
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write tokenizer.json and SentencePiece's own bpe.model into `folder`. A tokenizer that is there already is a
+        `ValueError`, unless `overwrite`."""
+        _check_free(folder, overwrite)
         write_atomic(Path(folder) / "bpe.model", self.model)
         _write_description(folder, kind="bpe")
 
@@ -234,23 +290,45 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     path = Path(folder) / "tokenizer.json"
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
-        version, kind = description["version"], description["kind"]
+        if not isinstance(description, dict):
+            raise ValueError("tokenizer.json is no description")
+        version, kind = description.get("version"), description.get("kind")
         if version != FORMAT_VERSION:
             raise ValueError(f"its format version is {version!r}, this program reads {FORMAT_VERSION}")
         if kind == "char":
-            characters = description["characters"]
-            if not all(isinstance(c, str) and len(c) == 1 for c in characters) or len(set(characters)) < len(
-                characters
-            ):
+            characters: Any = description.get("characters")
+            single = isinstance(characters, list) and all(isinstance(c, str) and len(c) == 1 for c in characters)
+            if not single or len(set(characters)) < len(characters):
                 raise ValueError("its characters are not a list of different single characters")
-            return CharTokenizer(characters)
+            chat = description.get("chat", False)
+            if not isinstance(chat, bool):
+                raise ValueError(f"its chat is {chat!r}, neither true nor false")
+            return CharTokenizer(characters, chat)
         if kind == "bpe":
             return BPETokenizer((path.parent / "bpe.model").read_bytes())
         raise ValueError(f"its kind is {kind!r}, neither 'char' nor 'bpe'")
     except FileNotFoundError as error:
         raise ValueError(f"no tokenizer in {folder}: {Path(error.filename).name} is missing") from None
-    except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # RecursionError is a RuntimeError
         raise ValueError(f"the tokenizer in {folder} cannot be read: {error}") from None
+
+
+def check_sizes(tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Refuse a tokenizer that has not as many tokens as the model.
+
+    >>> check_sizes(CharTokenizer.train("hello"), 65)
+    Traceback (most recent call last):
+    ValueError: the tokenizer has 5 tokens and the model 65: they belong to different runs
+    """
+    if tokenizer.vocab_size != vocab_size:
+        raise ValueError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens and the model {vocab_size}: they belong to different runs"
+        )
+
+
+def _check_free(folder: str | Path, overwrite: bool) -> None:
+    if held_in(folder, "a tokenizer") and not overwrite:
+        raise ValueError(f"{folder} already holds a tokenizer: name another folder, or replace it by overwrite=True")
 
 
 def _write_description(folder: str | Path, **description: object) -> None:
@@ -259,6 +337,8 @@ def _write_description(folder: str | Path, **description: object) -> None:
 
 
 def _check_encodable(text: str) -> None:
+    if not isinstance(text, str):
+        raise ValueError(f"the text must be a string, not a {type(text).__name__}")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

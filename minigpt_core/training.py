@@ -1,13 +1,10 @@
-"""The training loop as a generator of records: it never prints, and whoever runs it decides what to show."""
+"""The training loop: a run yields a record after each step and never prints; whoever loops over it decides what to show."""
 
 import contextlib
-import hashlib
 import math
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checkpoint import load_progress, load_training, save_model, save_training
-from .config import TrainConfig
-from .data import check_parts, get_batch, step_seed
-from .fast import MuonAndAdamW
-from .model import GPT
+from .checkpoint import load_training, training_tensors
+from .config import TrainConfig, check_whole
+from .data import check_ids, check_parts, get_batch, step_seed
+from .interrupts import close_at_exit, hold_signals
+from .model import GPT, evaluating
+from .optimizer import Optimizer, learning_rate_at, make_optimizer
+from .registry import settings_of
+from .runs import RunFolder, fingerprint, load_run
+from .tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -35,33 +36,6 @@ class Record:
     elapsed: float
 
 
-def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """The learning rate of a step (1 to steps): a straight rise over the warm-up, then half a cosine down to the floor
-    (Loshchilov and Hutter 2017, arXiv:1608.03983).
-
-    >>> [learning_rate_at(s, TrainConfig(steps=100, warmup_steps=10, learning_rate=1.0)) for s in (1, 10, 55, 100)]
-    [0.1, 1.0, 0.5, 0.0]
-    """
-    if step <= config.warmup_steps:
-        return config.learning_rate * step / config.warmup_steps
-    done = (step - config.warmup_steps) / (config.steps - config.warmup_steps)  # 0 to 1
-    height = (1 + math.cos(math.pi * done)) / 2
-    return config.min_learning_rate + (config.learning_rate - config.min_learning_rate) * height
-
-
-def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW | MuonAndAdamW:
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101). Only the matrices of linear layers decay towards zero:
-    not embeddings, biases, or the gains of a LayerNorm, for which zero is no natural place."""
-    if config.optimizer == "muon":
-        return MuonAndAdamW(model, config)
-    decay = [m.weight for m in model.modules() if isinstance(m, torch.nn.Linear)]
-    chosen = {id(p) for p in decay}
-    rest = [p for p in model.parameters() if id(p) not in chosen]
-    fused = model.device.type in ("cpu", "cuda")  # one kernel for the whole update, where all versions have it
-    groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=fused)
-
-
 @torch.no_grad()
 def evaluate(model: GPT, ids: Tensor, *, windows: int | None = None, batch_size: int = 64) -> float:
     """Mean loss in nats per token over `ids` (N,), cut into windows side by side, so that every token but the first is
@@ -71,21 +45,27 @@ def evaluate(model: GPT, ids: Tensor, *, windows: int | None = None, batch_size:
     4.17
     """
     T = model.config.block_size
+    check_ids("ids", ids, model.config.vocab_size)
+    check_whole("batch_size", batch_size, least=1)
+    if windows is not None:
+        check_whole("windows", windows, least=1)
+    if len(ids) < 2:
+        raise ValueError(
+            f"ids must hold at least 2 tokens, one to predict from and one to predict, but hold {len(ids)}"
+        )
     ids = ids.to(model.device)
     full = (len(ids) - 1) // T
     starts = torch.arange(full, device=ids.device) * T
     rest = ids[full * T :]  # the last window is shorter
     if windows is not None and windows < full:
         starts, rest = starts[torch.linspace(0, full - 1, windows, device=ids.device).round().long()], rest[:0]
-    was_training = model.training
-    model.eval()
     total, count = 0.0, 0
     parts = [ids[chunk[:, None] + torch.arange(T + 1, device=ids.device)] for chunk in torch.split(starts, batch_size)]
-    for part in parts + ([rest[None]] if len(rest) > 1 else []):  # (B, T + 1)
-        logits, _ = model(part[:, :-1])  # (B, T, V)
-        total += F.cross_entropy(logits.float().flatten(0, 1), part[:, 1:].flatten(), reduction="sum").item()
-        count += part[:, 1:].numel()
-    model.train(was_training)
+    with evaluating(model):
+        for part in parts + ([rest[None]] if len(rest) > 1 else []):  # (B, T + 1)
+            logits, _ = model(part[:, :-1])  # (B, T, V)
+            total += F.cross_entropy(logits.float().flatten(0, 1), part[:, 1:].flatten(), reduction="sum").item()
+            count += part[:, 1:].numel()
     return total / count
 
 
@@ -104,47 +84,163 @@ def pick_device(name: str = "auto") -> torch.device:
         raise ValueError(f"device={name!r} cannot be used on this machine: try 'auto' or 'cpu'") from None
 
 
-def train(
-    model: GPT, train_ids: Tensor, val_ids: Tensor, config: TrainConfig, folder: str | Path | None = None
-) -> Iterator[Record]:
-    """Train `model` in place, yielding a `Record` after each step.
+class Run:
+    """A training run, as `train` and `resume` return it: a loop over it takes the steps that are left and yields a `Record`
+    after each. A second loop goes on where the first was left. `records` are all so far.
 
-    With a `folder`, the run is saved there every `checkpoint_every` steps, at the end, when the loop is left by `break`,
-    and on Ctrl-C, which lets the step end and then raises `KeyboardInterrupt` with a line on how to go on. A loss that is
-    not finite stops the run with a `FloatingPointError` that says what to try.
+    Where it has a `folder`, the run is saved there every `checkpoint_every` steps, whenever the validation loss is the
+    lowest so far (that model stays in the folder `best` inside), and when the loop ends, however it ends: at the last step,
+    by `break`, by an exception in its body, or by Ctrl-C, SIGTERM or SIGHUP, which let a step end first; Ctrl-C then raises
+    `KeyboardInterrupt` with a sentence on what is saved. Of `for record in run` and `for record in tqdm(run)` the end is
+    seen at once; an iterator with a name, such as `pairs = zip(run, others)`, is only left when it is deleted, or the
+    program ends.
+
+    Weights that are not finite, or give a loss that is not, are never saved: they end the run with a
+    `FloatingPointError` that says what to try, and the last checkpoint stays.
+    """
+
+    def __init__(
+        self,
+        model: GPT,
+        train_ids: Tensor,
+        val_ids: Tensor,
+        config: TrainConfig,
+        optimizer: Optimizer,
+        records: list[Record],
+        folder: RunFolder | None,
+    ):
+        self.model, self.config, self.optimizer, self.records, self.folder = model, config, optimizer, records, folder
+        self._train_ids, self._val_ids = train_ids.to(model.device), val_ids.to(model.device)
+        self._whole = True  # the weights are those after the last record
+
+    def __iter__(self) -> Iterator[Record]:
+        if not self._whole:
+            raise ValueError(
+                f"this run broke off inside step {len(self.records) + 1}: begin anew, or resume what was saved"
+            )
+        steps = self._steps()  # new for each loop, which alone holds it: so it is closed when the loop is left
+        close_at_exit(steps)
+        return steps
+
+    def _steps(self) -> Generator[Record, None, None]:
+        with self.folder.locked() if self.folder else contextlib.nullcontext():
+            if self.folder and self.folder.saved:
+                self.folder.mend(self.model, self.best_step)
+            try:
+                while len(self.records) < self.config.steps:
+                    with hold_signals(self._stop):
+                        self._advance()
+                    yield self.records[-1]
+            finally:
+                with hold_signals(self._stop):
+                    self._save()
+
+    @property
+    def best_step(self) -> int | None:
+        """The step with the lowest validation loss so far; None before any evaluation."""
+        evaluated = [(record.val_loss, record.step) for record in self.records if record.val_loss is not None]
+        return min(evaluated)[1] if evaluated else None
+
+    def _advance(self) -> None:
+        step = len(self.records) + 1
+        self._whole = False
+        record = _step(self.model, self.optimizer, self._train_ids, self._val_ids, self.config, step)
+        if record.val_loss is not None and not math.isfinite(record.val_loss):
+            raise _diverged(step, self.config, f"the validation loss is {record.val_loss}")
+        elapsed = record.elapsed + (self.records[-1].elapsed if self.records else 0.0)
+        self.records.append(replace(record, elapsed=elapsed))
+        self._whole = True
+        if step % self.config.checkpoint_every == 0 or (record.val_loss is not None and self.best_step == step):
+            self._save()
+
+    def _save(self) -> None:
+        if self.folder is None or not self._whole or self.folder.saved == len(self.records):
+            return
+        with _autocast(self.model.device, self.config.precision):
+            loss = evaluate(self.model, self._val_ids, windows=1)
+        tensors = training_tensors(self.model, self.optimizer).values()
+        if not math.isfinite(loss) or not all(tensor.isfinite().all() for tensor in tensors):
+            self._whole = False
+            raise _diverged(len(self.records), self.config, "the weights or what they give are no longer finite")
+        rows = [list(asdict(record).values()) for record in self.records]
+        self.folder.save(self.model, self.optimizer, self.config, rows, self.best_step)
+
+    def _stop(self) -> str:
+        self._save()
+        go_on = "; go on with it by resume" if self.folder and self.folder.saved else ""
+        return f"stopped after step {len(self.records)} of {self.config.steps}: {self.where}{go_on}"
+
+    @property
+    def where(self) -> str:
+        """In words, what of the run is saved, and where."""
+        if self.folder is None or not self.folder.saved:
+            return "nothing was saved"
+        return f"the run is saved in {self.folder.path} as of step {self.folder.saved}"
+
+
+def train(
+    model: GPT,
+    train_ids: Tensor,
+    val_ids: Tensor,
+    config: TrainConfig,
+    folder: str | Path | None = None,
+    *,
+    tokenizer: Tokenizer | None = None,
+    notes: dict[str, Any] | None = None,
+) -> Run:
+    """Train `model` in place: a loop over what is returned takes the steps and yields a `Record` after each.
+
+    With a `folder` the run is saved there (see `Run`), with the `tokenizer` of its ids and `notes`, anything that JSON can
+    hold. A folder that already holds a run or a model, or a tokenizer where one is given, is a `ValueError`.
 
     On a CPU the same torch, threads and settings give the same records, timings aside.
 
     >>> for record in train(model, train_ids, val_ids, TrainConfig(steps=200)):         # doctest: +SKIP
     ...     print(record.step, record.train_loss)
     """
-    check_parts(train_ids, val_ids, model.config.block_size)
-    device = pick_device(config.device)
-    return _run(model.to(device), train_ids, val_ids, config, folder, make_optimizer(model, config), [])
+    _check_data(model, train_ids, val_ids)
+    place = None if folder is None else RunFolder(folder, fingerprint(train_ids, val_ids), notes or {}, tokenizer)
+    model.to(pick_device(config.device))
+    return Run(model, train_ids, val_ids, config, make_optimizer(model, config), [], place)
 
 
 def resume(
-    model: GPT, train_ids: Tensor, val_ids: Tensor, folder: str | Path, *, device: str | None = None
-) -> Iterator[Record]:
+    model: GPT,
+    train_ids: Tensor,
+    val_ids: Tensor,
+    folder: str | Path,
+    *,
+    device: str | None = None,
+    steps: int | None = None,
+) -> Run:
     """Go on with the run in `folder` where it was saved, with its own settings: the records that are left, the same as
     if it had never stopped. `model` must have the run's shape, the ids must be the run's own, else `ValueError`.
 
+    With `steps`, the run ends after so many in all, which must be more than it has done: so a finished run is trained
+    further. From there on the learning rate is what it would be had the run been planned for `steps` from the
+    beginning. After a run that had ended, it is therefore high again at once, without a warm-up, before it falls to its
+    floor a second time, and the loss usually rises before it falls below what it was.
+
     >>> for record in resume(model, train_ids, val_ids, "runs/alice"): ...              # doctest: +SKIP
     """
-    progress = load_progress(folder)
-    if progress["model"] != asdict(model.config):
-        changed = next(name for name, value in asdict(model.config).items() if progress["model"].get(name) != value)
+    saved = load_run(folder)
+    place = RunFolder(folder, saved.fingerprint, saved.notes, saved=len(saved.rows))
+    theirs, own = settings_of(saved.model), settings_of(model.config)
+    if theirs != own:
+        changed = next(name for name, value in own.items() if theirs.get(name) != value)
         raise ValueError(
-            f"the run in {folder} has {changed}={progress['model'].get(changed)!r}, "
-            f"this model {changed}={getattr(model.config, changed)!r}"
+            f"the run in {folder} has {changed}={theirs.get(changed)!r}, this model {changed}={own[changed]!r}"
         )
-    if progress["fingerprint"] != _fingerprint(train_ids, val_ids):
+    _check_data(model, train_ids, val_ids)
+    if saved.fingerprint != fingerprint(train_ids, val_ids):
         raise ValueError(f"the run in {folder} was made with another text, split or tokenizer: give it the same ids")
-    config = TrainConfig(**progress["config"])
+    if steps is not None and steps <= place.saved:
+        raise ValueError(f"the run in {folder} has done {place.saved} steps: steps={steps} in all must be more")
+    config = saved.config if steps is None else replace(saved.config, steps=steps)
     model.to(pick_device(device or config.device))
     optimizer = make_optimizer(model, config)
     load_training(folder, model, optimizer)
-    return _run(model, train_ids, val_ids, config, folder, optimizer, saved_records(folder))
+    return Run(model, train_ids, val_ids, config, optimizer, saved_records(folder), place)
 
 
 def saved_records(folder: str | Path) -> list[Record]:
@@ -153,53 +249,15 @@ def saved_records(folder: str | Path) -> list[Record]:
     >>> saved_records("runs/alice")[-1].val_loss                                        # doctest: +SKIP
     1.58
     """
-    return [Record(*values) for values in load_progress(folder)["records"]]
-
-
-def _run(
-    model: GPT,
-    train_ids: Tensor,
-    val_ids: Tensor,
-    config: TrainConfig,
-    folder: str | Path | None,
-    optimizer: torch.optim.AdamW | MuonAndAdamW,
-    records: list[Record],
-) -> Iterator[Record]:
-    fingerprint = _fingerprint(train_ids, val_ids)
-    train_ids, val_ids = train_ids.to(model.device), val_ids.to(model.device)
-    saved_at = len(records)
-
-    def checkpoint() -> None:
-        nonlocal saved_at
-        if folder is not None and saved_at != len(records):
-            rows = [list(asdict(record).values()) for record in records]
-            progress = {"config": asdict(config), "fingerprint": fingerprint, "records": rows}
-            save_training(folder, model, optimizer, progress)
-            save_model(model, folder)
-            saved_at = len(records)
-
-    with _interrupt_flag() as interrupted:
-        try:
-            for step in range(len(records) + 1, config.steps + 1):
-                record = _step(model, optimizer, train_ids, val_ids, config, step)
-                elapsed = record.elapsed + (records[-1].elapsed if records else 0.0)
-                records.append(Record(**{**asdict(record), "elapsed": elapsed}))
-                if step % config.checkpoint_every == 0:
-                    checkpoint()
-                yield records[-1]
-                if interrupted.is_set():
-                    saved = f"the run is saved in {folder}, resume it from there" if folder else "nothing was saved"
-                    raise KeyboardInterrupt(f"stopped after step {step} of {config.steps}: {saved}")
-        except FloatingPointError:
-            saved_at = len(records)  # the weights may be spoilt: keep the last checkpoint
-            raise
-        finally:
-            checkpoint()
+    try:
+        return [Record(*row) for row in load_run(folder).rows]  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError(f"the records of the run in {folder} are not those of this program") from None
 
 
 def _step(
     model: GPT,
-    optimizer: torch.optim.AdamW | MuonAndAdamW,
+    optimizer: Optimizer,
     train_ids: Tensor,
     val_ids: Tensor,
     config: TrainConfig,
@@ -219,10 +277,7 @@ def _step(
     grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()
     train_loss = loss.item()
     if not math.isfinite(train_loss) or not math.isfinite(grad_norm):
-        raise FloatingPointError(
-            f"at step {step} the loss is {train_loss} and the gradient's norm {grad_norm}: try a lower learning_rate "
-            f"(now {config.learning_rate}), more warmup_steps (now {config.warmup_steps}) or a smaller clip (now {config.clip})"
-        )
+        raise _diverged(step, config, f"the loss is {train_loss} and the gradient's norm {grad_norm}")
     optimizer.step()
     step_seconds = time.perf_counter() - began
     val_loss = None
@@ -233,24 +288,17 @@ def _step(
     return Record(step, learning_rate, train_loss, val_loss, grad_norm, x.numel() / step_seconds, elapsed)
 
 
-@contextlib.contextmanager
-def _interrupt_flag() -> Iterator[threading.Event]:
-    """While it lasts, the first Ctrl-C only sets the flag; a second one interrupts at once, as usual."""
-    flag = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield flag
-        return
-    previous = signal.getsignal(signal.SIGINT)
+def _diverged(step: int, config: TrainConfig, what: str) -> FloatingPointError:
+    return FloatingPointError(
+        f"at step {step} {what}: try a lower learning_rate (now {config.learning_rate}), more warmup_steps (now "
+        f"{config.warmup_steps}) or a smaller clip (now {config.clip})"
+    )
 
-    def handler(*_: Any) -> None:
-        flag.set()
-        signal.signal(signal.SIGINT, previous)
 
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield flag
-    finally:
-        signal.signal(signal.SIGINT, previous)
+def _check_data(model: GPT, train_ids: Tensor, val_ids: Tensor) -> None:
+    check_ids("train_ids", train_ids, model.config.vocab_size)
+    check_ids("val_ids", val_ids, model.config.vocab_size)
+    check_parts(train_ids, val_ids, model.config.block_size)
 
 
 @contextlib.contextmanager
@@ -266,11 +314,3 @@ def _autocast(device: torch.device, precision: str) -> torch.autocast:
     pays = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     enabled = precision == "bfloat16" or (precision == "auto" and pays)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
-
-
-def _fingerprint(train_ids: Tensor, val_ids: Tensor) -> str:
-    """A short name of the data of a run, so that it is not resumed with another."""
-    digest = hashlib.sha256()
-    for ids in (train_ids, val_ids):
-        digest.update(ids.cpu().to(torch.int64).numpy().tobytes() + b"|")
-    return digest.hexdigest()[:16]

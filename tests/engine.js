@@ -5,7 +5,7 @@ const path = require("node:path");
 const vm = require("node:vm");
 
 const folder = path.join(__dirname, "..", "minigpt_core", "widgets", "engine");
-for (const name of ["model.js", "sampling.js", "tokenizer.js"])
+for (const name of ["model.js", "sampling.js", "tokenizer.js", "worker.js"])
   vm.runInThisContext(fs.readFileSync(path.join(folder, name), "utf8"), { filename: name });
 const { minigpt } = globalThis;
 
@@ -48,18 +48,29 @@ const answers = {
     const engine = load(model);
     return cases.map(({ ids, count, knobs, seed }) => Array.from(minigpt.generate(engine, ids, count, knobs, seed), (step) => step.id));
   },
-  encode: ({ model, texts }) => {
-    const tokenizer = new minigpt.Tokenizer(load(model).tokenizer);
+  encode: ({ model, about, texts }) => {
+    const tokenizer = new minigpt.Tokenizer(about ?? load(model).tokenizer);
     return texts.map((text) => refused(() => tokenizer.encode(text)));
   },
-  names: ({ model }) => {
-    const tokenizer = new minigpt.Tokenizer(load(model).tokenizer);
+  names: ({ model, about }) => {
+    const tokenizer = new minigpt.Tokenizer(about ?? load(model).tokenizer);
     return tokenizer.pieces.map((_, id) => tokenizer.name(id));
   },
-  decode: ({ model, ids }) => {
-    const tokenizer = new minigpt.Tokenizer(load(model).tokenizer);
+  decode: ({ model, about, ids }) => {
+    const tokenizer = new minigpt.Tokenizer(about ?? load(model).tokenizer);
     return ids.map((each) => tokenizer.decode(each));
+  },
+  // What the worker sends in answer to each message, message by message.
+  work: async ({ model, messages }) => {
+    const bytes = new Uint8Array(fs.readFileSync(model)), answers = [];
+    for (const data of [{ action: "load", bytes }, ...messages]) {
+      const sent = [];
+      globalThis.postMessage = (message) => sent.push(message);
+      await globalThis.onmessage({ data: { name: "model", ...data } });
+      answers.push(sent);
+    }
+    return answers.slice(1);
   },
   open: ({ model }) => refused(() => Object.keys(load(model).weights).length),
 };
-process.stdout.write(JSON.stringify(answers[ask.task](ask)));
+Promise.resolve(answers[ask.task](ask)).then((answer) => process.stdout.write(JSON.stringify(answer)));

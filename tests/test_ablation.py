@@ -1,10 +1,13 @@
 """Parts taken out of a model, against the same written out by hand with the model's own weights."""
 
+import re
+
 import pytest
 import torch
 
 from minigpt_core import GPT, GPTConfig
-from minigpt_core.ablation import PARTS, knocked_out, remove
+from minigpt_core.beyond.fast import FastConfig, FastGPT
+from minigpt_core.study.ablation import PARTS, knocked_out, remove
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
 
@@ -77,6 +80,43 @@ def test_an_unknown_part_is_named():
         remove(small(), "embedding")
 
 
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_left_keeps_its_mode_its_number_format_and_its_weights(part):
+    model = GPT(GPTConfig(11, block_size=8, n_layer=2, n_head=2, n_embd=8, dropout=0.5)).double().eval()
+    model.blocks[1].attention.train()
+    weights = {name: p for name, p in model.named_parameters()}
+    remove(model, part)
+    assert torch.equal(model.eval()(IDS)[0], model(IDS)[0]) and model(IDS)[0].dtype == torch.float64
+    assert all(p is weights[name] for name, p in model.named_parameters())
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_is_removed_in_the_mode_of_the_model(part):
+    for training in (True, False):
+        model = remove(small().train(training), part)
+        assert {module.training for module in model.modules()} == {training}
+
+
+@pytest.mark.parametrize("first, then", [("attention", "residual"), ("feed-forward", "pre-norm"), ("norm", "residual")])
+def test_parts_can_be_removed_one_after_the_other(first, then):
+    one, other = remove(remove(small(), first), then), remove(remove(small(), then), first)
+    with torch.no_grad():
+        assert torch.equal(one(IDS)[0], other(IDS)[0])
+        assert not torch.equal(one(IDS)[0], remove(small(), then)(IDS)[0])
+
+
+def test_what_is_not_there_to_be_removed_is_refused():
+    with pytest.raises(ValueError, match="from the plain GPT only, not from a FastGPT"):
+        remove(FastGPT(FastConfig(11)), "positions")
+    with pytest.raises(ValueError, match="not those of the plain GPT any more: 'pre-norm'"):
+        remove(remove(small(), "residual"), "pre-norm")
+    with (
+        pytest.raises(ValueError, match="layer 0 has no attention any more: there is no head 1"),
+        knocked_out(remove(small(), "attention"), [(0, 1)]),
+    ):
+        pass
+
+
 def test_a_head_knocked_out_is_one_whose_columns_of_the_output_matrix_are_zero():
     model, silenced = small(), small()
     with torch.no_grad():
@@ -96,6 +136,15 @@ def test_the_heads_are_back_after_an_error():
         with pytest.raises(RuntimeError, match="stop"), knocked_out(model, [(0, 0)]):
             raise RuntimeError("stop")
         assert torch.equal(model(IDS)[0], whole)
+
+
+@pytest.mark.parametrize("heads", [[3], [(0,)], [(0, 1, 2)], [(0.0, 1)], ["01"], (0, 1)])
+def test_what_is_no_pair_of_layer_and_head_is_refused(heads):
+    with (
+        pytest.raises(ValueError, match=re.escape(f"such as (0, 1), not {heads[0]!r}")),
+        knocked_out(small(), heads),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("head", [(2, 0), (0, 2), (-1, 0)])

@@ -23,7 +23,26 @@ def show(attention, text: str, model: str) -> None:
     attention.get_by_label("maps of").select_option(model)
     if attention.get_by_label("text", exact=True).is_editable():
         attention.get_by_label("text", exact=True).fill(text)
-    attention.page.wait_for_timeout(500)  # the widget waits until the typing pauses
+    names_become(attention, names(text, model))
+
+
+def names(text: str, model: str) -> list[str]:
+    """The tokens that belong on the page: those of the record, or of the text, if the model can read it."""
+    if model.startswith("film"):
+        return json.loads(record_file(model))["names"]
+    gpt, tokenizer = load_pretrained(model)
+    try:
+        return [tokenizer.tokens[i] for i in tokenizer.encode(text)[-gpt.config.block_size :]]
+    except ValueError:
+        return []
+
+
+def names_become(attention, names: list[str]) -> None:
+    attention.page.wait_for_function(
+        "names => JSON.stringify([...document.querySelectorAll('[data-minigpt=attention] .mg-tokens span')]"
+        ".map(e => e.textContent)) === JSON.stringify(names)",
+        arg=names,
+    )
 
 
 def chosen(attention) -> tuple[int, int, int, dict[int, float]]:
@@ -104,8 +123,104 @@ def test_pointing_at_a_row_of_the_large_map_chooses_its_token(attention):
 
 def test_bad_input_is_said_in_a_sentence(attention):
     show(attention, "", "tales-char")
-    assert attention.locator(".mg-status").text_content() == "Type a text: its maps appear here."
+    status_becomes(attention, "Type a text: its maps appear here.")
     show(attention, "caf\u00e9", "tales-char")
-    assert "does not know the character" in attention.locator(".mg-status").text_content()
+    status_becomes(attention, "does not know the character")
     show(attention, "The sea. " * 1100, "tales-char")
     assert attention.locator(".mg-tokens span").count() == load_pretrained("tales-char")[0].config.block_size
+
+
+def status_becomes(attention, words: str) -> None:
+    attention.page.wait_for_function(
+        "words => document.querySelector('[data-minigpt=attention] .mg-status').textContent.includes(words)", arg=words
+    )
+
+
+def test_the_text_follows_the_model_and_the_readers_own_comes_back(widget):
+    attention = widget("notebooks/05_attention.html", "attention")
+    text, source = attention.get_by_label("text", exact=True), attention.get_by_label("maps of")
+    status_becomes(attention, "looks at")
+    offered = text.input_value()
+    # to a model from another one, and from a recorded run in another language
+    for model in ("tales-zh", "tales-bpe", "film-zh", "tales-char", "film", "tales-zh", "film-zh", "shakespeare-char"):
+        source.select_option(model)
+        if model in ("tales-char", "tales-bpe"):
+            names_become(attention, names(offered, model))
+            assert text.input_value() == offered
+        elif model.startswith("film"):
+            names_become(attention, names("", model))
+        else:
+            attention.page.wait_for_function("document.querySelector('.mg-note').textContent.includes('comes back')")
+            assert text.input_value() != offered and names(text.input_value(), model)
+            names_become(attention, names(text.input_value(), model))
+        status_becomes(attention, "looks at")
+        assert text.is_editable() != model.startswith("film")
+    text.fill("The sea")
+    source.select_option("film-zh")
+    names_become(attention, names("", "film-zh"))
+    source.select_option("tales-char")
+    names_become(attention, names("The sea", "tales-char"))
+    assert text.input_value() == "The sea"
+
+
+def test_a_reason_stays_until_what_it_tells_of_has_changed(attention):
+    show(attention, SENTENCE + "9", "tales-char")
+    reason = "The model does not know the character “9”: take it out."
+    status_becomes(attention, reason)
+    size = attention.page.viewport_size
+    attention.page.set_viewport_size({"width": size["width"] - 100, "height": size["height"]})
+    attention.page.wait_for_timeout(300)
+    assert attention.locator(".mg-status").text_content() == reason
+    attention.page.set_viewport_size(size)
+    show(attention, SENTENCE, "tales-char")
+    status_becomes(attention, "looks at")
+
+
+def colours(attention) -> list[list[int]]:
+    """The colour of the last row's most opaque pixel in the first small map, and that of the frame in the large one."""
+    return attention.evaluate(
+        """root => {
+            const most = (canvas, x, y, w, h) => {
+                const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+                copy.drawImage(canvas, 0, 0);
+                const { data } = copy.getImageData(x, y, w, h);
+                let best = 0;
+                for (let i = 0; i < data.length; i += 4) if (data[i + 3] > data[best + 3]) best = i;
+                return [...data.slice(best, best + 3)];
+            };
+            const small = root.querySelector(".mg-heads canvas"), large = root.querySelector(".mg-maps > canvas");
+            return [most(small, 0, 0, small.width, 1), most(large, 0, 0, large.width / 8 - 8, large.height)];
+        }"""
+    )
+
+
+def test_the_maps_take_the_colours_of_a_theme_that_changes(widget):
+    attention = widget("notebooks/05_attention.html", "attention", color_scheme="light")
+    show(attention, SENTENCE, "tales-char")
+
+    def theme(name: str) -> list[list[int]]:
+        attention.page.evaluate("name => { document.documentElement.dataset.theme = name; }", name)
+        attention.page.wait_for_timeout(100)
+        return colours(attention)
+
+    light, dark = theme("light"), theme("dark")
+    assert light[0] == [0x00, 0x72, 0xB2] and dark[0] == [0x56, 0xB4, 0xE9]  # of the maps
+    assert max(light[1]) < 110 and min(dark[1]) > 145  # of the letters at their side
+    assert theme("light") == light
+
+
+def test_a_line_break_is_kept_in_a_field_of_one_line(attention):
+    for typed in ("a\u21b5b", "a\\nb"):
+        show(attention, "ab", "tales-char")
+        attention.get_by_label("text", exact=True).fill(typed)
+        names_become(attention, ["a", "\u21b5", "b"])
+    kept = attention.evaluate(
+        """async (root) => {
+            const other = document.body.appendChild(document.createElement("div"));
+            minigpt.widgets.attention(other, { models: { a: "a" }, text: "a\\nb" }, { load: () => new Promise(() => {}) }, () => {});
+            const { value } = other.querySelector("input");
+            other.remove();
+            return value;
+        }"""
+    )
+    assert kept == "a\u21b5b"

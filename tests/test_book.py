@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 PAGES = [TOC["root"], *(chapter["file"] for chapter in TOC["chapters"])]
 
@@ -157,28 +156,6 @@ def test_pages_state_their_language_and_licence(pages, html):
         assert pages[html / f"{page}.html"].language == ("zh-CN" if page == "book/zh" else "en")
         footer = (html / f"{page}.html").read_text(encoding="utf-8")
         assert "CC BY 4.0" in footer and "CC0" in footer
-
-
-def test_notebook_pages_lead_to_colab_at_the_stated_revision(pages, html):
-    place = CONFIG["repository"]["url"].removeprefix("https://github.com/")
-    for page in PAGES:
-        if page.startswith("notebooks/"):
-            name = page.removeprefix("notebooks/")
-            target = (
-                f"colab.research.google.com/github/{place}/blob/{CONFIG['repository']['branch']}/notebooks/{name}.ipynb"
-            )
-            links = [link for link in pages[html / f"{page}.html"].links if "colab" in link]
-            assert links and all(link.endswith(target) for link in links), links
-
-
-def test_the_repositorys_address_is_the_same_everywhere():
-    """It is stated in _config.yml; whatever names it elsewhere must follow."""
-    stated = CONFIG["repository"]["url"]
-    files = [ROOT / "README.md", *(ROOT / "book").rglob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
-    own = stated.rsplit("/", 1)[1]
-    for path in files:
-        for address in re.findall(rf"https://github\.com/[\w-]+/{re.escape(own)}", path.read_text(encoding="utf-8")):
-            assert address == stated, path.name
 
 
 def test_formulas_are_mathml_and_need_no_script(pages, html):

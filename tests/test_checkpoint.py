@@ -65,7 +65,7 @@ def test_a_loaded_model_can_be_trained_further(folder):
 def test_saving_twice_writes_the_same_bytes_and_leaves_two_files(model, folder):
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     assert set(before) == {"config.json", "model.safetensors"}
-    save_model(model, str(folder))
+    save_model(model, str(folder), overwrite=True)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
@@ -79,7 +79,10 @@ def test_saving_and_loading_leave_the_model_and_the_random_numbers_alone(model, 
 
 def test_files_are_plain_json_and_safetensors(model, folder):
     """Any other program can read them."""
-    assert json.loads((folder / "config.json").read_text()) == {"version": 1, "model": asdict(CONFIG)}
+    assert json.loads((folder / "config.json").read_text()) == {
+        "version": 1,
+        "model": {"kind": "gpt", **asdict(CONFIG)},
+    }
     assert load_file(folder / "model.safetensors").keys() == model.state_dict().keys()
 
 
@@ -275,7 +278,7 @@ def test_a_failed_save_keeps_the_old_model(model, folder, monkeypatch):
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError):
-        save_model(GPT(GPTConfig(vocab_size=5, n_embd=8)), folder)
+        save_model(GPT(GPTConfig(vocab_size=5, n_embd=8)), folder, overwrite=True)
     monkeypatch.undo()
     assert torch.equal(load_model(folder).head.weight, model.head.weight)
     assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
@@ -293,7 +296,7 @@ def test_a_save_that_fails_between_two_files_is_noticed_or_harmless(name, model,
 
     monkeypatch.setattr(os, "replace", fail_on_one)
     with pytest.raises(OSError):
-        save_model(new, folder)
+        save_model(new, folder, overwrite=True)
     monkeypatch.undo()
     try:
         loaded = load_model(folder)

@@ -7,6 +7,8 @@ from dataclasses import FrozenInstanceError, asdict, fields
 import pytest
 
 from minigpt_core import GPT, GPTConfig, TrainConfig
+from minigpt_core.beyond.fast import FastConfig
+from minigpt_core.registry import build
 
 nan, inf = math.nan, math.inf
 
@@ -104,4 +106,26 @@ def test_the_number_of_parameters_is_the_sum_over_the_parts():
     """Embeddings V C + T C, head V C, a block 12 C^2 + 13 C, the last norm 2 C."""
     V, T, C, n_layer = 65, 64, 128, 4
     expected = 2 * V * C + T * C + n_layer * (12 * C * C + 13 * C) + 2 * C
-    assert GPT(GPTConfig(vocab_size=V)).n_parameters == expected
+    assert GPT(GPTConfig(vocab_size=V)).n_parameters == GPTConfig(vocab_size=V).n_parameters == expected
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GPTConfig(3, block_size=5, n_layer=3, n_head=1, n_embd=7),
+        GPTConfig(1107, n_layer=1, n_embd=64),
+        GPTConfig.article(60),
+        FastConfig(65),
+        FastConfig(11, block_size=9, n_layer=3, n_embd=8, previous_tokens=0),
+        FastConfig(11, block_size=9, n_layer=2, n_embd=8, previous_tokens=5),
+    ],
+)
+def test_the_formula_for_parameters_counts_what_the_model_has(config):
+    """Of every kind of model: so numbers can be told before one is built."""
+    model = build(config)
+    assert config.n_parameters == model.n_parameters
+    assert config.n_block_parameters == sum(p.numel() for p in model.blocks.parameters())
+
+
+def test_a_model_too_large_for_any_machine_is_counted_at_once():
+    assert GPTConfig(50257, block_size=1024, n_layer=96, n_head=96, n_embd=12288).n_parameters > 170e9  # as GPT-3

@@ -348,3 +348,10 @@ def test_a_wrong_encoding_shows_what_the_right_one_would_read(tmp_path, encoding
         load_corpus(path)
     assert f"encoding={encoding!r} (there it reads" in str(caught.value) and text[:6] in str(caught.value)
     assert load_corpus(path, encoding=encoding) == text * 20
+
+
+def test_a_name_is_the_books_text_and_a_path_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("tales").write_text("My own tales.", encoding="utf-8")
+    assert len(load_corpus("tales")) > 100_000
+    assert load_corpus("./tales") == load_corpus(Path("tales")) == load_corpus(tmp_path / "tales") == "My own tales."

@@ -7,7 +7,9 @@ from minigpt_core.widgets.records import LEVELS, RUNS, curves
 
 @pytest.fixture(scope="module", params=["http", "file"])
 def shown(widget, request):
-    return widget("notebooks/07_training.html", "curves", request.param)
+    shown = widget("notebooks/07_training.html", "curves", request.param)
+    shown.locator("svg").wait_for()
+    return shown
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,24 @@ def test_the_lines_are_drawn_where_the_numbers_are(shown, records, run):
         [loss for _, loss in records[run]["val"]], abs=0.01
     )
     assert held_back[-1][0] == drawn[-1][0] and held_back[0][0] == drawn[99][0]
+
+
+@pytest.mark.parametrize("run, beside", [("small", ""), ("low-rate", "film"), ("film", "small")])
+def test_the_norm_of_the_gradient_is_drawn_as_high_as_it_is(shown, records, run, beside):
+    choose(shown, run, beside)
+    panel = shown.locator("svg g").nth(1)
+    ticks = {
+        float(text.text_content()): float(text.get_attribute("y"))
+        for text in panel.locator("text[text-anchor=end]").all()
+    }
+    scale = (ticks[0] - ticks[max(ticks)]) / max(ticks)
+    *_, last = (points(line) for line in panel.locator("polyline").all())
+    assert [(ticks[0] - y) / scale for _, y in last] == pytest.approx(records[run]["norm"], abs=0.06)
+    if beside:
+        other = points(panel.locator("polyline").nth(1))
+        assert [(ticks[0] - y) / scale for _, y in other] == pytest.approx(records[beside]["norm"], abs=0.06)
+    title = float(panel.locator(".mg-title").get_attribute("y"))
+    assert min(y for _, y in last) > title + 6  # under its own title, and not in the panel above
 
 
 def test_keys_and_pointer_move_the_step_and_the_line_with_it(shown):

@@ -23,7 +23,7 @@ UNIQUE = "".join(chr(c) for c in range(0x10000, 0x10000 + 200_000))  # no charac
 @examples
 @given(any_text, st.sampled_from(["blocks", "tail"]), st.floats(0.001, 0.999), st.integers(0, 2**32 - 1))
 def test_every_character_lands_in_exactly_one_part(text, how, fraction, seed):
-    train, val = split_text(text, how, fraction=fraction, seed=seed)
+    train, val = (part.replace(END_OF_TEXT, "") for part in split_text(text, how, fraction=fraction, seed=seed))
     assert len(val) == int(len(text) * fraction)
     assert sorted(train + val) == sorted(text)
 
@@ -34,21 +34,21 @@ def test_no_end_of_text_mark_is_cut_in_two(n, gap, how, fraction):
     text = (("x" * gap + END_OF_TEXT) * 400)[:n]
     text = text[: text.rfind(">") + 1]
     train, val = split_text(text, how, fraction=fraction, seed=n)
-    assert sorted(train + val) == sorted(text)
+    plain = [part.replace(END_OF_TEXT, "") for part in (train, val)]
+    assert "".join(plain) == text.replace(END_OF_TEXT, "") and set("".join(plain)) <= {"x"}
     assert train.count(END_OF_TEXT) + val.count(END_OF_TEXT) == text.count(END_OF_TEXT)
-    assert set(train.replace(END_OF_TEXT, "")) | set(val.replace(END_OF_TEXT, "")) <= {"x"}
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_blocks_are_disjoint_complete_and_in_order(seed):
-    train, val = split_text(UNIQUE, seed=seed)
+    train, val = (part.replace(END_OF_TEXT, "") for part in split_text(UNIQUE, seed=seed))
     assert not set(train) & set(val) and set(train) | set(val) == set(UNIQUE)
     assert list(train) == sorted(train) and list(val) == sorted(val)
 
 
 def runs(part: str) -> int:
     """How many contiguous pieces of UNIQUE a part of it consists of."""
-    return 1 + sum(ord(b) != ord(a) + 1 for a, b in itertools.pairwise(part))
+    return 1 + sum(ord(b) != ord(a) + 1 for a, b in itertools.pairwise(part.replace(END_OF_TEXT, "")))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -66,7 +66,7 @@ def test_a_short_text_has_fewer_blocks_none_below_500_characters():
 
 @pytest.mark.parametrize("n, fraction", [(10_019, 0.999), (25_683, 0.99997), (14_697, 0.99993), (6_810, 0.9999999)])
 def test_a_fraction_close_to_one_works(n, fraction):
-    train, val = split_text(UNIQUE[:n], fraction=fraction)
+    train, val = (part.replace(END_OF_TEXT, "") for part in split_text(UNIQUE[:n], fraction=fraction))
     assert len(val) == int(n * fraction) and sorted(train + val) == list(UNIQUE[:n])
 
 
@@ -94,7 +94,7 @@ def test_blocks_resemble_a_text_that_changes_where_the_tail_does_not():
     """Half English, half Chinese: half the blocks are English; the tail is all Chinese."""
     text = "e" * 30_000 + "猫" * 30_000
     for seed in range(10):
-        _, val = split_text(text, seed=seed)
+        val = split_text(text, seed=seed)[1].replace(END_OF_TEXT, "")
         assert val.count("e") == val.count("猫") == 3_000
     assert "e" not in split_text(text, "tail")[1]
 
@@ -105,16 +105,66 @@ def test_the_tail_of_sample_is_too_short_for_the_articles_window():
         check_parts(torch.arange(len(train)), torch.arange(len(val)), 64)
 
 
+BOOKS = "".join(f"{chr(0x4E00 + i) * (50 + i % 7)}{END_OF_TEXT}" for i in range(45))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whole_documents_are_held_out_one_from_each_run_of_neighbours(seed):
+    train, val = split_text(BOOKS, "documents", seed=seed)
+    assert train.count(END_OF_TEXT) == 40 and val.count(END_OF_TEXT) == 5
+    assert not set(train.replace(END_OF_TEXT, "")) & set(val.replace(END_OF_TEXT, ""))
+    assert [(ord(book[0]) - 0x4E00) // 9 for book in val.split(END_OF_TEXT)[:-1]] == [0, 1, 2, 3, 4]
+    assert len({split_text(BOOKS, "documents", seed=s)[1] for s in range(20)}) > 15
+
+
+@pytest.mark.parametrize("how", ["documents", "blocks", "tail"])
+def test_of_three_parts_none_shares_anything_with_another(how):
+    text = BOOKS if how == "documents" else UNIQUE
+    parts = [part.replace(END_OF_TEXT, "") for part in split_text(text, how, parts=3)]
+    assert sorted("".join(parts)) == sorted(text.replace(END_OF_TEXT, ""))
+    assert all(not set(a) & set(b) for a, b in itertools.combinations(parts, 2))
+    assert [round(10 * len(part) / len(text.replace(END_OF_TEXT, ""))) for part in parts] == [8, 1, 1]
+    if how == "tail":
+        assert text.endswith(parts[2]) and parts[0] + parts[1] + parts[2] == text
+    else:
+        assert split_text(text, how, parts=3)[1] == split_text(text, how)[1]
+
+
+def test_one_document_cannot_be_held_out():
+    assert (
+        split_text(BOOKS + "\n", "documents")[0].count(END_OF_TEXT) == 40
+    )  # what follows the last mark is no document
+    with pytest.raises(
+        ValueError, match=r"no second document to hold out: documents end in <.endoftext.>; take how='bl"
+    ):
+        split_text("one tale", "documents")
+
+
+QUOTED = ()  # passages of 60 characters that two tales share on purpose, such as a song
+
+
+@pytest.mark.parametrize("name", ["tales", "tales_zh"])
+def test_no_tale_held_out_shares_a_passage_of_60_characters_with_those_learned_from(name):
+    train, *held_out = split_text(load_corpus(name), "documents", parts=3)
+    for part in held_out:
+        shared = {part[i : i + 60] for i in range(len(part) - 59) if part[i : i + 60] in train}
+        assert not {passage for passage in shared if not any(passage in quoted for quoted in QUOTED)}
+
+
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.1, float("nan"), float("inf"), True])
 @pytest.mark.parametrize("how", ["blocks", "tail"])
 def test_a_fraction_that_leaves_a_part_empty_is_refused(fraction, how):
     with pytest.raises(ValueError, match=f"fraction={fraction} must lie between 0 and 1"):
         split_text(UNIQUE, how, fraction=fraction)
+    with pytest.raises(ValueError, match=r"fraction=0.5 must lie between 0 and 0.5"):
+        split_text(UNIQUE, how, fraction=0.5, parts=3)
+    with pytest.raises(ValueError, match="parts=4 must be 2 or 3"):
+        split_text(UNIQUE, how, parts=4)
 
 
 def test_an_unknown_way_to_split_is_refused():
-    for how in ("head", "Blocks", "", None):
-        with pytest.raises(ValueError, match=f"how={how!r} is neither 'blocks' nor 'tail'"):
+    for how in ("head", "Blocks", ""):
+        with pytest.raises(ValueError, match=f"how={how!r} is none of 'documents', 'blocks', 'tail'"):
             split_text(UNIQUE, how)
 
 
@@ -182,8 +232,8 @@ def test_the_message_for_short_parts_has_both_lengths_and_a_way_out():
     with pytest.raises(ValueError) as caught:
         check_parts(torch.arange(340), torch.arange(38), 64)
     message = str(caught.value)
-    assert all(number in message for number in ("65", "340", "38", "at most 37"))
-    with pytest.raises(ValueError, match=r"training part has 20 and the validation part 100.* at most 19"):
+    assert all(number in message for number in ("65", "340", "38", "at most block_size=37"))
+    with pytest.raises(ValueError, match=r"training part has 20 and the validation part 100.* at most block_size=19"):
         check_parts(torch.arange(20), torch.arange(100), 64)
     with pytest.raises(ValueError, match="validation part 1: ") as caught:
         check_parts(torch.arange(20), torch.arange(1), 64)

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from minigpt_core import GPT, GPTConfig, generate, load_pretrained
-from minigpt_core.ablation import PARTS, knocked_out, remove
-from minigpt_core.decoding import Decoder, can_decode, choose
+from minigpt_core import GPT, CharTokenizer, GPTConfig, generate, load_pretrained
+from minigpt_core.decoding import Decoder, can_decode, choose, unlike_plain
+from minigpt_core.layers import Block
 from minigpt_core.sampling import draw, shape_logits
+from minigpt_core.study.ablation import PARTS, knocked_out, remove
+from minigpt_core.widgets.export import model_file
 
 SHAPES = [dict(), dict(n_layer=1, n_head=1, n_embd=3), dict(n_layer=3, n_head=6, n_embd=48, block_size=20)]
 
@@ -75,6 +78,81 @@ def test_a_model_that_is_hooked_doubled_or_patched_is_left_to_the_model_itself()
     model.blocks[0].forward = lambda x, *_: x
     assert not can_decode(model)
     assert not can_decode(rough_model({}).double())
+
+
+# What can be done to a model, and the words that then say what sets it apart from the plain GPT.
+CHANGES = {
+    "residual": (lambda m: remove(m, "residual"), "blocks.0 is _NoResidual("),
+    "pre-norm": (lambda m: remove(m, "pre-norm"), "blocks.0 is _PostNorm("),
+    "norm": (lambda m: remove(m, "norm"), "blocks.0.norm1 is Identity()"),
+    "positions": (lambda m: remove(m, "positions"), "position_embedding is _NoPositions()"),
+    "attention": (lambda m: remove(m, "attention"), "blocks.0.attention is _Silent()"),
+    "feed-forward": (lambda m: remove(m, "feed-forward"), "blocks.0.feed_forward is _Silent()"),
+    "epsilon": (lambda m: setattr(m.norm, "eps", 0.1), "norm is LayerNorm((128,), eps=0.1"),
+    "bias": (
+        lambda m: setattr(m, "head", nn.Linear(128, 33)),
+        "head is Linear(in_features=128, out_features=33, bias=True)",
+    ),
+    "no bias": (
+        lambda m: setattr(m.blocks[1].attention, "query", nn.Linear(128, 128, bias=False)),
+        "attention.query is L",
+    ),
+    "dropout replaced": (lambda m: setattr(m, "dropout", nn.LayerNorm(128)), "dropout is LayerNorm("),
+    "heads": (lambda m: setattr(m.blocks[3].attention, "n_head", 8), "blocks.3.attention is CausalSelfAttention("),
+    "parts that the plain one has elsewhere": (
+        lambda m: setattr(m.blocks[2], "feed_forward", nn.Dropout(0.0)),
+        "blocks.2.feed_forward is Dropout(",
+    ),
+    "fewer blocks": (lambda m: setattr(m, "blocks", m.blocks[:3]), "blocks.3 is missing"),
+    "more blocks": (lambda m: m.blocks.append(Block(m.config)), "blocks.4 is Block("),
+    "forward": (lambda m: setattr(m.blocks[0], "forward", lambda x, *_: x), "blocks.0 has another forward"),
+    "split_heads": (
+        lambda m: setattr(m.blocks[0].attention, "split_heads", print),
+        "attention has another split_heads",
+    ),
+    "hook": (lambda m: m.norm.register_forward_hook(lambda *_: None), "norm has a hook"),
+    "hook before": (lambda m: m.register_forward_pre_hook(lambda *_: None), "the model has a hook"),
+    "weights of another shape": (
+        lambda m: setattr(m.head, "weight", nn.Parameter(torch.zeros(40, 128))),
+        "head.weight has the shape (40, 128)",
+    ),
+    "one matrix in another format": (
+        lambda m: m.blocks[1].attention.key.to(torch.bfloat16),
+        "key.weight is in torch.bfloat16",
+    ),
+    "double": (lambda m: m.double(), "token_embedding.weight is in torch.float64"),
+    "half": (lambda m: m.half(), "token_embedding.weight is in torch.float16"),
+}
+
+
+@pytest.mark.parametrize("change, said", CHANGES.values(), ids=list(CHANGES))
+def test_whatever_is_not_the_plain_model_is_left_to_the_model_itself_and_not_given_to_the_page(change, said):
+    model, tokenizer = rough_model({}), CharTokenizer([chr(97 + i) for i in range(32)])
+    assert can_decode(model) and unlike_plain(model) == "" and model_file(model, tokenizer)
+    change(model)
+    assert not can_decode(model) and said in unlike_plain(model)
+    with pytest.raises(ValueError, match=r"^the page computes the plain GPT in float32 only, and .*$") as caught:
+        model_file(model, tokenizer)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [lambda m: m.train(), lambda m: setattr(m.head, "weight", m.token_embedding.weight)])
+def test_what_changes_no_text_changes_nothing(change):
+    """The mode, and one matrix for the embedding and the head."""
+    model, tokenizer = rough_model({}), CharTokenizer([chr(97 + i) for i in range(32)])
+    change(model)
+    assert can_decode(model) and model_file(model, tokenizer)
+    assert list(generate(model, [1], 30)) == list(generate(model, [1], 30, cache=False))
+
+
+def test_a_model_whose_weights_are_spoilt_or_that_has_another_tokenizer_is_not_given_to_the_page():
+    model = rough_model({})
+    with pytest.raises(ValueError, match="the tokenizer has 3 tokens and the model 33"):
+        model_file(model, CharTokenizer(["a", "b"]))
+    with torch.no_grad():
+        model.norm.bias[3] = torch.inf
+    with pytest.raises(ValueError, match="weights are not all finite"):
+        model_file(model, CharTokenizer([chr(97 + i) for i in range(32)]))
 
 
 @pytest.mark.parametrize("name", ["tales-char", "tales-bpe", "tales-zh"])

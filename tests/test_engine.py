@@ -9,10 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from minigpt_core import attention_maps, generate, load_corpus, load_pretrained, split_text
+from minigpt_core import (
+    GPT,
+    BPETokenizer,
+    CharTokenizer,
+    GPTConfig,
+    attention_maps,
+    generate,
+    load_corpus,
+    load_pretrained,
+    split_text,
+    stream,
+)
 from minigpt_core.pretrained import PRETRAINED, load_card
 from minigpt_core.sampling import Mulberry32, draw, shape_logits
-from minigpt_core.widgets.export import VERSION, as_script, model_file
+from minigpt_core.widgets.export import VERSION, as_script, describe, model_file
 
 RUNNER = Path(__file__).parent / "engine.js"
 pytestmark = pytest.mark.skipif(
@@ -86,6 +97,26 @@ def test_from_the_same_logits_it_draws_the_same_ids():
         shaped = shape_logits(
             torch.tensor([logits], dtype=torch.float64), torch.tensor([generated], dtype=torch.long), **knobs
         )
+        numbers = Mulberry32(seed)
+        expected.append([draw(shaped[0], numbers.uniform()) for _ in range(10)])
+    assert engine("draws", cases=cases) == expected
+
+
+def test_where_a_result_overflows_it_draws_the_same_ids():
+    dice, cases, expected = random.Random(5), [], []
+    for seed in range(300):
+        logits = [dice.gauss(0, 3) for _ in range(9)]
+        generated = [dice.randrange(9) for _ in range(dice.choice([0, 3, 30]))]
+        knobs = {
+            "temperature": dice.choice([0, 1e-300, 2e-6, 0.01, 1, 1e308]),
+            "frequency_penalty": dice.choice([0, -1e308, 1e308, 1e300, -1e307]),
+            "presence_penalty": dice.choice([0, -1e308, 1e308]),
+            "top_p": dice.choice([1, 0.5, 5e-324]),
+            "min_p": dice.choice([0, 0.3, 5e-324]),
+        }
+        cases.append({"logits": logits, "generated": generated, "knobs": knobs, "seed": seed})
+        said = torch.tensor([generated], dtype=torch.long)
+        shaped = shape_logits(torch.tensor([logits], dtype=torch.float64), said, **knobs)
         numbers = Mulberry32(seed)
         expected.append([draw(shaped[0], numbers.uniform()) for _ in range(10)])
     assert engine("draws", cases=cases) == expected
@@ -177,6 +208,111 @@ def test_a_thousand_strings_are_cut_as_python_cuts_them(name, files):
     assert engine("names", model=files[name]) == tokenizer.tokens
     known = [ids for ids in cut if ids is not None]
     assert engine("decode", model=files[name], ids=known) == [tokenizer.decode(ids) for ids in known]
+
+
+@pytest.mark.parametrize(
+    "text, size",
+    [("你好世界\n" * 9, 8), ("the <unk> and <0x41> cat\n" * 9, 30), (load_corpus("sample"), 100)],
+    ids=["no spaces", "names of SentencePiece's own pieces", "a real text"],
+)
+@pytest.mark.parametrize("byte_fallback", [True, False], ids=["bytes", "no bytes"])
+def test_whatever_was_learned_from_it_cuts_as_python_does(text, size, byte_fallback):
+    tokenizer = BPETokenizer.train(text, vocab_size=size + 256 * byte_fallback, byte_fallback=byte_fallback)
+    dice = random.Random(4)
+    letters = "你好世界 the<unk>0x41\u2581\t\n\0😀"
+    texts = ["".join(dice.choice(letters) for _ in range(dice.randrange(30))) for _ in range(300)]
+    texts += ["a b", " ", "<unk>", "<0x41>", "你 好", text]
+    cut, about = [tokenizer.encode(each) for each in texts], describe(tokenizer)
+    decoded = engine("decode", about=about, ids=cut)
+    assert engine("encode", about=about, texts=texts) == cut
+    assert decoded == [tokenizer.decode(ids) for ids in cut] and (decoded == texts) == byte_fallback
+
+
+@pytest.mark.parametrize("kind", ["char", "bpe"])
+def test_the_ids_of_a_chat_have_their_names_and_come_from_no_text(kind):
+    text = "<|user|>Hello.<|endofturn|>\n" * 9
+    if kind == "char":
+        tokenizer = CharTokenizer.train(text, chat=True)
+    else:
+        tokenizer = BPETokenizer.train(text, vocab_size=300, chat=True)
+    about, texts = describe(tokenizer), [text, "<|user|>", "<|endoftext|><|endofturn|>"]
+    assert engine("names", about=about) == tokenizer.tokens
+    assert engine("encode", about=about, texts=texts) == [tokenizer.encode(each) for each in texts]
+    reserved = list(tokenizer.chat_ids.values())
+    assert engine("decode", about=about, ids=[reserved]) == ["<|system|><|user|><|assistant|><|endofturn|>"]
+
+
+def model_of_bytes() -> tuple[GPT, dict[bytes, int]]:
+    """A model for the tokenizer of tales-bpe that always expects one of a few tokens, most of them bytes of 好 and 😀; and
+    their ids, the likeliest first."""
+    _, tokenizer = load_pretrained("tales-bpe")
+    named = [*(bytes([b]) for b in "好😀".encode()), b" the", b"\xe5"]
+    ids = {piece: i for i, piece in enumerate(tokenizer.token_bytes) if piece in named}
+    gpt = GPT(GPTConfig(tokenizer.vocab_size, block_size=64, n_layer=1, n_head=1, n_embd=8, end_id=tokenizer.end_id))
+    with torch.no_grad():
+        gpt.norm.weight.zero_()
+        gpt.norm.bias.zero_()[0] = 1
+        gpt.head.weight.zero_()[:, 0] = -20
+        for place, piece in enumerate(ids):
+            gpt.head.weight[ids[piece], 0] = -place / 16
+    return gpt.eval(), ids
+
+
+@pytest.fixture
+def bytes_file(tmp_path) -> str:
+    (tmp_path / "bytes.bin").write_bytes(model_file(model_of_bytes()[0], load_pretrained("tales-bpe")[1]))
+    return str(tmp_path / "bytes.bin")
+
+
+def message(**changed) -> dict:
+    """What the page asks the worker for when the reader presses Write."""
+    return {"action": "generate", "prompt": "", "kept": [], "knobs": {}, "seed": 1, "count": 9, "stop": ""} | changed
+
+
+def texts(answer: list[dict]) -> list[str]:
+    """The text of each token that the worker sent."""
+    return [sent["token"]["text"] for sent in answer if "token" in sent]
+
+
+def test_its_text_is_that_of_pythons_stream_where_bytes_make_no_character_and_where_it_ends_within_one(bytes_file):
+    gpt, _ = model_of_bytes()
+    tokenizer = load_pretrained("tales-bpe")[1]
+    cases = [(seed, count) for seed in range(100) for count in (1, 2, 30)]
+    expected = ["".join(stream(gpt, tokenizer, "", count, seed=seed)) for seed, count in cases]
+    answers = engine("work", model=bytes_file, messages=[message(seed=seed, count=count) for seed, count in cases])
+    assert ["".join(texts(answer)) for answer in answers] == expected
+    assert [len(texts(answer)) for answer in answers] == [
+        count for _, count in cases
+    ]  # a byte without a text is a token too
+    assert any("好" in text for text in expected) and sum(text.endswith("\ufffd") for text in expected) > 100
+
+
+def test_tokens_that_are_kept_are_joined_as_bytes_and_what_follows_joins_them(bytes_file):
+    gpt, ids = model_of_bytes()
+    tokenizer = load_pretrained("tales-bpe")[1]
+    kept = [[b" the"], [b"\xe5"], [b"\xe5", b"\xa5"], [b"\xe5", b"\xa5", b"\xbd"], [b" the", b"\xf0", b"\x9f", b"\xe5"]]
+    chosen = [[ids[piece] for piece in pieces] for pieces in kept]
+    for count in (0, 1, 2, 9):
+        messages = [message(kept=[{"id": i, "text": "<0x8F>"} for i in each], count=count) for each in chosen]
+        for each, answer in zip(chosen, engine("work", model=bytes_file, messages=messages), strict=True):
+            new = list(generate(gpt, [tokenizer.end_id, *each], count, seed=1)) if count else []
+            assert "".join(texts(answer)) == tokenizer.decode(each + new)
+            assert [sent["token"]["id"] for sent in answer[:-1]] == each + new
+
+
+def test_the_end_among_the_alternatives_ends_the_text(bytes_file):
+    _, ids = model_of_bytes()
+    kept = [{"id": ids[b" the"]}, {"id": load_pretrained("tales-bpe")[0].config.end_id}]
+    (answer,) = engine("work", model=bytes_file, messages=[message(kept=kept)])
+    assert texts(answer) == [" the"] and answer[-1]["done"] == {"why": "end"}
+
+
+def test_it_tells_which_of_several_texts_a_model_can_read(files):
+    readable = {"action": "readable", "texts": ["caf\u00e9 \u00e8", "\u00e8", "Wren", "", "Toby"]}
+    (answer,) = engine("work", model=files["tales-char"], messages=[readable])
+    assert answer[0]["done"] == {"place": 2, "stranger": "\u00e9"}
+    (answer,) = engine("work", model=files["tales-bpe"], messages=[readable])
+    assert answer[0]["done"]["place"] == 0  # it has the bytes
 
 
 def test_its_maps_are_the_models(files):

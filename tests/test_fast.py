@@ -7,10 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from minigpt_core import GPT, attention_maps, generate, load_model, load_pretrained, save_model, train
+from minigpt_core.beyond.fast import FastConfig, FastGPT, fast_recipe
+from minigpt_core.beyond.parts import rotate
 from minigpt_core.cli import main
 from minigpt_core.config import GPTConfig, TrainConfig
 from minigpt_core.decoding import can_decode
-from minigpt_core.fast import FastConfig, FastGPT, MuonAndAdamW, fast_recipe, turn
+from minigpt_core.optimizer import MuonAndAdamW
 from minigpt_core.training import resume
 from minigpt_core.widgets.export import model_file
 
@@ -31,7 +33,7 @@ def model() -> FastGPT:
 def test_a_turn_is_a_rotation_of_each_pair_and_scores_depend_on_distance_alone():
     torch.manual_seed(0)
     x = torch.randn(2, 3, 5, 8)
-    turned = turn(x, start=4)
+    turned = rotate(x, start=4)
     for t in range(5):
         for i in range(4):
             angle = (t + 4) * 10_000 ** (-2 * i / 8)
@@ -39,18 +41,18 @@ def test_a_turn_is_a_rotation_of_each_pair_and_scores_depend_on_distance_alone()
             expected = x[:, :, t, 2 * i : 2 * i + 2] @ rotation.T
             torch.testing.assert_close(turned[:, :, t, 2 * i : 2 * i + 2], expected, rtol=1e-5, atol=1e-5)
     q, k = torch.randn(2, 1, 1, 1, 8)
-    near = turn(q, 9) @ turn(k, 7).mT
-    torch.testing.assert_close(turn(q, 109) @ turn(k, 107).mT, near, rtol=1e-4, atol=1e-4)
+    near = rotate(q, 9) @ rotate(k, 7).mT
+    torch.testing.assert_close(rotate(q, 109) @ rotate(k, 107).mT, near, rtol=1e-4, atol=1e-4)
 
 
 def plain_forward(model: FastGPT, ids: list[int]) -> torch.Tensor:
     """The same sum position by position, without a batch and without a fused kernel."""
-    nothing, K = model.config.vocab_size, model.config.before
+    nothing, K = model.config.vocab_size, model.config.previous_tokens
     rows = []
     for t, i in enumerate(ids):
         row = model.token_embedding.weight[i]
         for back in range(1, K + 1):
-            row = row + model.before[back - 1].weight[ids[t - back] if t >= back else nothing]
+            row = row + model.previous_embeddings[back - 1].weight[ids[t - back] if t >= back else nothing]
         rows.append(row)
     x = F.layer_norm(torch.stack(rows), (model.config.n_embd,))[None]
     for block in model.blocks:
@@ -112,14 +114,14 @@ def test_sampling_and_lens_take_it_and_the_page_says_that_it_does_not(model):
     assert not can_decode(model)
     maps = attention_maps(model, torch.arange(9)[None])
     torch.testing.assert_close(maps.sum(-1), torch.ones(2, 1, 2, 9))
-    with pytest.raises(ValueError, match="the page computes the plain GPT only, not FastGPT"):
+    with pytest.raises(ValueError, match="the plain GPT in float32 only, and this one is a FastGPT: train"):
         model_file(model, load_pretrained("tales-char")[1])
 
 
 @pytest.mark.parametrize(
     "wrong, said",
     [
-        ({"before": -1}, "before=-1 must be a whole number of at least 0"),
+        ({"previous_tokens": -1}, "previous_tokens=-1 must be a whole number of at least 0"),
         ({"n_embd": 6}, "n_embd=6 over n_head=2 is odd"),
     ],
 )
@@ -164,6 +166,7 @@ def test_muon_steps_as_far_in_all_directions_and_as_long_as_adamw(plain, model):
             lengths = (U.T @ step @ Vh.T).diagonal()
             assert lengths.min() > 0.5 and lengths.max() < 1.4, (name, lengths)
         else:
-            expected = -0.01 * parameter.grad / (parameter.grad.abs() + 1e-8)
+            decay = 0.01 * 0.5 * before[name] if name == "head.weight" else 0.0
+            expected = -0.01 * parameter.grad / (parameter.grad.abs() + 1e-8) - decay
             torch.testing.assert_close(moved, expected, rtol=1e-3, atol=1e-6)
     assert matrices == 2 * 6  # of each block: query, key, value, output, widen, narrow

@@ -239,3 +239,14 @@ def test_python_moves_the_controls(lab):
     labels = ("prompt", "temperature", "top-k", "seed")
     found = [lab.sampler.get_by_label(label, exact=True).input_value() for label in labels]
     assert found == ["Wren ", "0.5", "3", "7"]
+
+
+def test_control_and_enter_write_and_do_not_run_the_cell_again(lab):
+    field = lab.playground.get_by_label("prompt")
+    field.fill("Toby ")
+    field.evaluate("field => { field.same = true; }")
+    field.press("Control+Enter")
+    lab.playground.get_by_text("to see what else could have been").wait_for()
+    lab.page.wait_for_timeout(1000)
+    assert field.evaluate("field => field.same === true")
+    assert lab.playground.locator(".mg-text").first.text_content().startswith("Toby ")

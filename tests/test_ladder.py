@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,16 @@ import pytest
 import torch
 
 from minigpt_core import GPT
+from minigpt_core.beyond.fast import FastConfig, FastGPT
 from minigpt_core.config import GPTConfig
-from minigpt_core.fast import FastConfig, FastGPT
 
 ROOT = Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location("ladder_tool", ROOT / "book" / "tools" / "ladder.py")
 tool = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tool)
 RECORD = json.loads(tool.RECORD.read_text(encoding="utf-8"))
+RUNS = [run for runs in tool.KINDS.values() for run in runs]
+RECORDED = {name: kept for kind in tool.KINDS for name, kept in RECORD[kind].items()}
 SHAPE = FastConfig(vocab_size=11, block_size=16, n_layer=2, n_head=2, n_embd=8, end_id=0)
 
 
@@ -61,7 +64,36 @@ def test_a_start_from_pairs_begins_at_the_loss_of_counted_pairs():
     assert model(ids[None, :16], ids[None, 1:17])[1] < 0.15 < 2 < FastGPT(SHAPE)(ids[None, :16], ids[None, 1:17])[1]
 
 
-@pytest.mark.parametrize("run", tool.RUNGS + tool.TRIALS, ids=lambda run: run.name)
+def test_tied_the_embedding_is_the_head_and_neither_starts_loud():
+    torch.manual_seed(0)
+    model = FastGPT(SHAPE)
+    untied = model.n_parameters
+    tool.tie(model, None)
+    assert model.n_parameters == untied - SHAPE.vocab_size * SHAPE.n_embd
+    idx = torch.randint(11, (3, 16))
+    embedded = model.token_embedding(idx)
+    assert embedded.std().item() == pytest.approx(0.1, rel=0.3)
+    with torch.no_grad():
+        model.head.weight *= 2
+    torch.testing.assert_close(model.token_embedding(idx), 2 * embedded)
+
+
+def test_normalised_queries_and_keys_have_one_length():
+    model = tool.LadderGPT(SHAPE, tool.IDEAS)
+    tool.normalise_queries_and_keys(model, None)
+    for x in model.blocks[0].attention.queries_and_keys(torch.randn(3, 16, 8)):
+        torch.testing.assert_close(x.norm(dim=-1), torch.full((3, 2, 16), 2.0), rtol=1e-2, atol=1e-2)  # sqrt(D), D = 4
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_no_run_begins_far_above_blind_guessing(name):
+    """A first loss far above ln V is a fault of the start, as chapters 06 and 08 say: no verdict on an idea."""
+    blind = math.log(66)
+    for run in RECORDED[name]["runs"]:
+        assert run["first"][0] < blind + 0.5
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
 def test_the_record_is_not_stale(run, shakespeare):
     assert RECORD["corpus_sha256"] == hashlib.sha256(shakespeare.encode("utf-8")).hexdigest()
     assert tool.stale(run, RECORD, tool.data_of(shakespeare, tune=False)) is None
@@ -79,12 +111,35 @@ def test_the_check_of_the_record_sees_a_changed_setting_and_a_changed_loss(shake
 def test_every_race_ends_at_its_first_evaluation_at_the_goal_or_below():
     assert list(RECORD["rungs"]) == [run.name for run in tool.RUNGS]
     for name, rung in RECORD["rungs"].items():
-        assert len(rung["runs"]) == len(tool.SEEDS)
         for run in rung["runs"]:
             assert all(loss > RECORD["goal"] for loss in run["loss"][:-1]) and run["loss"][-1] <= RECORD["goal"], name
-            every = rung["settings"]["training"]["eval_every"]
+
+
+def test_every_control_goes_on_to_its_end():
+    assert list(RECORD["controls"]) == [run.name for run in tool.CONTROLS]
+    for control in RECORD["controls"].values():
+        assert all(run["step"][-1] == control["settings"]["training"]["steps"] for run in control["runs"])
+
+
+def test_races_and_controls_are_evaluated_at_twenty_fixed_steps():
+    for kept in (RECORD["rungs"] | RECORD["controls"]).values():
+        assert len(kept["runs"]) == len(tool.SEEDS)
+        every = kept["settings"]["training"]["steps"] // 20
+        for run in kept["runs"]:
             assert run["step"] == [every * i for i in range(1, len(run["step"]) + 1)]
             assert run["seconds"] == sorted(run["seconds"])
+
+
+def test_no_seconds_were_taken_while_other_programs_ran():
+    assert tool.disturbed(RECORD) == []
+
+
+def test_a_disturbed_run_is_named():
+    def kept(*yardsticks):
+        return {"runs": [{"yardstick": y} for y in yardsticks]}
+
+    record = {"rungs": {"a": kept(7.0, 7.5)}, "controls": {"b": kept(7.2, 20.0)}, "trials": {"old": {"runs": [{}]}}}
+    assert tool.disturbed(record) == ["b"]
 
 
 def test_every_trial_runs_to_its_end():
@@ -94,6 +149,8 @@ def test_every_trial_runs_to_its_end():
 
 
 def test_the_line_of_a_run_tells_its_median_and_its_spread():
-    found = [{"step": [10], "seconds": [s], "loss": [1.8 + s / 100]} for s in (1.0, 2.0, 3.0, 4.0, 9.0)]
+    found = [
+        {"yardstick": 7 + s, "step": [10], "seconds": [s], "loss": [1.8 + s / 100]} for s in (1.0, 2.0, 3.0, 4.0, 9.0)
+    ]
     line = tool._line(tool.RUNGS[0], found)
-    assert "median 3.0 s (1.0 to 9.0)" in line and "of 300.0 ms" in line
+    assert "median 3.0 s (1.0 to 9.0), yardsticks 8.0 to 16.0 ms" in line and "of 300.0 ms" in line

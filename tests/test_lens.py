@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minigpt_core import GPT, GPTConfig, attention_maps
-from minigpt_core.lens import induction_scores, repeat_probability
+from minigpt_core.study.lens import induction_scores, repeat_probability
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +61,9 @@ def test_a_head_that_copies_by_design_has_a_score_near_one():
     assert induction_scores(copier, period=period).item() > 0.9
 
 
-@pytest.mark.parametrize("period", [1, 13])
+@pytest.mark.parametrize("period", [1, 13, 2.0, "3", True])
 def test_a_period_of_which_two_do_not_fit_into_the_window_is_refused(model, period):
-    with pytest.raises(ValueError, match=f"period={period} must be at least 2 and at most 12"):
+    with pytest.raises(ValueError, match=f"period={period!r} must be a whole number, at least 2 and at most 12"):
         induction_scores(model, period=period)
 
 
@@ -71,6 +71,8 @@ def test_the_probability_of_a_repeated_phrase_token_by_token(model):
     model.eval()
     phrases = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
     found = repeat_probability(model, phrases, 3)
+    assert repeat_probability(model.train(), phrases, 3) == found and model.training  # without dropout in either mode
+    model.eval()
     for k in range(3):
         log_p = []
         for phrase in phrases:
@@ -78,3 +80,50 @@ def test_the_probability_of_a_repeated_phrase_token_by_token(model):
             for place in (len(text) - 2, len(text) - 1):  # the second half of the last repetition
                 log_p.append(model(text[None, :place])[0][0, -1].log_softmax(0)[text[place]].item())
         assert found[k] == pytest.approx(math.exp(sum(log_p) / 4), rel=1e-4)
+
+
+def test_a_repeated_phrase_is_read_without_dropout_and_the_model_stays_in_training(model):
+    phrases = torch.tensor([[1, 2, 3, 4]])
+    model.train()
+    model.blocks[0].eval()  # a part of its own mode keeps it
+    assert repeat_probability(model, phrases, 3) == repeat_probability(model, phrases, 3)
+    assert model.training and model.blocks[1].training and not model.blocks[0].training
+
+
+@pytest.mark.parametrize(
+    "idx, said",
+    [
+        ([[1, 2]], "a list"),
+        (torch.tensor([1, 2]), r"int64 of shape \(2,\)"),
+        (torch.tensor([[1.0]]), r"float32 of shape \(1, 1\)"),
+        (torch.zeros(1, 0, dtype=torch.long), r"int64 of shape \(1, 0\)"),
+        (torch.tensor([[1, 11]]), "from 1 to 11, the model's tokens from 0 to 10"),
+        (torch.tensor([[-1, 2]]), "from -1 to 2, the model's"),
+        (torch.ones(1, 26, dtype=torch.long), "do not fit into the context window of block_size=24"),
+    ],
+)
+def test_what_are_no_ids_of_the_model_is_refused_in_a_sentence(model, idx, said):
+    with pytest.raises(ValueError, match=said):
+        attention_maps(model, idx)
+    with pytest.raises(ValueError, match=said):
+        repeat_probability(model, idx, 1)
+
+
+def test_phrases_without_a_second_half_or_never_said_are_refused(model):
+    with pytest.raises(ValueError, match=r"shape \(3, 1\).*no second half"):
+        repeat_probability(model, torch.ones(3, 1, dtype=torch.long), 2)
+    for times in (0, 1.5, "2"):
+        with pytest.raises(ValueError, match=f"times={times!r} must be"):
+            repeat_probability(model, torch.ones(1, 4, dtype=torch.long), times)
+    with pytest.raises(ValueError, match="texts=0 must be"):
+        induction_scores(model, period=3, texts=0)
+    with pytest.raises(ValueError, match="vocab_size=1"):
+        induction_scores(GPT(GPTConfig(1, block_size=8, n_layer=1, n_head=1, n_embd=8)), period=3)
+
+
+def test_a_model_with_a_layer_without_attention_has_no_maps_and_keeps_no_hooks():
+    model = GPT(GPTConfig(11, block_size=8, n_layer=2, n_head=2, n_embd=8))
+    model.blocks[1].attention = torch.nn.Identity()
+    with pytest.raises(ValueError, match="only 1 of the model's 2 layers have attention"):
+        attention_maps(model, torch.tensor([[1, 2]]))
+    assert not model.blocks[0].attention._forward_hooks

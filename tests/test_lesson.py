@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from minigpt_core import lesson, training
+from minigpt_core import training
+from minigpt_core.notebook import lesson
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,15 @@ def test_check_shape_returns_the_tensor_or_names_both_shapes():
         lesson.check_shape(tensor, 3, 2)
 
 
+def test_what_has_no_shape_and_what_has_no_source_is_refused_in_a_sentence():
+    with pytest.raises(ValueError, match=r"a tensor of shape \(2,\) is expected, not a list"):
+        lesson.check_shape([1, 2], 2)
+    for item in (len, 5, "train"):
+        with pytest.raises(ValueError, match="there is no Python source of"):
+            lesson.show_source(item)
+
+
 def test_a_record_that_does_not_exist_is_refused_with_those_that_do():
     assert lesson.load_record("tales")["name"] == "tales"
-    with pytest.raises(ValueError, match=r"no record 'alices': choose one of corpora, .*make records"):
+    with pytest.raises(ValueError, match=r"no record 'alices': choose one of .*corpora, .*make records"):
         lesson.load_record("alices")

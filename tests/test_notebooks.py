@@ -6,7 +6,10 @@ That their cells still give the stored outputs is nbval's work, in the same pyte
 import base64
 import importlib.util
 import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -15,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from minigpt_core import viz
+from minigpt_core.notebook import viz
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -32,11 +35,12 @@ def test_notebook_is_fit_to_publish(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_opens_in_colab_and_states_its_budget(path):
-    cells = nbformat.read(path, as_version=4).cells
-    assert tool.badge(path.name) in cells[0].source
-    assert cells[0].source.startswith("# ") and "**Budget:**" in cells[0].source
-    codes = [cell for cell in cells if cell.cell_type == "code"]
-    assert sum(cell.source == tool.setup_cell() for cell in codes) == 1
+    notebook = nbformat.read(path, as_version=4)
+    where, first = tool.stated_address(notebook), notebook.cells[0].source
+    assert first.startswith("# ") and "**Budget:**" in first
+    assert (tool.badge(path.name, where) in first) if where else ("colab" not in first)
+    codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert sum(cell.source == tool.setup_cell(where) for cell in codes) == 1
 
 
 def test_no_chapter_asks_for_more_than_90_seconds_and_all_for_no_more_than_ten_minutes():
@@ -173,3 +177,63 @@ def test_one_sentence_travels_through_the_book_with_the_same_ids(model, sentence
     ids = str(load_pretrained(model)[1].encode(sentence))
     for chapter in ("01", "04", "05", "09"):
         assert ids in stored_outputs(chapter), chapter
+
+
+# What a clock told must be true: cells that measure seconds are watched
+
+
+def test_every_cell_that_tells_of_a_clock_is_tagged():
+    """Its output is not compared, so nothing else would see that it is false. Chapter 12 plans with what it measures."""
+    measured, tagged = {"own-12"}, set()
+    for path in NOTEBOOKS:
+        for cell in nbformat.read(path, as_version=4).cells:
+            told = "".join(output.get("text", "") for output in cell.get("outputs", []))
+            uncompared = "nbval-ignore-output" in cell.metadata.get("tags", [])
+            tagged |= {cell.id} if "timing" in cell.metadata.get("tags", []) else set()
+            if uncompared and re.search(r"\d m?s\b|\d seconds|/s\b|a second\b|times as (long|fast)", told):
+                measured.add(cell.id)
+    assert measured == tagged and len(measured) >= 7
+
+
+def test_of_the_processors_time_what_is_neither_idle_nor_ones_own_is_others():
+    assert tool.taken_by_others((100, 50, 10), (120, 62, 18)) == 0
+    assert tool.taken_by_others((100, 50, 10), (120, 55, 20)) == pytest.approx(0.25)  # another program
+    assert tool.taken_by_others((0, 0, 0), (80, 2, 4)) > 0.9  # a pause of the whole machine
+
+
+def small_notebook(tmp_path, monkeypatch, source: str) -> Path:
+    setup = nbformat.v4.new_code_cell(tool.setup_cell(""), metadata={"tags": ["setup"]})
+    timed = nbformat.v4.new_code_cell(source, metadata={"tags": ["timing"]})
+    cells = [nbformat.v4.new_markdown_cell("# Small\n\n**Budget:** 1 s"), setup, timed]
+    path = tmp_path / "99_small.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    monkeypatch.setattr(tool, "FOLDER", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["notebooks.py"])
+    return path
+
+
+def test_the_watch_sees_programs_that_take_the_processors(tmp_path, monkeypatch):
+    path = small_notebook(
+        tmp_path, monkeypatch, "import time\nbegan = time.time()\nwhile time.time() < began + 2: pass"
+    )
+    burn = [sys.executable, "-c", "while True: pass"]
+    burners = [subprocess.Popen(burn) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        assert tool.execute(nbformat.read(path, as_version=4)) > tool.DISTURBED
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+
+
+@pytest.mark.parametrize("shares, runs, stored", [([0.02], 1, True), ([0.4, 0.05], 2, True), ([0.4] * 9, 3, False)])
+def test_a_disturbed_notebook_is_run_again_and_in_the_end_refused(shares, runs, stored, tmp_path, monkeypatch, capsys):
+    path = small_notebook(tmp_path, monkeypatch, "1")
+    before, ran = path.read_bytes(), iter(shares)
+    monkeypatch.setattr(tool, "execute", lambda notebook: next(ran))
+    assert tool.main() == (0 if stored else 1)
+    assert len(shares) - len(list(ran)) == runs
+    assert (path.read_bytes() == before) is not stored
+    said = capsys.readouterr().err
+    assert ("others took 40% of the processors" in said) == (shares[0] > tool.DISTURBED)
+    assert ("99_small.ipynb: NOT stored" in said) is not stored

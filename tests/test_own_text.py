@@ -51,7 +51,7 @@ FILES = {
     [
         ("alice", "script LATIN"),  # as on a machine that is far too slow
         ("tales_zh", "script CJK"),
-        ("line.txt", "copies held back"),
+        ("line.txt", "data leakage"),
         ("letters.txt", "it will be known by heart"),
         ("short.txt", "it will be known by heart"),
         ("numbers.txt", "it holds no letters"),

@@ -7,6 +7,13 @@ import gzip
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from minigpt_core.widgets.attention import AttentionMaps
+from minigpt_core.widgets.curves import Curves
+from minigpt_core.widgets.playground import Playground
+from minigpt_core.widgets.repetition import Repetition
+from minigpt_core.widgets.sampler import Sampler
+from minigpt_core.widgets.tokenizer import Tokenization
+
 
 def pages(html) -> list[str]:
     return sorted(str(p.relative_to(html)) for folder in ("book", "notebooks") for p in (html / folder).glob("*.html"))
@@ -92,4 +99,43 @@ def test_the_search_finds_a_word(visit, site, html, scheme):
     seen.page.wait_for_selector("ul.search li")
     assert "10 The repetition lab" in " ".join(seen.page.locator("ul.search li").all_text_contents())
     assert seen.problems == [] and seen.outside == []
+    seen.page.close()
+
+
+PANELS = {
+    "playground": Playground(prompt="a ").state,
+    "sampler": Sampler(prompt="a ").state,
+    "attention": AttentionMaps(text="a ").state,
+    "attention film": AttentionMaps(text="a ").state | {"model": "film"},
+    "curves": Curves().state,
+    "repetition": Repetition(prompt="a ").state,
+    "tokenizer": Tokenization("a ").state,
+}
+PRESS_ALL = """async ([name, state, comes]) => {
+    const root = document.body.appendChild(document.createElement("div"));
+    const never = () => new Promise((_, reject) => comes || reject(new Error("the file is gone")));
+    minigpt.widgets[name](root, state, { load: never, ask: never, read: never }, () => {});
+    for (const kind of ["button", "input", "textarea", "select"])
+        for (const part of root.querySelectorAll(kind)) {
+            if (part.closest("[hidden]")) continue;
+            part.click();
+            part.click();
+            for (const event of ["input", "change", "keydown"]) part.dispatchEvent(new Event(event, { bubbles: true }));
+        }
+    root.style.width = "400px";
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    const { textContent } = root;
+    root.remove();
+    return textContent;
+}"""
+
+
+@pytest.mark.parametrize("comes", [True, False])
+@pytest.mark.parametrize("panel", PANELS)
+def test_what_is_pressed_before_anything_has_come_does_no_harm_and_a_reason_stays(visit, site, panel, comes):
+    seen = visit(f"{site}/book/index.html")
+    seen.page.add_script_tag(url=f"{site}/_static/minigpt/{panel.split()[0]}.js")
+    said = seen.page.evaluate(PRESS_ALL, [panel.split()[0], PANELS[panel], comes])
+    assert seen.problems == []
+    assert ("The file is gone." in said) == (not comes)
     seen.page.close()

@@ -10,11 +10,12 @@ from minigpt_core import (
     GPTConfig,
     TrainConfig,
     load_corpus,
-    planning,
     split_text,
     train,
 )
-from minigpt_core.planning import MOST, MOST_KINDS, fitting_tokenizer, look_at, propose, training_memory
+from minigpt_core.study import planning
+from minigpt_core.study.planning import MOST, MOST_KINDS, explain, fitting_tokenizer, look_at, propose, training_memory
+from minigpt_core.training import Record
 
 
 def ids_of(text: str, tokenizer) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,6 +63,8 @@ def test_too_many_kinds_of_character_are_cut_into_pieces():
     assert tokenizer.decode(tokenizer.encode(rare[:20])) == rare[:20]
     assert isinstance(fitting_tokenizer(look_at(load_corpus("tales_zh"))), CharTokenizer)
     assert isinstance(fitting_tokenizer(look_at(rare)), CharTokenizer)  # there is no pair to join
+    tokenizer = fitting_tokenizer(look, train_text=load_corpus("tales"))
+    assert "lamp" in "".join(tokenizer.tokens) and "潭" not in tokenizer.tokens  # of the training part alone
 
 
 def test_little_text_gets_a_narrow_model_dropout_and_no_more_than_sixty_readings():
@@ -77,7 +80,7 @@ def test_more_time_means_more_steps_and_the_plan_can_be_carried_out(monkeypatch)
     text = load_corpus("tales")
     tokenizer = CharTokenizer.train(text)
     train_ids, val_ids = ids_of(text, tokenizer)
-    cost = planning.time_steps(GPT(GPTConfig(tokenizer.vocab_size, n_layer=2)), TrainConfig(), train_ids, val_ids)
+    cost = planning.time_steps(GPTConfig(tokenizer.vocab_size, n_layer=2), TrainConfig(), train_ids, val_ids)
     monkeypatch.setattr(planning, "time_steps", lambda *_: cost)  # no busy moment of the machine between the two plans
     size, short = propose(train_ids, val_ids, tokenizer, seconds=3)
     assert (size.n_embd, size.n_layer, size.dropout, size.end_id) == (128, 2, 0.0, tokenizer.end_id)
@@ -95,24 +98,146 @@ def test_the_shortest_usable_text_can_be_learned_from():
     assert list(train(GPT(size), train_ids, val_ids, recipe))[-1].val_loss > 0
 
 
-def test_no_time_is_refused():
-    with pytest.raises(ValueError, match="seconds=0 must be above 0"):
-        propose(torch.zeros(500, dtype=torch.long), torch.zeros(500, dtype=torch.long), CharTokenizer.train("ab"), 0)
-
-
 def test_memory_counts_four_numbers_a_parameter_and_grows_with_the_batch():
-    model = GPT(GPTConfig(60))
-    assert round(training_memory(model, TrainConfig()) / 2**20) == 51  # as its docstring says
-    with_no_text = training_memory(model, TrainConfig()) - 15 * (
-        training_memory(model, TrainConfig(batch_size=2)) - training_memory(model, TrainConfig(batch_size=1))
-    )
-    per_window = training_memory(model, TrainConfig(batch_size=2)) - training_memory(model, TrainConfig(batch_size=1))
-    assert with_no_text - per_window == 16 * model.n_parameters
+    size = GPTConfig(60)
+    assert round(training_memory(size, TrainConfig()) / 2**20) == 51  # as its docstring says
+    one, two, all_windows = (training_memory(size, TrainConfig(batch_size=n)) for n in (1, 2, 16))
+    assert all_windows - 16 * (two - one) == 16 * size.n_parameters
+
+
+def timed(monkeypatch, with_dropout: float = 0.02) -> list:
+    """Steps of a hundredth of a second, or what is given with dropout, and evaluations that take no time."""
+    seen: list = []
+
+    def time_steps(size, *_):
+        seen.append(size)
+        return (with_dropout if size.dropout else 0.01), 0.0
+
+    monkeypatch.setattr(planning, "time_steps", time_steps)
+    return seen
+
+
+TOKENIZER = CharTokenizer.train("ab")
+IDS = torch.zeros(50_000, dtype=torch.long)
 
 
 def test_what_would_be_read_forty_times_gets_dropout_and_is_timed_with_it(monkeypatch):
-    monkeypatch.setattr(planning, "time_steps", lambda model, *_: (0.02 if model.config.dropout else 0.01, 0.0))
-    ids, tokenizer = torch.zeros(50_000, dtype=torch.long), CharTokenizer.train("ab")
+    timed(monkeypatch)
     for seconds, dropout, steps in ((19, 0.0, 1900), (25, 0.2, 1250)):  # 1,953 steps read it forty times
-        size, recipe = planning.propose(ids, ids, tokenizer, seconds)
+        size, recipe = propose(IDS, IDS, TOKENIZER, seconds)
         assert (size.dropout, recipe.steps) == (dropout, steps)
+
+
+def test_without_a_time_it_is_the_usual_number_of_steps_or_sixty_readings():
+    size, recipe = propose(IDS, IDS, TOKENIZER)
+    assert (size.n_layer, size.n_embd, size.dropout, recipe.steps) == (2, 128, 0.0, TrainConfig().steps)
+    size, recipe = propose(IDS[:10_000], IDS, TOKENIZER)
+    assert (size.n_layer, size.n_embd, size.dropout, recipe.steps) == (2, 64, 0.2, 60 * 10_000 // 1024)
+
+
+def test_pieces_and_characters_of_many_kinds_are_read_half_as_often():
+    tokenizer = CharTokenizer.train("".join(chr(0x4E00 + i) for i in range(300)))
+    size, recipe = propose(IDS[:10_000], IDS, tokenizer)
+    assert (size.dropout, recipe.steps) == (0.2, 30 * 10_000 // 1024)
+    assert "as it is read more than 20 times" in explain(size, recipe, 10_000)
+    for steps, dropout in ((195, 0.0), (196, 0.2)):  # 195 steps of 1,024 tokens read 10,000 just less than twenty times
+        assert propose(IDS[:10_000], IDS, tokenizer, steps=steps)[0].dropout == dropout
+
+
+def test_what_is_chosen_stays_and_the_rest_is_fitted_to_it(monkeypatch):
+    seen = timed(monkeypatch)
+    chosen = {
+        "n_layer": 3,
+        "n_embd": 32,
+        "block_size": 16,
+        "batch_size": 4,
+        "learning_rate": 1e-4,
+        "warmup_steps": 2000,
+    }
+    size, recipe = propose(IDS, IDS, TOKENIZER, 25, **chosen)
+    assert {**vars(size), **vars(recipe)}.items() >= chosen.items()
+    assert recipe.steps == 2500 and seen == [size]  # timed at its own size; 2,500 steps of 64 tokens read it 3.2 times
+    size, recipe = propose(IDS[:2000], IDS, TOKENIZER, steps=900, dropout=0.0, eval_every=7)
+    assert (size.dropout, recipe.steps, recipe.eval_every) == (0.0, 900, 7)  # though it is read 460 times
+    size, recipe = propose(IDS[:2000], IDS, TOKENIZER, steps=9)
+    assert (size.dropout, recipe.steps, recipe.warmup_steps, recipe.eval_every) == (0.0, 9, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"seconds": 0}, r"seconds=0 must be a number in \(0, inf\)"),
+        ({"seconds": float("inf")}, "seconds=inf must be a number in"),
+        ({"seconds": float("nan")}, "seconds=nan must be a number in"),
+        ({"seconds": "60"}, "seconds='60' must be a number in"),
+        ({"seconds": 60, "steps": 9}, "steps and seconds both say how long"),
+        ({"n_layers": 2}, "'n_layers' is no setting of GPTConfig or TrainConfig"),
+        ({"n_embd": 30}, "n_embd=30 is not divisible by n_head=4"),
+        ({"steps": 0}, "steps=0 must be a whole number of at least 1"),
+        ({"train_ids": IDS[:1]}, "training part has 1 and the validation part 50000"),
+        ({"val_ids": IDS[:40], "block_size": 64}, "at most block_size=39"),
+        ({"train_ids": IDS + 3}, "train_ids must lie from 0 to 2"),
+        ({"train_ids": None}, "train_ids must be a tensor"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused_in_one_sentence(arguments, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        propose(**{"train_ids": IDS, "val_ids": IDS, "tokenizer": TOKENIZER} | arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("thing", [b"text", None, ["text"]])
+def test_only_a_text_is_looked_at(thing):
+    with pytest.raises(ValueError, match=f"a text is looked at, but this is {type(thing).__name__}"):
+        look_at(thing)
+
+
+def test_what_was_planned_is_explained_and_what_was_chosen_is_not(monkeypatch):
+    timed(monkeypatch)
+    for n, seconds, chosen, said in (
+        (50_000, None, {}, ["2 layers, as no time was given", "128 wide, for at least 50,000 tokens", "1,500 steps"]),
+        (50_000, 299, {}, ["2 layers, for a short time", "2,929 steps", "only learn it by heart", "dropout 0.2"]),
+        (50_000, 300, {"n_embd": 64}, ["4 layers, for five minutes or more", "2,929 steps", "dropout 0.2"]),
+        (9000, None, {"steps": 50}, ["2 layers", "64 wide, for fewer than 50,000 tokens"]),
+        (340, None, {}, ["a window of 33 tokens", "dropout 0.2, as it is read more than 40 times"]),
+        (9000, None, {"n_layer": 1, "n_embd": 32, "block_size": 8, "dropout": 0.5, "steps": 9}, []),
+    ):
+        val_ids = IDS[:35] if n == 340 else IDS
+        size, config = propose(IDS[:n], val_ids, TOKENIZER, seconds, **chosen)
+        line = explain(size, config, n, seconds, **chosen)
+        assert all(part in line for part in said) and "\n" not in line
+        assert (line == "") == (not said)
+        for name, word in (("n_layer", "layers"), ("n_embd", "wide"), ("steps", "steps"), ("dropout", "dropout")):
+            assert name not in chosen or word not in line
+
+
+def test_timing_is_a_median_of_steps_and_scales_an_evaluation_to_all_windows(monkeypatch):
+    def train(model, train_ids, val_ids, config):
+        assert (config.steps, config.eval_windows) == (20, 64)
+        for step in range(1, 21):
+            seconds = 9.0 if step <= 5 else 0.5
+            yield Record(step, 0.0, 0.0, None, 0.0, 1024 / seconds, 0.1 * step + (3.0 if step == 20 else 0.0))
+
+    monkeypatch.setattr(planning, "train", train)
+    step, evaluation = planning.time_steps(GPTConfig(3, n_layer=1), TrainConfig(), IDS, IDS[:6401])
+    assert step == 0.5 and evaluation == pytest.approx((3.1 - 0.5) * 100 / 64)  # 6,400 tokens are 100 windows
+
+
+def test_timing_ends_when_patience_does(monkeypatch):
+    monkeypatch.setattr(planning, "PATIENCE", 0)
+    size = GPTConfig(3, n_layer=1, n_embd=8)
+    step, evaluation = planning.time_steps(size, TrainConfig(device="cpu"), IDS, IDS[: 48 * 64 + 1])
+    assert 0 < step < 1 and evaluation == pytest.approx(step)  # 48 windows forward are as much work as 16 both ways
+
+
+def test_a_model_that_is_too_much_for_this_machine_is_refused_before_it_is_built(monkeypatch):
+    monkeypatch.setattr(planning, "build", lambda size: pytest.fail("it was built"))
+    gpt2 = GPTConfig(3, block_size=1024, n_layer=12, n_head=12, n_embd=768)
+    with pytest.raises(ValueError, match=r"takes about 8e\+12 operations, which is too long to be timed on a CPU"):
+        planning.time_steps(gpt2, TrainConfig(batch_size=12, device="cpu"), IDS, IDS)
+    monkeypatch.setattr(planning, "_memory_of_this_machine", lambda: 2.0**30)
+    with pytest.raises(
+        ValueError, match=r"needs about [\d,]+ MiB to be trained, and this machine has 1,024: take a smaller"
+    ):
+        planning.time_steps(gpt2, TrainConfig(device="cpu"), IDS, IDS)
+    planning.check_memory(GPTConfig(3), TrainConfig(device="cpu"))

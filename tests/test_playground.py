@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from test_engine import model_of_bytes
 
 from minigpt_core import GPT, generate, load_pretrained, stream
 from minigpt_core.sampling import shape_logits
@@ -103,6 +104,219 @@ def test_a_token_shows_what_else_could_have_been_and_one_can_go_on_from_there(pl
     assert found == kept + tokenizer.decode(list(generate(gpt, [*ids, second], 40, temperature=0.7, seed=5)))
 
 
+def go_on(page, place: int, choice: int) -> None:
+    """Choose a token, and one of those that could have been there."""
+    page.locator(".mg-token").nth(place).click()
+    page.locator(".mg-others button").nth(choice).click()
+
+
+def ended(page) -> str:
+    """The text, once it is written."""
+    page.wait_for_function("document.querySelector('.mg-setting > button').textContent === 'Write'")
+    return page.locator(".mg-text").first.text_content()
+
+
+SEED = 5
+KNOBS = {"temperature": 0.7}
+TURNED = {"temperature": "0.7", "seed": str(SEED), "top-k": "0", "top-p": "1", "min-p": "0"}
+TURNED |= {"frequency penalty": "0", "presence penalty": "0", "stop at": ""}
+
+
+def test_going_on_ends_the_text_that_is_being_written(playground):
+    gpt, tokenizer = load_pretrained("tales-char")
+    write(playground, prompt="Wren ", model="tales-char", length="10", **TURNED)
+    setting(playground).get_by_label("length", exact=True).fill("500")
+    setting(playground).get_by_role("button", name="Write", exact=True).click()
+    playground.wait_for_selector(".mg-token >> nth=12")
+    assert setting(playground).get_by_role("button").first.text_content() == "Stop"
+    go_on(playground, 3, 1)
+    kept = tokenizer.encode("Wren ") + list(generate(gpt, tokenizer.encode("Wren "), 3, seed=SEED, **KNOBS))
+    kept.append(others_at(gpt, kept, KNOBS).topk(2).indices[1].item())
+    found = ended(playground)
+    playground.wait_for_timeout(200)
+    expected = list(generate(gpt, kept, 500, seed=SEED, **KNOBS))
+    assert found == playground.locator(".mg-text").first.text_content()
+    assert found == tokenizer.decode(kept + [i for i in expected if i != tokenizer.end_id])
+
+
+def test_a_text_goes_on_with_the_model_and_the_prompt_that_wrote_it(playground):
+    gpt, tokenizer = load_pretrained("tales-bpe")
+    write(playground, model="tales-bpe", prompt="Wren ", length="40", **TURNED)
+    playground.get_by_label("model").select_option("tales-char")
+    playground.get_by_label("prompt").fill("Other ")
+    go_on(playground, 6, 2)
+    kept = tokenizer.encode("Wren ") + list(generate(gpt, tokenizer.encode("Wren "), 6, seed=SEED, **KNOBS))
+    kept.append(others_at(gpt, kept, KNOBS).topk(3).indices[2].item())
+    expected = list(generate(gpt, kept, 40, seed=SEED, **KNOBS))
+    assert ended(playground) == tokenizer.decode(kept + [i for i in expected if i != tokenizer.end_id])
+    assert playground.get_by_label("prompt").input_value() == "Other "
+
+
+def test_the_prompt_follows_the_model(widget):
+    page = widget("book/index.html", "playground").page
+    offered = page.get_by_label("prompt").input_value()
+    for model in ("tales-zh", "shakespeare-char", "tales-char", "tales-zh", "tales-bpe"):
+        text = write(page, model=model, length="20")
+        prompt, seed = page.get_by_label("prompt").input_value(), int(setting(page).get_by_label("seed").input_value())
+        gpt, tokenizer = load_pretrained(model)
+        assert text == prompt + "".join(stream(gpt, tokenizer, prompt, 20, temperature=0.8, seed=seed))
+        assert (prompt == offered) == (model in ("tales-char", "tales-bpe"))
+        assert prompt and tokenizer.encode(prompt)
+    assert prompt == offered
+
+
+def test_the_readers_own_prompt_comes_back_with_a_model_that_reads_it(playground):
+    prompt, note = playground.get_by_label("prompt"), playground.locator(".mg-note")
+    model = playground.get_by_label("model")
+
+    def shows(name: str, text: str) -> None:
+        model.select_option(name)
+        playground.wait_for_function("text => document.querySelector('textarea').value === text", arg=text)
+
+    model.select_option("tales-char")
+    prompt.fill("Wren said")
+    model.select_option("tales-zh")
+    playground.wait_for_function("document.querySelector('.mg-note').textContent")
+    assert note.text_content() == (
+        "The model does not know the character “W”: your text comes back with a model that does."
+    )
+    assert load_pretrained("tales-zh")[1].encode(prompt.input_value())
+    prompt.fill("我们")
+    assert note.text_content() == ""
+    shows("shakespeare-char", "Wren said")
+    shows("tales-bpe", "我们")  # it has the bytes
+    shows("tales-char", "Wren said")
+    prompt.fill("Toby")
+    shows("tales-zh", "我们")
+    shows("tales-char", "Toby")
+
+
+def test_the_blank_at_the_end_of_a_prompt_is_told(playground):
+    note = playground.locator(".mg-note")
+    for prompt, said in {"Wren ": "a blank", "Wren": "", "Wren\n": "a line break"}.items():
+        playground.get_by_label("prompt").fill(prompt)
+        assert note.text_content() == (said and f"It ends with {said}, which the model reads too.")
+
+
+@pytest.mark.parametrize("typed", ["\\n", "\u21b5", "\u21b5\\n"])
+def test_a_stop_string_may_be_a_line_break(playground, typed):
+    stop = typed.replace("\\n", "\n").replace("\u21b5", "\n")
+    gpt, tokenizer = load_pretrained("tales-char")
+    found = write(playground, model="tales-char", prompt="Wren ", length="500", **TURNED | {"stop at": typed})
+    assert found == "Wren " + "".join(stream(gpt, tokenizer, "Wren ", 500, stop=[stop], seed=SEED, **KNOBS))
+    assert stop in "".join(stream(gpt, tokenizer, "Wren ", 500, seed=SEED, **KNOBS))
+
+
+def test_each_further_text_has_a_seed_of_its_own_until_the_reader_sets_one(widget):
+    page = widget("book/index.html", "playground").page
+    gpt, tokenizer = load_pretrained("tales-char")
+    seed = setting(page).get_by_label("seed")
+
+    def expected(number: int) -> str:
+        return "Wren " + "".join(stream(gpt, tokenizer, "Wren ", 30, temperature=0.8, seed=number))
+
+    for number in (1, 2, 3):
+        assert write(page, model="tales-char", prompt="Wren ", length="30") == expected(number)
+        assert (
+            seed.input_value() == str(number) and f"Seed {number}." in page.locator(".mg-status").first.text_content()
+        )
+    seed.fill("100")
+    assert [write(page), write(page)] == [expected(100)] * 2
+
+
+def test_a_double_click_before_anything_is_loaded_stops_it_in_a_sentence(widget):
+    page = widget("book/index.html", "playground").page  # the fixture asserts that no error was uncaught
+    write_button = setting(page).get_by_role("button").first
+    write_button.dblclick()
+    status = page.locator(".mg-status").first
+    assert status.text_content() == "Stopped. It has written nothing yet. Press Write to begin again."
+    page.wait_for_timeout(1500)
+    assert page.locator(".mg-token").count() == 0 and write_button.text_content() == "Write"
+    assert len(write(page, length="30")) > 30
+    setting(page).get_by_label("length", exact=True).fill("500")
+    write_button.dblclick()  # now it is loaded
+    page.wait_for_timeout(300)
+    count = page.locator(".mg-token").count()
+    assert f"Stopped. It has written {count} token" in status.text_content() and count < 300
+
+
+def test_what_could_have_been_comes_into_view_and_a_key_leads_there_and_back(widget):
+    page = widget("book/index.html", "playground", viewport={"width": 1000, "height": 600}).page
+    write(page, model="tales-char", prompt="Wren ", length="500")
+    place = "[...document.querySelectorAll('.mg-token')].indexOf(document.activeElement)"
+    others = page.locator(".mg-others").first
+
+    def in_view() -> bool:
+        box = others.bounding_box()
+        return box["y"] >= 0 and box["y"] + box["height"] <= 600
+
+    page.locator(".mg-token").nth(30).click()
+    assert in_view()
+    page.locator(".mg-token").nth(2).focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(place) == 3 and page.locator(".mg-token[tabindex='0']").count() == 1
+    page.keyboard.press("Space")
+    assert in_view() and page.evaluate("document.activeElement.closest('.mg-others') !== null")
+    page.keyboard.press("Escape")
+    assert page.evaluate(place) == 3
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")  # go on with the likeliest
+    ended(page)
+    assert page.evaluate(place) == 3
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Write"  # the keys lead out again
+
+
+def test_a_blank_chooses_a_token_and_does_not_scroll(widget):
+    page = widget("book/index.html", "playground").page
+    write(page, model="tales-char", prompt="Wren ", length="20")
+    page.locator(".mg-token").nth(2).focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    before = page.evaluate("window.scrollY")
+    page.keyboard.press("Space")
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.scrollY") == before and page.locator(".mg-others li").count() == 8
+
+
+def test_control_and_enter_write(playground):
+    playground.get_by_label("model").select_option("tales-char")
+    playground.get_by_role("button", name="Compare two settings").click()
+    for length in playground.get_by_label("length", exact=True).all():
+        length.fill("30")
+    playground.get_by_label("prompt").fill("Toby ")
+    playground.get_by_label("prompt").press("Control+Enter")
+    playground.wait_for_function(
+        "[...document.querySelectorAll('.mg-text')].every(p => /^Toby .{25}/s.test(p.textContent))"
+        " && [...document.querySelectorAll('.mg-setting > button')].every(b => b.textContent === 'Write')"
+    )
+    playground.get_by_role("button", name="Compare two settings").click()
+    assert playground.get_by_label("prompt").input_value() == "Toby "
+
+
+def test_an_alternative_that_is_one_byte_is_joined_to_its_character(browser, site):
+    gpt, ids = model_of_bytes()
+    tokenizer = load_pretrained("tales-bpe")[1]
+    page = browser.new_page()
+    script = as_script("tales-bpe", model_file(gpt, tokenizer))
+    page.route("**/data/tales-bpe.js", lambda route: route.fulfill(body=script))
+    page.goto(f"{site}/book/index.html")
+    page.locator("[data-minigpt=playground]").scroll_into_view_if_needed()
+    page.wait_for_selector(".mg-alive")
+    write(page, prompt="Wren ", temperature="1", length="10")
+    wanted, seed = list("好".encode()), int(setting(page).get_by_label("seed").input_value())
+    for place, byte in enumerate(wanted):
+        page.locator(".mg-token").nth(place).focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name=f"go on with <0x{byte:02X}>").click()
+        kept = [ids[bytes([each])] for each in wanted[: place + 1]]
+        start = tokenizer.encode("Wren ")
+        expected = start + kept + list(generate(gpt, start + kept, 10, seed=seed))
+        assert ended(page) == tokenizer.decode(expected)
+    assert "Wren 好" in ended(page)
+    page.close()
+
+
 def test_it_ends_before_the_stop_string_and_can_be_stopped(playground):
     text = write(playground, prompt="Wren ", model="tales-bpe", temperature="0.8", length="200", seed="1")
     stop = text[40:43]
@@ -130,7 +344,8 @@ def test_two_settings_stand_side_by_side(playground):
 
 
 def test_what_it_cannot_read_is_said_in_a_sentence(playground):
-    assert write(playground, prompt="café", model="tales-char") == "café"
+    playground.get_by_label("model").select_option("tales-char")
+    assert write(playground, prompt="café") == "café"
     status = playground.locator(".mg-status").first
     assert status.text_content() == "The model does not know the character “é”: take it out."
     assert len(write(playground, prompt="", length="30")) == 30  # an empty prompt begins a text

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from minigpt_core import generate, load_pretrained
-from minigpt_core.counting import repeated_share
-from minigpt_core.lens import repeat_probability
 from minigpt_core.sampling import shape_logits
+from minigpt_core.study.counting import repeated_share
+from minigpt_core.study.lens import repeat_probability
 
 LENGTH = 240
 
@@ -151,3 +151,99 @@ def test_keys_move_the_place_and_bad_input_is_said_in_a_sentence(loop):
         "text => document.querySelector('[data-minigpt=repetition] .mg-text').textContent === text",
         arg=tokenizer.decode(ids),
     )
+
+
+def greedy_text(model: str, prompt: str) -> str:
+    gpt, tokenizer = load_pretrained(model)
+    return tokenizer.decode(list(generate(gpt, tokenizer.encode(prompt), LENGTH, temperature=0)))
+
+
+def settled(loop, model: str, prompt: str) -> None:
+    """The greedy text of this prompt stands there, and what is made of it."""
+    loop.page.wait_for_function(
+        "text => document.querySelector('[data-minigpt=repetition] .mg-text').textContent === text",
+        arg=prompt + greedy_text(model, prompt),
+    )
+    loop.locator(".mg-status", has_text="of its pieces").wait_for()
+
+
+def phrase_becomes(loop, phrase: str) -> None:
+    loop.page.wait_for_function("phrase => document.querySelector('[id$=-phrase]').value === phrase", arg=phrase)
+
+
+def probabilities_become(loop, model: str, phrase: str) -> None:
+    gpt, tokenizer = load_pretrained(model)
+    expected = [f"{p:.3f}" for p in repeat_probability(gpt, torch.tensor([tokenizer.encode(phrase)]), 6)]
+    loop.page.wait_for_function(
+        "expected => JSON.stringify([...document.querySelectorAll('[data-minigpt=repetition] tbody td:last-child')]"
+        ".map(e => e.textContent)) === JSON.stringify(expected)",
+        arg=expected,
+    )
+
+
+def test_prompt_and_phrase_follow_the_model(widget):
+    loop = widget("notebooks/10_repetition.html", "repetition")
+    prompt, model = loop.get_by_label("prompt", exact=True), loop.get_by_label("model", exact=True)
+    offered = prompt.input_value()
+    for name in ("tales-zh", "shakespeare-char", "tales-bpe"):
+        model.select_option(name)
+        if name == "tales-zh":
+            loop.page.wait_for_function("document.querySelector('.mg-note').textContent.includes('comes back')")
+            assert prompt.input_value() != offered
+        else:  # Shakespeare's letters are enough for it
+            loop.page.wait_for_function("text => document.querySelector('[id$=-prompt]').value === text", arg=offered)
+        settled(loop, name, prompt.input_value())
+        loops_own = loop.get_by_label("say again").input_value().replace("\u21b5", "\n")
+        assert loops_own and greedy_text(name, prompt.input_value()).endswith(loops_own)
+
+
+def test_the_readers_own_phrase_stays(loop):
+    begin(loop, "Wren said ", "tales-char", "temperature")
+    settled(loop, "tales-char", "Wren said ")
+    loop.get_by_label("say again").fill("the old bell ")
+    begin(loop, "Toby said ", "tales-bpe", "temperature")
+    settled(loop, "tales-bpe", "Toby said ")
+    phrase_becomes(loop, "the old bell ")
+    probabilities_become(loop, "tales-bpe", "the old bell ")
+    begin(loop, "“我", "tales-zh", "temperature")
+    settled(loop, "tales-zh", "“我")
+    shown = loop.get_by_label("say again").input_value().replace("\u21b5", "\n")
+    assert greedy_text("tales-zh", "“我").endswith(shown)  # the loop's, since it cannot read mine
+    begin(loop, "Toby said ", "tales-char", "temperature")
+    settled(loop, "tales-char", "Toby said ")
+    phrase_becomes(loop, "the old bell ")
+    loop.get_by_label("say again").fill("")
+    begin(loop, "Wren said ", "tales-char", "temperature")
+    settled(loop, "tales-char", "Wren said ")
+    shown = loop.get_by_label("say again").input_value().replace("\u21b5", "\n")
+    assert shown and greedy_text("tales-char", "Wren said ").endswith(shown)
+
+
+def test_it_says_that_it_computes_and_a_reason_stays(loop):
+    begin(loop, "Wren said ", "tales-char", "temperature")
+    settled(loop, "tales-char", "Wren said ")
+    status, said = loop.locator(".mg-status").nth(1), loop.locator(".mg-status").last
+    assert said.text_content().startswith("Said again")
+    for label in ("on from token", "temperature"):
+        at_once = """(slider, status) => {
+            slider.value = 1;
+            slider.dispatchEvent(new Event("input"));
+            return status.textContent;
+        }"""
+        slider = loop.get_by_label(label, exact=True)
+        assert slider.evaluate(at_once, status.element_handle()) == "Computing…"
+        loop.locator(".mg-status", has_text="of its pieces").wait_for()
+    begin(loop, "caf\u00e9", "tales-char", "temperature")
+    reason = "The model does not know the character “\u00e9”: take it out."
+    loop.locator(".mg-status", has_text=reason).wait_for()
+    assert said.text_content() == ""
+    turn(loop, "temperature", 0.5, 40)
+    loop.page.wait_for_timeout(300)
+    assert status.text_content() == reason
+
+
+def test_one_is_no_plural(loop):
+    begin(loop, "Wren said ", "tales-char", "temperature")
+    settled(loop, "tales-char", "Wren said ")
+    loop.get_by_label("say again").fill("x")
+    loop.locator(".mg-status", has_text="The phrase has 1 token: it needs at least 2").wait_for()

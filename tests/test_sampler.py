@@ -62,7 +62,7 @@ def test_its_bars_and_a_thousand_draws_are_pythons(sampler, model, prompt, knobs
     found = table(sampler)
     p, q = logits.softmax(0), after.softmax(0)
     names = [tokenizer.tokens[i] for i in p.topk(16).indices]
-    assert list(found)[:16] == names and list(found)[16] == f"{len(p) - 16} others"
+    assert list(found)[:16] == names and list(found)[16] == f"{len(p) - 16:,} others"
     for i in p.topk(16).indices.tolist():
         why, own, shaped_p, drawn = found[tokenizer.tokens[i]]
         assert (own, shaped_p, drawn) == (f"{p[i]:.3f}", f"{q[i]:.3f}", str(counts[i].item()))
@@ -116,3 +116,68 @@ def test_bad_input_is_said_in_a_sentence_and_an_empty_prompt_begins_a_text(sampl
     assert next(iter(table(sampler))) == tokenizer.tokens[logits.argmax()]
     turn(sampler, "The sea. " * 1100, "tales-char")
     assert len(table(sampler)) == 17
+
+
+def line_becomes(sampler, text: str) -> None:
+    sampler.page.wait_for_function(
+        "text => document.querySelector('[data-minigpt=sampler] .mg-line').textContent === text", arg=text
+    )
+
+
+def test_the_prompt_follows_the_model_and_the_readers_own_comes_back(widget):
+    sampler = widget("notebooks/09_sampling.html", "sampler")
+    prompt = sampler.get_by_label("prompt")
+    offered = prompt.input_value()
+    for model in ("tales-zh", "shakespeare-char", "tales-bpe", "tales-zh", "tales-char"):
+        sampler.get_by_label("model").select_option(model)
+        if model.startswith("tales-") and model != "tales-zh":
+            line_becomes(sampler, offered)
+            assert prompt.input_value() == offered
+        else:
+            sampler.page.wait_for_function("document.querySelector('.mg-note').textContent.includes('comes back')")
+            line_becomes(sampler, prompt.input_value())
+        shown, tokenizer = prompt.input_value(), load_pretrained(model)[1]
+        logits, _ = shaped(model, tokenizer.encode(shown), [], {})
+        assert next(iter(table(sampler))) == tokenizer.tokens[logits.argmax()]
+        assert sampler.get_by_role("button", name="Draw one").is_enabled()
+
+
+def test_a_sentence_goes_with_the_draws_that_it_tells_of(sampler):
+    turn(sampler, "Wren ", "tales-char")
+    status = sampler.locator(".mg-status")
+    sampler.get_by_role("button", name="Draw a thousand").click()
+    assert "1000 draws" in status.text_content() and next(iter(table(sampler).values()))[3] != ""
+    sampler.get_by_label("temperature", exact=True).fill("1.3")
+    assert status.text_content() == "" and next(iter(table(sampler).values()))[3] == ""
+
+
+def test_nothing_is_drawn_from_a_model_that_is_no_longer_chosen(sampler):
+    turn(sampler, "The sea ", "tales-bpe")
+    line_becomes(sampler, "The sea ")
+    sampler.evaluate(
+        """root => {
+            const model = root.querySelector("select"), [one] = root.querySelectorAll(".mg-buttons button");
+            one.click();
+            one.click();  // the first is not answered yet
+            model.value = "tales-char";
+            model.dispatchEvent(new Event("change"));
+            one.click();
+        }"""
+    )
+    sampler.page.wait_for_timeout(500)
+    line_becomes(sampler, "The sea ")
+    ids = load_pretrained("tales-char")[1].encode("The sea ")
+    logits, _ = shaped("tales-char", ids, [], {})
+    assert next(iter(table(sampler).values()))[1] == f"{logits.softmax(0).max():.3f}"
+
+
+def test_a_second_press_before_the_answer_draws_nothing(sampler):
+    turn(sampler, "The sea ", "tales-bpe", seed=4)
+    line_becomes(sampler, "The sea ")
+    sampler.evaluate("root => { const [one] = root.querySelectorAll('.mg-buttons button'); one.click(); one.click(); }")
+    gpt, tokenizer = load_pretrained("tales-bpe")
+    start = tokenizer.encode("The sea ")
+    written = list(generate(gpt, start, 2, seed=4))
+    line_becomes(sampler, tokenizer.decode(start + written[:1]))
+    sampler.get_by_role("button", name="Draw one").click()
+    line_becomes(sampler, tokenizer.decode(start + written))

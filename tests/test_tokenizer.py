@@ -4,8 +4,10 @@ import json
 import random
 import re
 
+import numpy as np
 import pytest
 import sentencepiece
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,6 +75,54 @@ def feasible_range(text: str, **settings) -> tuple[int, int]:
 @given(any_text)
 def test_bpe_loses_nothing(text):
     assert BPE.decode(BPE.encode(text)) == text
+
+
+# Texts to learn from that lack a space, a line break, or hold what SentencePiece reserves, and options for each.
+LEARNED_FROM = {
+    "no spaces": ("你好世界\n" * 9, {}),
+    "rare spaces": ("你好世界，灯塔船长\n" * 30 + "a b", {"character_coverage": 0.98}),
+    "one letter": ("a", {}),
+    "only spaces": ("   ", {}),
+    "no line breaks": ("the cat and the hat " * 9, {}),
+    "tabs": ("a\tb\tc\n" * 9, {}),
+    "what SentencePiece reserves": ("x \u2581 y \u2585 z \0 a\n" * 9, {}),
+    "its own names": ("the <unk> and <0x41> and <s> </s> <pad>\n" * 9, {}),
+    "end marks": (f"one{END_OF_TEXT}two<|endof{END_OF_TEXT}text|>\n" * 9, {}),
+    "a real text": (SAMPLE, {}),
+}
+
+
+@pytest.fixture(scope="module", params=list(LEARNED_FROM))
+def learned(request) -> BPETokenizer:
+    """A tokenizer of each of these texts, with about half of the merges that it allows."""
+    text, options = LEARNED_FROM[request.param]
+    low, high = feasible_range(text, **options)
+    return BPETokenizer.train(text, vocab_size=(low + high) // 2, **options)
+
+
+@settings(examples, max_examples=100)
+@given(text=any_text | st.text(st.sampled_from(" \t\n\r\0\u2581\u2585<|>ax你\ufffd"), max_size=20))
+def test_bpe_with_bytes_loses_nothing_whatever_it_learned_from(learned, text):
+    ids = learned.encode(text)
+    assert learned.decode(ids) == text
+    assert b"".join(learned.token_bytes[i] for i in ids) == text.encode()
+
+
+def test_a_space_that_the_text_lacks_is_the_byte_of_a_space():
+    tokenizer = BPETokenizer.train("你好世界\n" * 99, vocab_size=265)
+    assert [tokenizer.tokens[i] for i in tokenizer.encode("好 ")] == ["好", "<0x20>"]
+    assert [tokenizer.tokens[i] for i in tokenizer.encode("\u2581")] == ["<0xE2>", "<0x96>", "<0x81>"]
+
+
+@pytest.mark.parametrize("byte_fallback", [True, False])
+@pytest.mark.parametrize("name", ["<unk>", "<s>", "</s>", "<pad>", "<0x41>", "<0xe2>", "<|endoftext", "<0x41><unk>"])
+def test_sentencepieces_own_names_in_a_text_are_text(name, byte_fallback):
+    text = f"the {name} cat\n" * 50
+    _, high = feasible_range(text, byte_fallback=byte_fallback)
+    tokenizer = BPETokenizer.train(text, vocab_size=high, byte_fallback=byte_fallback)
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text and tokenizer.processor.unk_id() not in ids
+    assert all(own_piece(tokenizer, character) for character in set(text)), "learned as any other character"
 
 
 def test_bpe_loses_no_code_point():
@@ -165,7 +215,115 @@ def test_end_of_text_adds_no_characters_to_a_vocabulary():
     assert not any("<|" in t or "endof" in t for t in tokenizer.tokens[1:])
 
 
+# Ids reserved for a chat
+
+CHAT_CHAR = CharTokenizer.train(SAMPLE + "<|>", chat=True)
+CHAT_BPE = BPETokenizer.train(SAMPLE + "<|system|>\n" * 9, vocab_size=404, chat=True)
+BOTH_CHATS = pytest.mark.parametrize("tokenizer", [CHAT_CHAR, CHAT_BPE], ids=["char", "bpe"])
+
+
+@BOTH_CHATS
+def test_four_ids_are_reserved_for_a_chat_and_none_without(tokenizer):
+    assert list(tokenizer.chat_ids) == ["system", "user", "assistant", "endofturn"]
+    ids = list(tokenizer.chat_ids.values())
+    assert len({tokenizer.end_id, *ids}) == 5 and all(0 <= i < tokenizer.vocab_size for i in ids)
+    assert [tokenizer.tokens[i] for i in ids] == ["<|system|>", "<|user|>", "<|assistant|>", "<|endofturn|>"]
+    assert tokenizer.decode([ids[1], tokenizer.encode("a")[0], ids[3]]) == "<|user|>a<|endofturn|>"
+    assert CHAR.chat_ids == BPE.chat_ids == {}
+
+
+def test_characters_have_the_same_ids_with_a_chat_and_without():
+    plain, chat = (CharTokenizer.train(SAMPLE, chat=chat) for chat in (False, True))
+    assert chat.tokens == [*plain.tokens, "<|system|>", "<|user|>", "<|assistant|>", "<|endofturn|>"]
+    assert chat.encode(SAMPLE) == plain.encode(SAMPLE)
+
+
+def test_pieces_are_the_same_with_a_chat_and_without():
+    plain = BPETokenizer.train(SAMPLE, vocab_size=400)
+    chat = BPETokenizer.train(SAMPLE, vocab_size=404, chat=True)
+    assert sorted(chat.tokens) == sorted([*plain.tokens, "<|system|>", "<|user|>", "<|assistant|>", "<|endofturn|>"])
+    assert [chat.tokens[i] for i in chat.encode(SAMPLE)] == [plain.tokens[i] for i in plain.encode(SAMPLE)]
+    low, _ = feasible_range(SAMPLE, chat=True)
+    assert low == 4 + feasible_range(SAMPLE)[0]
+
+
+spelled = st.sampled_from(
+    ["<|system|>", "<|user|>", "<|assistant|>", "<|endofturn|>", "<|", "|>", "user", "<|endoftext|>", "<|user|", "cat "]
+)
+
+
+@examples
+@given(st.lists(spelled, max_size=10).map("".join))
+def test_no_text_becomes_an_id_of_a_chat_and_none_is_lost(text):
+    """So that whoever writes to a model cannot write in another's name."""
+    for tokenizer in (CHAT_CHAR, CHAT_BPE):
+        ids = tokenizer.encode(text)
+        assert not set(ids) & set(tokenizer.chat_ids.values()) and tokenizer.decode(ids) == text
+
+
+def test_a_text_full_of_the_reserved_strings_teaches_their_characters_only():
+    text = "".join(f"<|{name}|>Hello there.<|endofturn|>\n" for name in ("system", "user", "assistant")) * 20
+    high = feasible_range(text, chat=True)[1]
+    tokenizer = BPETokenizer.train(text, vocab_size=high, chat=True)
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text and not set(ids) & set(tokenizer.chat_ids.values())
+    assert all(own_piece(tokenizer, character) for character in set(text))
+
+
+@BOTH_CHATS
+def test_ids_of_a_chat_are_saved_with_the_tokenizer(tokenizer, tmp_path):
+    tokenizer.save(tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    assert loaded.chat_ids == tokenizer.chat_ids and loaded.tokens == tokenizer.tokens
+    CHAR.save(tmp_path, overwrite=True)
+    assert load_tokenizer(tmp_path).chat_ids == {} and "chat" not in (tmp_path / "tokenizer.json").read_text()
+
+
 # What a tokenizer refuses to encode
+
+
+@pytest.mark.parametrize("wrong", [5, None, b"ab", ["a", "b"], 1.5])
+@pytest.mark.parametrize(
+    "take",
+    [BPE.encode, CHAR.encode, CharTokenizer.train, lambda text: BPETokenizer.train(text, vocab_size=300)],
+    ids=["bpe", "char", "train char", "train bpe"],
+)
+def test_what_is_no_text_is_refused(take, wrong):
+    with pytest.raises(ValueError, match=f"^the text must be a string, not a {type(wrong).__name__}$"):
+        take(wrong)
+
+
+@BOTH
+@pytest.mark.parametrize("wrong", [5, None, "ab", [1.0], ["1"], [[1, 2]]])
+def test_what_are_no_ids_is_refused(tokenizer, wrong):
+    with pytest.raises(ValueError, match=r"^ids must be a row of whole numbers, as encode gives them, not "):
+        tokenizer.decode(wrong)
+
+
+@BOTH
+def test_ids_may_be_those_of_a_tensor_or_an_array(tokenizer):
+    ids = tokenizer.encode("The cat")
+    for given_ids in (torch.tensor(ids), np.array(ids), tuple(ids)):
+        assert tokenizer.decode(given_ids) == "The cat"
+
+
+@pytest.mark.parametrize(
+    "characters, said",
+    [
+        (["a", "bc"], "the one at 1 is 'bc'"),
+        (["a", 1], "the one at 1 is 1"),
+        (["a", "b", "a"], "'a' stands there 2 times"),
+    ],
+)
+def test_characters_that_are_no_different_single_ones_are_refused(characters, said):
+    with pytest.raises(ValueError, match=said):
+        CharTokenizer(characters)
+
+
+@pytest.mark.parametrize("model", [b"garbage", b"", "text", None, 5])
+def test_what_is_no_sentencepiece_model_is_refused(model):
+    with pytest.raises(ValueError, match="SentencePiece model"):
+        BPETokenizer(model)
 
 
 @pytest.mark.parametrize("text, position", [("\ud800", 0), ("Mina\udfff", 4), ("a\ud83dx\ude00", 1)])
@@ -284,10 +442,10 @@ def test_an_absurd_vocab_size_is_refused_with_the_range_or_as_no_whole_number(si
         BPETokenizer.train(SAMPLE, vocab_size=size)
 
 
-@pytest.mark.parametrize("coverage", [0, -1, 1.001, 2, 0.5, 1e-9, float("nan"), float("inf")])
+@pytest.mark.parametrize("coverage", [0, -1, 1.001, 2, 0.5, 1e-9, float("nan"), float("inf"), "1", None])
 def test_an_impossible_coverage_is_refused(coverage):
     """SentencePiece allows 0.98 to 1."""
-    with pytest.raises(ValueError, match=re.escape(f"character_coverage={coverage} must")):
+    with pytest.raises(ValueError, match=re.escape(f"character_coverage={coverage!r} must")):
         BPETokenizer.train(SAMPLE, vocab_size=400, character_coverage=coverage)
 
 
@@ -339,9 +497,11 @@ def test_awkward_characters_survive_saving(tmp_path):
 
 @BOTH
 def test_the_last_saved_tokenizer_counts(tokenizer, tmp_path):
-    CHAR.save(tmp_path)
-    BPE.save(tmp_path)
-    tokenizer.save(tmp_path)
+    CHAR.save(tmp_path, overwrite=True)
+    for each in (BPE, tokenizer):
+        with pytest.raises(ValueError, match="already holds a tokenizer: name another folder, or replace it by over"):
+            each.save(tmp_path)
+        each.save(tmp_path, overwrite=True)
     assert load_tokenizer(tmp_path).tokens == tokenizer.tokens
 
 
@@ -390,8 +550,9 @@ def test_a_truncated_bpe_model_is_refused(share, tmp_path):
 def test_a_foreign_sentencepiece_model_is_refused(tmp_path):
     """Its id 0 is not the end of a text, and it may lose spaces and line breaks."""
     prefix = str(tmp_path / "bpe")
+    text = iter(["the cat and the hat"] * 9)
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["the cat and the hat"] * 9), model_prefix=prefix, vocab_size=13, minloglevel=10
+        sentence_iterator=text, model_prefix=prefix, vocab_size=13, hard_vocab_limit=False, minloglevel=10
     )
     (tmp_path / "tokenizer.json").write_text('{"version": 1, "kind": "bpe"}')
     refused(tmp_path, "cannot be read")
@@ -414,6 +575,7 @@ def test_a_foreign_sentencepiece_model_is_refused(tmp_path):
         b'{"version": 1, "kind": "char", "characters": ["a", "a"]}',
         b'{"version": 1, "kind": "char", "characters": [1]}',
         b'{"version": 1, "kind": "char", "characters": ["\\ud800"]}',
+        b'{"version": 1, "kind": "char", "characters": ["a"], "chat": 4}',
     ],
 )
 def test_a_description_that_is_garbage_is_refused(content, tmp_path):

@@ -298,3 +298,17 @@ def test_tokenizers_of_ones_own_stay_with_the_kernel_and_travel_on_request():
     strange.send = mine.send
     strange._send_file(strange, {"want": "vocabularies"}, [])
     assert sent[1][0]["refused"] == "the page knows CharTokenizer and BPETokenizer, not object"
+
+
+def test_one_is_no_plural(cuts):
+    write(cuts, "e")
+    cuts.get_by_label("watch it merge").select_option("BPE, V = 2,000")
+    assert cuts.locator(".mg-merges .mg-status").text_content().endswith("Nothing is left to join: 1 piece.")
+    write(cuts, "\u00e9")
+    assert (
+        cuts.locator(".mg-merges .mg-status")
+        .text_content()
+        .endswith("1 piece. What has no piece is written in bytes: 2 tokens.")
+    )
+    cuts.get_by_label("watch it merge").select_option("BPE, V = 200, no bytes")
+    assert cuts.locator(".mg-merges .mg-status").text_content().endswith("Nothing is left to join: 1 piece.")

@@ -3,16 +3,25 @@
 import copy
 import itertools
 import math
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
-from minigpt_core import GPT, CharTokenizer, GPTConfig, TrainConfig, evaluate, load_corpus, load_model, resume, train
-from minigpt_core.training import learning_rate_at, make_optimizer, saved_records
+from minigpt_core import (
+    GPT,
+    CharTokenizer,
+    GPTConfig,
+    TrainConfig,
+    evaluate,
+    get_batch,
+    load_corpus,
+    load_model,
+    resume,
+    train,
+)
+from minigpt_core.optimizer import learning_rate_at, make_optimizer
+from minigpt_core.training import saved_records
 
 TEXT = load_corpus("tales")[:12_000]
 TOKENIZER = CharTokenizer.train(TEXT)
@@ -68,9 +77,7 @@ def test_first_step_equals_the_step_written_out_by_hand():
     config = replace(CONFIG, warmup_steps=0, weight_decay=0.5, clip=0.1)
     model = small_model()
     before = copy.deepcopy(model)
-    record = next(train(model, TRAIN_IDS, VAL_IDS, config))
-    from minigpt_core import get_batch
-
+    record = next(iter(train(model, TRAIN_IDS, VAL_IDS, config)))
     x, y = get_batch(TRAIN_IDS, 16, 4, seed=0, step=1)
     loss = before(x, y)[1]
     loss.backward()
@@ -153,7 +160,7 @@ def test_the_callers_random_numbers_are_left_alone():
     torch.manual_seed(5)
     list(train(small_model(dropout=0.1), TRAIN_IDS, VAL_IDS, replace(CONFIG, steps=5)))
     torch.manual_seed(5)
-    records = train(small_model(dropout=0.1), TRAIN_IDS, VAL_IDS, replace(CONFIG, steps=5))
+    records = iter(train(small_model(dropout=0.1), TRAIN_IDS, VAL_IDS, replace(CONFIG, steps=5)))
     torch.manual_seed(5)
     next(records)
     assert torch.equal(torch.rand(4), expected)
@@ -180,18 +187,72 @@ def test_resume_refuses_another_shape_and_other_data(tmp_path):
 
 def test_parts_shorter_than_the_window_are_refused_before_any_step():
     with pytest.raises(ValueError, match="training part has 11000 and the validation part 16"):
-        next(train(small_model(), TRAIN_IDS, VAL_IDS[:16], CONFIG))
+        train(small_model(), TRAIN_IDS, VAL_IDS[:16], CONFIG)
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_step_and_advice_and_keeps_the_last_checkpoint(tmp_path):
-    model = small_model()
-    with pytest.raises(FloatingPointError, match=r"at step 8 .*try a lower learning_rate \(now 0.01\)"):
-        for record in train(model, TRAIN_IDS, VAL_IDS, CONFIG, tmp_path):
-            if record.step == 7:
-                with torch.no_grad():
-                    model.head.weight.fill_(math.inf)
-    assert len(saved_records(tmp_path)) == 5
-    assert all(torch.isfinite(t).all() for t in load_model(tmp_path).state_dict().values())
+IDS_THAT_ARE_NONE = {
+    "a list": ([1, 2, 3], "must be a tensor of int64 of shape (N,).* but is a list"),
+    "text": ("Mina", "but is a str"),
+    "fractions": (torch.rand(500), r"but is torch.float32 of shape \(500,\)"),
+    "bytes": (torch.zeros(500, dtype=torch.uint8), "but is torch.uint8"),
+    "a batch": (torch.zeros(2, 500, dtype=torch.long), r"but is torch.int64 of shape \(2, 500\)"),
+    "one number": (torch.tensor(3), r"of shape \(\)"),
+    "too large": (torch.tensor([0, 3, 99] * 50), f"from 0 to {TOKENIZER.vocab_size - 1}, .* but go from 0 to 99"),
+    "negative": (torch.tensor([0, -1] * 50), "but go from -1 to 0"),
+}
+
+
+@pytest.mark.parametrize("name", IDS_THAT_ARE_NONE)
+def test_what_are_no_ids_of_the_model_is_one_sentence_wherever_they_are_given(name, tmp_path):
+    ids, message = IDS_THAT_ARE_NONE[name]
+    message = message.replace("(N,)", r"\(N,\)")
+    list(train(small_model(), TRAIN_IDS, VAL_IDS, replace(CONFIG, steps=5), tmp_path))
+    for call in (
+        lambda: evaluate(small_model(), ids),
+        lambda: train(small_model(), ids, VAL_IDS, CONFIG),
+        lambda: train(small_model(), TRAIN_IDS, ids, CONFIG),
+        lambda: resume(small_model(), ids, VAL_IDS, tmp_path),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+    if name not in ("too large", "negative"):
+        with pytest.raises(ValueError, match=message):
+            get_batch(ids, 16, 4, seed=0, step=1)
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_evaluation_needs_a_token_to_predict(length):
+    with pytest.raises(
+        ValueError, match=f"at least 2 tokens, one to predict from and one to predict, but hold {length}"
+    ):
+        evaluate(small_model(), VAL_IDS[:length])
+    assert evaluate(small_model(), VAL_IDS[:2]) > 0
+
+
+@pytest.mark.parametrize("name, value", [("windows", 0), ("windows", 2.5), ("batch_size", 0), ("batch_size", True)])
+def test_sizes_of_an_evaluation_that_cannot_be_are_named(name, value):
+    with pytest.raises(ValueError, match=f"{name}={value} must be a whole number of at least 1"):
+        evaluate(small_model(), VAL_IDS, **{name: value})
+
+
+def test_evaluating_leaves_the_mode_of_every_part_as_it_was():
+    """Also where it fails, and where a part was silenced on purpose."""
+    model = small_model(dropout=0.5)
+    model.train()
+    model.blocks[0].eval()
+    before = [module.training for module in model.modules()]
+    evaluate(model, VAL_IDS)
+    assert [module.training for module in model.modules()] == before and len(set(before)) == 2
+
+    def fail(*_):
+        assert not model.training
+        raise RuntimeError("out of memory")
+
+    model.forward = fail
+    with pytest.raises(RuntimeError, match="out of memory"):
+        evaluate(model, VAL_IDS)
+    assert [module.training for module in model.modules()] == before
 
 
 def test_an_unusable_device_is_one_sentence():
@@ -213,74 +274,6 @@ def test_cuda_gives_the_same_curve_within_a_band():
     on_gpu = list(train(small_model(), TRAIN_IDS, VAL_IDS, config))
     for a, b in zip(on_cpu, on_gpu, strict=True):
         assert a.train_loss == pytest.approx(b.train_loss, abs=0.02)
-
-
-SCRIPT = """
-import sys, torch
-from minigpt_core import GPT, GPTConfig, TrainConfig, train
-from minigpt_core.training import resume
-ids = torch.arange(4000) * 7 % 31
-torch.manual_seed(0)
-model = GPT(GPTConfig(31, block_size=16, n_layer=2, n_head=2, n_embd=32))
-config = TrainConfig(steps=100_000, batch_size=4, warmup_steps=5, checkpoint_every=3, eval_every=10, device="cpu")
-for record in train(model, ids[:3000], ids[3000:], config, sys.argv[1]):
-    print(record.step, flush=True)
-"""
-
-
-def interrupted_run(folder, how: signal.Signals, after: str) -> tuple[int, str]:
-    """Start a long run, send it a signal once it has printed `after`; its exit status and stderr."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    for line in process.stdout:
-        if line.strip() == after:
-            process.send_signal(how)
-            break
-    _, errors = process.communicate(timeout=60)
-    return process.returncode, errors
-
-
-def test_ctrl_c_lets_the_step_end_saves_and_says_how_to_go_on(tmp_path):
-    status, errors = interrupted_run(tmp_path, signal.SIGINT, after="7")
-    assert status != 0
-    last = errors.strip().splitlines()[-1]
-    assert "KeyboardInterrupt: stopped after step" in last and f"the run is saved in {tmp_path}" in last
-    assert len(saved_records(tmp_path)) >= 7
-
-
-@pytest.mark.parametrize("after", ["4", "30"])
-def test_kill_9_leaves_a_whole_checkpoint_that_resumes_to_the_bit(tmp_path, after):
-    status, _ = interrupted_run(tmp_path, signal.SIGKILL, after)
-    assert status == -signal.SIGKILL
-    records = saved_records(tmp_path)
-    assert records and len(records) % 3 == 0
-    ids = torch.arange(4000) * 7 % 31
-    torch.manual_seed(0)
-    settings = dict(block_size=16, n_layer=2, n_head=2, n_embd=32)
-    whole = train(
-        GPT(GPTConfig(31, **settings)),
-        ids[:3000],
-        ids[3000:],
-        TrainConfig(steps=100_000, batch_size=4, warmup_steps=5, checkpoint_every=3, eval_every=10, device="cpu"),
-    )
-    expected = [next(whole) for _ in range(len(records) + 5)]
-    rest = resume(GPT(GPTConfig(31, **settings)), ids[:3000], ids[3000:], tmp_path)
-    assert curve(records) + curve([next(rest) for _ in range(5)]) == curve(expected)
-
-
-def test_ctrl_c_twice_interrupts_at_once():
-    from minigpt_core.training import _interrupt_flag
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests started in the background ignore Ctrl-C
-    try:
-        with pytest.raises(KeyboardInterrupt), _interrupt_flag() as flag:
-            signal.raise_signal(signal.SIGINT)
-            assert flag.is_set()
-            signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def test_article_recipe_is_the_articles():

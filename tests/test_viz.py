@@ -6,8 +6,10 @@ import warnings
 import matplotlib.pyplot as plt
 import pytest
 from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
 
-from minigpt_core import load_corpus, viz
+from minigpt_core import load_corpus
+from minigpt_core.notebook import viz
 
 
 def contrast(a: str, b: str) -> float:
@@ -78,10 +80,12 @@ def test_bars_mark_the_chosen_one_without_colour_too():
 
 
 def test_chinese_words_show_no_empty_boxes(tmp_path):
+    title = "训练损失 falls: 小猫看着灯，灯看着小猫。"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figure = viz.loss_curve([2.0, 1.0], {}, title="训练损失 falls: 小猫看着灯，灯看着小猫。")
+        figure = viz.loss_curve([2.0, 1.0], {}, title=title)
         figure.savefig(tmp_path / "figure.png")
+    assert figure.axes[0].get_title(loc="left") == title
 
 
 def test_the_font_has_every_chinese_character_of_the_bundled_texts():
@@ -92,11 +96,117 @@ def test_the_font_has_every_chinese_character_of_the_bundled_texts():
     assert viz.CHINESE_FONT.stat().st_size < 1_000_000
 
 
-def test_a_character_outside_the_font_warns(tmp_path):
-    """So that the test above can fail."""
-    figure = viz.loss_curve([2.0, 1.0], {}, title="\U00020000")
-    with pytest.warns(UserWarning, match="missing from font"):
+# Text that matplotlib takes for markup, hides, breaks, or has no picture of.
+AWKWARD = [
+    "$$",
+    "$x$",
+    "a$b_c$",
+    "_hidden",
+    "a\nb\tc",
+    "😀",
+    "\\frac",
+    "%d {x} #^&",
+    "\U00020000龘",
+    "\0\u200b",
+    " ",
+    "",
+]
+
+
+def awkward_figures() -> dict[str, object]:
+    """Every figure, with such texts in every place that a text may have."""
+    numbers = {name: 1.0 + i for i, name in enumerate(AWKWARD)}
+    few = AWKWARD[:6]
+    curves = {name: {1: 1.0 + i, 2: 2.0 + i} for i, name in enumerate(few)}
+    run = [2.0, 1.0], {2: 1.5}
+    square = [[1.0 * (s <= t) for s in range(len(AWKWARD))] for t in range(len(AWKWARD))]
+    places = {name: (i * 1.0, i * i * 1.0) for i, name in enumerate(AWKWARD)}
+    title = "$".join(AWKWARD)
+    lines = {"title": title, "xlabel": title, "ylabel": title}
+    return {
+        "loss_curve": viz.loss_curve(*run, title=title, references=numbers),
+        "losses_side_by_side": viz.losses_side_by_side(dict.fromkeys(few, run), title=title, references=numbers),
+        "rate_and_gradient": viz.rate_and_gradient([1.0], [1.0], clip=1.0, title=title),
+        "compare_curves": viz.compare_curves(curves, chosen=few[0], **lines),
+        "race": viz.race({name: {1.0 + i: 2.0, 20.0 + i: 1.0} for i, name in enumerate(few)}, chosen="$$", title=title),
+        "bars": viz.bars(numbers, title=title, xlabel=title, chosen="$x$"),
+        "pieces": viz.pieces(dict.fromkeys(AWKWARD, AWKWARD), title=title),
+        "distributions": viz.distributions(AWKWARD, {name: list(numbers.values()) for name in few[:2]}, title=title),
+        "points": viz.points(places, groups={"$$": ["$$"], "_a": [], "\n": []}, **lines),
+        "heatmaps": viz.heatmaps({"$x$": square}, title=title, labels=AWKWARD),
+        "many heatmaps": viz.heatmaps(dict.fromkeys(AWKWARD, square), title=title),
+    }
+
+
+def test_all_figures_are_among_the_awkward_ones():
+    public = {name for name, f in vars(viz).items() if getattr(f, "__module__", "") == viz.__name__ and name[0] != "_"}
+    assert public - {"plain"} == set(awkward_figures()) - {"many heatmaps"}
+
+
+@pytest.mark.parametrize("name", list(awkward_figures()))
+def test_text_is_drawn_as_it_is_and_never_as_markup(name, tmp_path):
+    figure = awkward_figures()[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         figure.savefig(tmp_path / "figure.png")
+    drawn = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    assert [text.get_text() for text in drawn if text.get_parse_math() and "$" in text.get_text()] == []
+    assert not any("mathdefault" in text.get_text() for text in drawn if not text.get_parse_math())
+    written = "\n".join(text.get_text() for text in drawn)
+    assert viz.plain("$".join(AWKWARD)) in written  # the title
+    names = {"rate_and_gradient": [], "heatmaps": ["$x$", *AWKWARD], "points": AWKWARD}.get(name, AWKWARD[:6])
+    rest = written.replace(viz.plain("$".join(AWKWARD)), "")
+    assert [text for text in names if viz.plain(text) not in rest] == []
+
+
+def test_a_line_break_a_tab_and_what_has_no_picture_are_made_visible():
+    assert viz.plain("a\nb\tc") == "a↵b⇥c" and viz.plain("▁猫 é $x$ _y") == "▁猫 é $x$ _y"
+    assert viz.plain("😀") == "\\U0001f600" and viz.plain("\u200b\0") == "\\u200b\\x00"
+
+
+def test_a_character_outside_the_fonts_would_warn(tmp_path, monkeypatch):
+    """So that the tests above can fail."""
+    monkeypatch.setattr(viz, "plain", str)
+    figure = viz.loss_curve([2.0, 1.0], {}, title="\U00020000")
+    with pytest.warns(UserWarning, match=r"missing from (current )?font"):
+        figure.savefig(tmp_path / "figure.png")
+
+
+square = [[1.0, 0.0], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    "draw, said",
+    [
+        (lambda: viz.loss_curve([], {}, title=""), "at least one training loss"),
+        (lambda: viz.losses_side_by_side({}, title=""), "no run"),
+        (lambda: viz.losses_side_by_side({"a": ([], {})}, title=""), "the run 'a' needs at least one training loss"),
+        (lambda: viz.rate_and_gradient([1.0], [1.0, 2.0], clip=None, title=""), "1 rates and 2 norms"),
+        (lambda: viz.compare_curves({}, title=""), "nothing to draw"),
+        (lambda: viz.compare_curves({"a": {}}, title=""), "the curve 'a' has no points"),
+        (lambda: viz.compare_curves({"a": {1: 2.0}}, chosen="b", title=""), "chosen='b' is none of a"),
+        (lambda: viz.compare_curves({c: {1: 2.0} for c in "abcdef"}, title=""), "6 curves .* dashes for 5"),
+        (lambda: viz.race({"a": {0.0: 2.0}}, chosen="a", title=""), "seconds must be above 0, but one is 0.0"),
+        (lambda: viz.race({"a": {1.0: 2.0}}, chosen="b", title=""), "chosen='b' is none of a"),
+        (lambda: viz.bars({}, title="", xlabel=""), "nothing to draw"),
+        (lambda: viz.bars({"a": 1.0}, title="", xlabel="", chosen="b"), "chosen='b' is none of a"),
+        (lambda: viz.pieces({}, title=""), "no row"),
+        (lambda: viz.distributions(["a"], {"x": [0.5, 0.5]}, title=""), "'x' has 2 probabilities for 1 tokens"),
+        (lambda: viz.distributions([], {"x": []}, title=""), "0 tokens under 1 settings"),
+        (lambda: viz.points({}, title="", xlabel="", ylabel=""), "no point"),
+        (
+            lambda: viz.points({"a": (0, 0)}, title="", xlabel="", ylabel="", groups=dict.fromkeys("abcde", ())),
+            "5 groups",
+        ),
+        (lambda: viz.heatmaps({}, title=""), "no map"),
+        (lambda: viz.heatmaps({"a": [[1.0, 0.0]]}, title=""), "'a' is not square: it has 1 rows of 2"),
+        (lambda: viz.heatmaps({"a": square}, title="", labels=["x"]), "1 labels for the 2 rows of 'a'"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_a_sentence_and_leaves_no_figure_open(draw, said):
+    with pytest.raises(ValueError, match=said):
+        draw()
+    assert not plt.get_fignums()
 
 
 @pytest.mark.parametrize("ground", ["#ffffff", "#14181e"])

@@ -1,6 +1,7 @@
 """The widgets' Python side, without a browser: traits, the still face, and the model that travels on request."""
 
 import ast
+import json
 import re
 from html.parser import HTMLParser
 
@@ -10,21 +11,25 @@ import torch
 from minigpt_core import GPT, CharTokenizer, GPTConfig, load_pretrained, stream
 from minigpt_core.pretrained import PRETRAINED
 from minigpt_core.widgets import ENGINE, FOLDER, engine_source, source
+from minigpt_core.widgets.attention import AttentionMaps
 from minigpt_core.widgets.export import model_file
 from minigpt_core.widgets.playground import Playground
+from minigpt_core.widgets.repetition import Repetition
+from minigpt_core.widgets.sampler import Sampler
+from minigpt_core.widgets.tokenizer import Tokenization
 
 # What each module of minigpt_core.widgets may import of the package.
 BASE = {"__init__", "base", "model", "tokenizer"}
 GRAPH = {
     "__init__": set(),
-    "export": {"checkpoint", "model", "tokenizer"},
-    "records": {"corpus", "export", "lesson", "tokenizer"},
+    "export": {"checkpoint", "decoding", "model", "tokenizer"},
+    "records": {"corpus", "export", "notebook.lesson", "tokenizer"},
     "base": {"__init__", "export", "model", "pretrained", "records", "tokenizer"},
     "playground": BASE | {"sampling"},
     "sampler": BASE | {"sampling"},
-    "repetition": BASE | {"counting", "sampling"},
+    "repetition": BASE | {"study.counting", "sampling"},
     "curves": {"__init__", "base", "records"},
-    "attention": BASE | {"lens"},
+    "attention": BASE | {"study.lens"},
     "tokenizer": BASE | {"export", "records"},
 }
 
@@ -48,12 +53,12 @@ def test_every_script_is_a_classic_one_and_attaches_to_one_name():
 class Faces(HTMLParser):
     def __init__(self, text: str):
         super().__init__()
-        self.divs, self.text = [], ""
+        self.tags, self.text = [], ""
         self.feed(text)
+        self.divs = [attributes for tag, attributes in self.tags if tag == "div"]
 
     def handle_starttag(self, tag, attributes):
-        if tag == "div":
-            self.divs.append(dict(attributes))
+        self.tags.append((tag, dict(attributes)))
 
     def handle_data(self, data):
         self.text += data
@@ -97,6 +102,56 @@ def test_the_readers_own_model_travels_when_it_is_asked_for():
     assert sent[1][1] == [model_file(*load_pretrained("tales-zh"))]
     shipped._send_file(shipped, {"want": "nonsense"}, [])
     assert "there is no shipped model 'nonsense'" in sent[2][0]["refused"]
+
+
+MARKUP = """<script>alert('1')</script><b>&amp;"q" &lt;img src=x onerror=alert(1)> $x$"""
+
+
+@pytest.mark.parametrize("widget", [Playground, Sampler, AttentionMaps, Repetition, Tokenization])
+def test_text_of_the_reader_is_text_in_every_still_face(widget):
+    tokenizer = CharTokenizer.train(MARKUP)
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(tokenizer.vocab_size, block_size=80, n_layer=1, n_head=1, n_embd=8, end_id=0)).eval()
+    if widget is Tokenization:
+        face = Faces(Tokenization(MARKUP, {MARKUP: tokenizer}).still())
+        refused = Faces(Tokenization(MARKUP, {"none": CharTokenizer.train("a")}).still())
+        assert "character '<'" in refused.text.replace("Character", "character")
+    else:
+        face = Faces(widget(model, tokenizer, **{"text" if widget is AttentionMaps else "prompt": MARKUP}).still())
+    assert MARKUP in face.text
+    assert not {tag for tag, _ in face.tags} & {"script"} and len([tag for tag, _ in face.tags if tag == "b"]) <= 1
+    images = [attributes for tag, attributes in face.tags if tag == "img"]
+    assert len(images) == (widget is AttentionMaps) and all(MARKUP in image["alt"] for image in images)
+    assert not [name for _, attributes in face.tags for name in attributes if name.startswith("on")]
+
+
+def test_text_of_the_reader_is_text_in_the_state_that_the_page_reads():
+    widget = Tokenization(MARKUP)
+    ((_, attributes),) = [each for each in Faces(widget.still()).tags if "data-state" in each[1]]
+    assert json.loads(attributes["data-state"]) == widget.state and widget.state["text"] == MARKUP
+
+
+def test_a_text_that_ends_at_once_says_so():
+    tokenizer = CharTokenizer.train("ab")
+    model = GPT(GPTConfig(3, block_size=8, n_layer=1, n_head=1, n_embd=8, end_id=0))
+    with torch.no_grad():
+        model.norm.bias.fill_(1)
+        model.head.weight[0] += 100  # the end, always
+    assert Faces(Playground(model, tokenizer, prompt="ab").still()).text == "abThe text has ended."
+    assert "stood in it before. The text has ended." in Faces(Repetition(model, tokenizer, prompt="ab").still()).text
+    assert "endoftext" not in Repetition(model, tokenizer, prompt="ab").still()
+
+
+@pytest.mark.parametrize("widget", [Playground, Sampler, AttentionMaps])
+def test_showing_a_model_leaves_it_in_its_mode_and_shows_it_without_dropout(widget):
+    """A model that is shown in the middle of its training goes on training with dropout."""
+    model, tokenizer = own_model()
+    still = widget(model, tokenizer).still()
+    for part in model.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.5
+    model.train()
+    assert widget(model, tokenizer).still() == still and all(part.training for part in model.modules())
 
 
 def test_a_model_without_its_tokenizer_is_refused():

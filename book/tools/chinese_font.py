@@ -1,4 +1,4 @@
-"""Make minigpt_core/fonts/NotoSansSC-subset.otf: the 3,755 characters of GB 2312's first level (over 99 % of running
+"""Make minigpt_core/notebook/fonts/NotoSansSC-subset.otf: the 3,755 characters of GB 2312's first level (over 99 % of running
 modern Chinese), those of the Chinese tales, and punctuation, from Noto Sans CJK, so that figures with Chinese words show no empty boxes.
 
     pip install fonttools; apt install fonts-noto-cjk; python book/tools/chinese_font.py
@@ -11,7 +11,7 @@ from fontTools.ttLib import TTCollection
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc")
-TARGET = ROOT / "minigpt_core" / "fonts" / "NotoSansSC-subset.otf"
+TARGET = ROOT / "minigpt_core" / "notebook" / "fonts" / "NotoSansSC-subset.otf"
 PUNCTUATION = "，。：；？！、“”‘’（）《》〈〉【】—…·「」　￥％"
 
 

@@ -14,9 +14,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from minigpt_core import load_corpus, viz
+from minigpt_core import load_corpus
 from minigpt_core.files import write_atomic
-from minigpt_core.lesson import load_record
+from minigpt_core.notebook import viz
+from minigpt_core.notebook.lesson import load_record
 from minigpt_core.tokenizer import CharTokenizer
 
 ASSETS = Path(__file__).parents[1] / "assets"

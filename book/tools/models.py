@@ -88,8 +88,8 @@ def make(name: str) -> None:
     records = list(tqdm(train(model, train_ids, val_ids, recipe), total=recipe.steps, desc=name, unit="step"))
     model.to("cpu")
     exact = evaluate(model, val_ids)
-    save_model(model, FOLDER / name, narrow=True)
-    tokenizer.save(FOLDER / name)
+    save_model(model, FOLDER / name, narrow=True, overwrite=True)
+    tokenizer.save(FOLDER / name, overwrite=True)
     model = load_model(FOLDER / name)  # what a reader gets
     narrowed = evaluate(model, val_ids)
     sample = "".join(stream(model, tokenizer, "", 600, **SAMPLING))

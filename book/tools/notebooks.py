@@ -2,9 +2,14 @@
 
     python book/tools/notebooks.py              execute and normalise all
     python book/tools/notebooks.py 00 07        ... those whose names begin so
-    python book/tools/notebooks.py --no-run     only normalise: after a change of the repository's address, say
+    python book/tools/notebooks.py --no-run     only normalise
+    python book/tools/notebooks.py --address    only write the repository's address into badges and set-up cells
 
-The repository's address and the revision that Colab installs are stated in _config.yml; badge and set-up cell follow.
+A cell whose output tells how long something took is tagged `timing`: when other programs took more than a tenth of the
+processors while it ran, the notebook is run again, and in the end refused.
+
+Badge and set-up cell state the repository's address; where there is none (no github.com remote), the badge is absent. Only
+`make address` changes it: whoever runs a notebook on a fork leaves it as it is.
 """
 
 import argparse
@@ -17,13 +22,16 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
-import yaml
+import psutil
+from address import GITHUB, address, revision
 from nbclient import NotebookClient
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks"
 LARGEST = 500_000  # bytes of a notebook
+DISTURBED = 0.1  # the share of the processors that others may take while a cell tagged `timing` runs
+TRIES = 3  # a disturbed notebook is run again
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
@@ -32,32 +40,52 @@ CELL_METADATA = {"tags", "mystnb"}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-def repository() -> tuple[str, str]:
-    """The address of the repository and the revision that Colab installs, as _config.yml states them."""
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
-    return config["url"], str(config["branch"])
-
-
-def badge(name: str) -> str:
+def badge(name: str, where: str) -> str:
     """The link that opens a notebook in Colab."""
-    url, revision = repository()
-    place = url.removeprefix("https://github.com/")
-    target = f"https://colab.research.google.com/github/{place}/blob/{revision}/notebooks/{name}"
+    place = where.removeprefix(f"{GITHUB}/")
+    target = f"https://colab.research.google.com/github/{place}/blob/{revision()}/notebooks/{name}"
     return f"[![Open in Colab](../book/assets/colab.svg)]({target})"
 
 
-def setup_cell() -> str:
+def setup_cell(where: str) -> str:
     """The first code cell of every notebook."""
-    url, revision = repository()
+    if where:
+        fetch = f"!git clone -q --depth 1 -b {revision()} {where} /content/book"
+    else:
+        fetch = """\
+address = ""  # write here where the book lies: https://github.com/...
+    assert address, "write the book's address above, and run this cell again"
+    !git clone -q --depth 1 {address} /content/book"""
     return f"""\
 # In Colab: fetch the book, install its package. Elsewhere: do nothing.
 import sys
 
 if "google.colab" in sys.modules and not sys.path[0].endswith("book"):
-    !git clone -q --depth 1 -b {revision} {url} /content/book
+    {fetch}
     %pip install -q /content/book
     sys.path.insert(0, "/content/book")
     %cd -q /content/book/notebooks"""
+
+
+def is_setup(cell: nbformat.NotebookNode) -> bool:
+    return cell.cell_type == "code" and "setup" in cell.metadata.get("tags", [])
+
+
+def stated_address(notebook: nbformat.NotebookNode) -> str:
+    """The address that the notebook's set-up cell fetches the book from; empty if it states none."""
+    source = "\n".join(cell.source for cell in notebook.cells if is_setup(cell))
+    cloned = re.search(rf"git clone .* ({GITHUB}/\S+) ", source)
+    return cloned[1] if cloned else ""
+
+
+def state_address(notebook: nbformat.NotebookNode, name: str, where: str) -> None:
+    """Rewrite the set-up cell and the badge, which stands before the budget line or nowhere. Nothing else is touched."""
+    for cell in filter(is_setup, notebook.cells):
+        cell.source = setup_cell(where)
+    first = notebook.cells[0]
+    first.source = re.sub(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\s*", "", first.source)
+    if where:
+        first.source = first.source.replace("**Budget:**", f"{badge(name, where)}\n\n**Budget:**", 1)
 
 
 def lighter(png: str) -> str:
@@ -82,15 +110,13 @@ def lighter(png: str) -> str:
 def normalise(notebook: nbformat.NotebookNode, name: str) -> None:
     """Bring the badge, the set-up cell, pictures and all metadata into their one form; drop progress bars and warnings."""
     notebook.metadata = nbformat.from_dict(METADATA)
+    state_address(notebook, name, stated_address(notebook))
     count = 0
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in CELL_METADATA and v})
         cell.source = cell.source.rstrip()
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)", lambda _: badge(name), cell.source)
             continue
-        if "setup" in cell.metadata.get("tags", []):
-            cell.source = setup_cell()
         count += 1
         cell.execution_count = count if cell.execution_count else None
         for output in cell.outputs:  # of a widget only its still face is stored, if it has one
@@ -142,33 +168,91 @@ def problems(path: Path) -> list[str]:
     return found
 
 
+def clocks(client: NotebookClient) -> tuple[float, float, float]:
+    """Seconds of processors that have passed, that were idle, and that the notebook's kernel and this program took."""
+    system, kernel = psutil.cpu_times(), psutil.Process(client.km.provisioner.pid)
+    own = sum(sum(process.cpu_times()[:4]) for process in (kernel, psutil.Process()))
+    return time.perf_counter() * psutil.cpu_count(), system.idle + getattr(system, "iowait", 0), own
+
+
+def taken_by_others(before: tuple[float, float, float], after: tuple[float, float, float]) -> float:
+    """The share of the processors that was neither idle nor the notebook's own between two readings of the clocks: other
+    programs, or a pause of the whole machine.
+
+    >>> taken_by_others((0, 0, 0), (80, 2, 4))  # 2 processors, 40 seconds: of 80, 6 are accounted for
+    0.925
+    """
+    passed, idle, own = (end - start for start, end in zip(before, after, strict=True))
+    return 1 - (idle + own) / passed
+
+
+def execute(notebook: nbformat.NotebookNode) -> float:
+    """Run all cells. Returned is the largest share of the processors that others took while a cell tagged `timing` ran."""
+    client = NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        coalesce_streams=True,
+        resources={"metadata": {"path": FOLDER}},
+    )
+    began: dict[int, tuple[float, float, float]] = {}
+    shares = [0.0]
+
+    def begin(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        if "timing" in cell.metadata.get("tags", []):
+            began[cell_index] = clocks(client)
+
+    def end(cell: nbformat.NotebookNode, cell_index: int, execute_reply: dict) -> None:
+        if cell_index in began:
+            shares.append(taken_by_others(began[cell_index], clocks(client)))
+
+    client.on_cell_execute, client.on_cell_executed = begin, end
+    client.execute()
+    return max(shares)
+
+
+def execute_undisturbed(notebook: nbformat.NotebookNode, name: str) -> bool:
+    """Run all cells, again if the machine was disturbed while seconds were measured; whether a run was undisturbed."""
+    for _ in range(TRIES):
+        share = execute(notebook)
+        if share <= DISTURBED:
+            return True
+        print(f"{name}: others took {share:.0%} of the processors while a cell measured seconds", file=sys.stderr)
+    print(f"{name}: NOT stored, its seconds would be false: run it again when the machine is quiet", file=sys.stderr)
+    return False
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="beginnings of file names, such as 00 (default: all)")
     parser.add_argument("--no-run", action="store_true", help="do not execute, only normalise")
+    parser.add_argument("--address", action="store_true", help="only write the repository's address into the notebooks")
     arguments = parser.parse_args()
     paths = [p for p in sorted(FOLDER.glob("*.ipynb")) if p.name.startswith(tuple(arguments.names) or "")]
     if not paths:
         print(f"no notebook in {FOLDER} begins with {' or '.join(arguments.names)}", file=sys.stderr)
         return 2
+    if arguments.address:
+        where = address()
+        for path in paths:
+            notebook = nbformat.read(path, as_version=4)
+            state_address(notebook, path.name, where)
+            nbformat.write(notebook, path)
+        print(f"The notebooks state {where}" if where else "No github.com remote: the notebooks state no address")
+        return 0
+    refused = 0
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         began = time.perf_counter()
         if not arguments.no_run:
-            for cell in notebook.cells:
-                if cell.cell_type == "code" and "setup" in cell.metadata.get("tags", []):
-                    cell.source = setup_cell()
-            NotebookClient(
-                notebook,
-                timeout=600,
-                kernel_name="python3",
-                coalesce_streams=True,
-                resources={"metadata": {"path": FOLDER}},
-            ).execute()
+            state_address(notebook, path.name, stated_address(notebook))
+            if not execute_undisturbed(notebook, path.name):
+                refused = 1
+                continue
         normalise(notebook, path.name)
         nbformat.write(notebook, path)
         print(f"{path.name}: {time.perf_counter() - began:.0f} s, {path.stat().st_size / 1000:.0f} kB")
-    return 0
+    return refused
 
 
 if __name__ == "__main__":

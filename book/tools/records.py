@@ -35,11 +35,11 @@ from minigpt_core import (
     stream,
     train,
 )
-from minigpt_core.ablation import PARTS, knocked_out, remove
 from minigpt_core.attention import CausalSelfAttention, KVCache
-from minigpt_core.counting import repeated_share
 from minigpt_core.files import write_atomic
-from minigpt_core.lens import induction_scores, repeat_probability
+from minigpt_core.study.ablation import PARTS, knocked_out, remove
+from minigpt_core.study.counting import repeated_share
+from minigpt_core.study.lens import induction_scores, repeat_probability
 from minigpt_core.tokenizer import END_OF_TEXT
 
 FOLDER = Path(__file__).parents[1] / "records"
@@ -70,9 +70,10 @@ RUNS: dict[str, dict] = {
     "high-rate-no-clipping": {"training": {"learning_rate": 1e-2, "clip": NO_CLIP}},
     "low-rate": {"training": {"learning_rate": 1e-4}, "watched": True},
     "dropout": {"model": {"dropout": 0.2}},
-    "dropout-of-looks": {"model": {"dropout": 0.2}, "looks dropped": True},  # chapter 13's log
+    "attention-dropout": {"model": {"dropout": 0.2}, "attention dropout": True},  # chapter 13: of the weights too
     "muon": {"training": {"optimizer": "muon"}},  # chapters 07 and 13
-    "muon-little-text": {"characters": 8000, "training": {"optimizer": "muon"}},
+    # its lowest point counts, so it is evaluated often
+    "muon-little-text": {"characters": 8000, "training": {"optimizer": "muon", "eval_every": 20}},
     **{f"muon-layers-{n}": {"model": {"n_layer": n}, "training": {"optimizer": "muon"}} for n in (1, 4)},
     # how far runs lie apart by chance; and chapter 10: how they repeat themselves, and whether a head copies
     **{f"seed-{seed}": {"training": {"seed": seed}, "lab": LAB} for seed in (1, 2, 3, 4)},
@@ -97,7 +98,7 @@ RUNS: dict[str, dict] = {
 CORPORA = {"tales": "blocks", "tales_zh": "blocks", "alice": "tail", "shakespeare": "tail"}
 
 
-class LooksDropped(CausalSelfAttention):
+class AttentionDropout(CausalSelfAttention):
     """Attention with dropout of its weights too, as in GPT-2. (B, T, C) -> (B, T, C)."""
 
     def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
@@ -106,10 +107,19 @@ class LooksDropped(CausalSelfAttention):
         return self.dropout(self.output(y))
 
 
+@torch.no_grad()
+def scale_residuals(model: GPT) -> None:
+    """GPT-2's start (Radford et al. 2019, section 2.3): the matrices that add to the residual stream, two in each of the L
+    blocks, begin 1 / sqrt(2 L) as large."""
+    for block in model.blocks:
+        for matrix in (block.attention.output.weight, block.feed_forward.narrow.weight):
+            matrix.mul_(1 / math.sqrt(2 * len(model.blocks)))
+
+
 def settings_of(name: str) -> dict:
     """All that determines a run, as JSON keeps it."""
     run = RUNS[name]
-    changed = {name: run[name] for name in ("removed", "looks dropped") if name in run}
+    changed = {name: run[name] for name in ("removed", "attention dropout", "residual scaling") if name in run}
     corpus = run.get("corpus", "tales")
     text = load_corpus(corpus)
     V = CharTokenizer.train(text).vocab_size
@@ -138,9 +148,11 @@ def start(settings: dict) -> tuple:
     model = GPT(GPTConfig(**settings["model"]))
     if "removed" in settings:
         remove(model, settings["removed"])
-    if settings.get("looks dropped"):
+    if settings.get("attention dropout"):
         for block in model.blocks:
-            block.attention.__class__ = LooksDropped
+            block.attention.__class__ = AttentionDropout
+    if settings.get("residual scaling"):
+        scale_residuals(model)
     config = TrainConfig(**settings["training"])
     return model, tokenizer, train(model, train_ids[: settings["characters"]], val_ids, config)
 

@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, slider, field, choice, sentence, later, newId, fill, rove } = minigpt.parts;
+  const { make, slider, field, choice, sentence, alone, patiently, Prompt, later, newId, fill, rove, onColours } = minigpt.parts;
   const LABELLED = 40; // tokens that still find room for their names beside the large map
 
   // A recorded look: one byte a share in percent, layer by layer, head by head, row by row.
@@ -21,56 +21,58 @@
       const id = newId("attention");
       Object.assign(this, { root, state, engine, tell, layer: state.layer ?? 0, head: state.head ?? 0, token: null });
       this.source = choice(`${id}-source`, { ...state.models, ...state.films }, state.model);
-      this.input = make("input", { type: "text", id: `${id}-text`, value: state.text, maxLength: 10_000 });
+      this.prompt = new Prompt(`${id}-text`, "text", state.text, 1, engine, this.source);
       this.step = slider(`${id}-step`, ["training step", 0, 1, 1, 0], () => this.look());
+      this.step.row.hidden = true; // until there is a film
       this.tokens = make("div", { className: "mg-tokens", role: "listbox" });
       this.tokens.setAttribute("aria-label", "tokens of the text");
       this.heads = make("div", { className: "mg-heads" });
       this.large = make("canvas");
       this.large.setAttribute("aria-hidden", "true");
       this.status = make("p", { className: "mg-status", role: "status" });
-      this.input.oninput = later(() => this.read());
+      this.alone = alone((error) => {
+        Object.assign(this, { film: null, names: [], maps: [] });
+        this.arrange(sentence(error));
+      });
+      this.prompt.input.oninput = later(() => this.read());
       this.source.onchange = () => this.read();
       this.large.onpointermove = (event) => this.point(event);
       rove(this.tokens, (place) => this.choose(place));
       fill(
         root,
-        make("div", { className: "mg-shared" }, field("text", this.input), field("maps of", this.source)),
+        make("div", { className: "mg-shared" }, this.prompt.field, field("maps of", this.source)),
         this.step.row,
         this.tokens,
         make("div", { className: "mg-maps" }, this.heads, this.large),
         this.status,
       );
-      new ResizeObserver(() => this.show()).observe(root);
+      new ResizeObserver(() => this.drawLarge()).observe(root);
+      onColours(this.large, () => {
+        this.paintSmall();
+        this.drawLarge();
+      });
       this.read();
     }
 
     // Ask for the maps: of the model, computed now; or of a run, recorded.
-    async read() {
-      const asked = (this.asked = {}), name = this.source.value, recorded = name in (this.state.films ?? {});
-      this.input.readOnly = recorded;
-      this.step.row.hidden = !recorded;
-      try {
+    read() {
+      const name = this.source.value, recorded = name in (this.state.films ?? {});
+      this.prompt.input.readOnly = recorded;
+      return this.alone(async (signal) => {
         if (recorded) {
-          const film = await this.engine.read(name);
-          if (this.asked !== asked) return;
+          const film = await patiently(this.status, "Loading the record…", this.engine.read(name));
+          signal.throwIfAborted();
           if (this.film !== film) this.step.among(film.steps, this.state.step);
           Object.assign(this, { film, names: film.names });
-          this.input.value = film.text;
+          this.prompt.lend(film.text);
           this.look();
         } else {
-          await this.engine.load(name);
-          const { maps, names } = await this.engine.ask("attend", { name, text: this.input.value }).answer;
-          if (this.asked !== asked) return;
+          const { prompt } = await patiently(this.status, "Loading the model…", this.prompt.load(signal));
+          const { maps, names } = await this.engine.ask("attend", { name, text: prompt }, { signal });
           Object.assign(this, { film: null, names, maps });
-          this.arrange();
+          this.arrange("Type a text: its maps appear here.");
         }
-      } catch (error) {
-        if (this.asked !== asked) return;
-        Object.assign(this, { film: null, names: [], maps: [] });
-        this.arrange();
-        this.status.textContent = sentence(error);
-      }
+      });
     }
 
     // The recorded maps at the step of the slider.
@@ -81,7 +83,9 @@
       this.arrange();
     }
 
-    arrange() {
+    // Lay out the maps; where there are none, `reason` says why.
+    arrange(reason = "") {
+      this.step.row.hidden = !this.film;
       this.layer = Math.min(this.layer, Math.max(0, this.maps.length - 1));
       this.head = Math.min(this.head, Math.max(0, (this.maps[0]?.length ?? 1) - 1));
       const last = this.names.length - 1;
@@ -100,12 +104,22 @@
             const canvas = make("canvas", { width: map.length, height: map.length });
             const button = make("button", { type: "button", onclick: () => this.enlarge(layer, head) }, canvas);
             button.setAttribute("aria-label", `layer ${layer}, head ${head}`);
-            this.paint(canvas.getContext("2d"), map, 1);
             return button;
           }),
         ),
       );
-      this.show();
+      this.large.hidden = !this.maps.length;
+      this.paintSmall();
+      if (this.maps.length) this.show();
+      else this.status.textContent = reason;
+    }
+
+    paintSmall() {
+      [...this.heads.querySelectorAll("canvas")].forEach((canvas, place) => {
+        const context = canvas.getContext("2d");
+        context.clearRect(0, 0, canvas.width, canvas.height);
+        this.paint(context, this.maps.flat()[place], 1);
+      });
     }
 
     enlarge(layer, head) {
@@ -138,9 +152,7 @@
 
     // What depends on the head and on the token that were chosen.
     show() {
-      const map = this.maps?.[this.layer]?.[this.head], row = map?.[this.token];
-      this.large.hidden = !row;
-      if (!row) return void (this.status.textContent = "Type a text: its maps appear here.");
+      const row = this.maps[this.layer][this.head][this.token];
       [...this.heads.children].forEach((button, place) =>
         button.setAttribute("aria-pressed", String(place === this.layer * this.maps[0].length + this.head)),
       );
@@ -149,19 +161,19 @@
         span.setAttribute("aria-selected", String(place === this.token));
         span.tabIndex = place === this.token ? 0 : -1;
       });
-      this.drawLarge(map);
+      this.drawLarge();
       const most = row.map((share, s) => [share, s]).sort((a, b) => b[0] - a[0]).slice(0, 3);
       const named = most.map(([share, s]) => `“${this.names[s]}” (place ${s}) ${share.toFixed(2)}`).join(", ");
       this.status.textContent =
         `Layer ${this.layer}, head ${this.head}: “${this.names[this.token]}” (place ${this.token}) looks at ${named}.`;
-      this.tell({
-        state: {
-          ...this.state, text: this.input.value, model: this.source.value, layer: this.layer, head: this.head, token: this.token,
-        },
-      });
+      const { state, layer, head, token, film, prompt } = this;
+      this.tell({ state: { ...state, text: film ? prompt.mine[0] : prompt.value, model: this.source.value, layer, head, token } });
     }
 
-    drawLarge(map) {
+    // The large map; again when its place or the page's colours change.
+    drawLarge() {
+      const map = this.maps?.[this.layer]?.[this.head];
+      if (!map) return;
       const T = map.length, ratio = globalThis.devicePixelRatio || 1, width = this.large.clientWidth;
       const margin = T > LABELLED ? 0 : Math.min(60, width / 8);
       this.cell = (width - margin) / T;

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from matplotlib import image
 
-from ..lens import attention_maps
 from ..model import GPT
+from ..study.lens import attention_maps
 from ..tokenizer import Tokenizer
 from . import live_module
 from .base import Widget
@@ -39,7 +39,7 @@ class AttentionMaps(Widget):
         model, tokenizer = self.model_and_tokenizer()
         text = self.state["text"]
         ids = tokenizer.encode(text)[-model.config.block_size :] or [tokenizer.end_id]
-        maps = attention_maps(model, torch.tensor([ids]))[:, 0]  # (n_layer, H, T, T)
+        maps = attention_maps(model, torch.tensor([ids]))[:, 0].float().cpu()  # (n_layer, H, T, T)
         framed = torch.nn.functional.pad(maps.sqrt(), (0, 2, 0, 2))
         opacity = torch.cat([torch.cat(list(layer), 1) for layer in framed])  # (n_layer (T + 2), H (T + 2))
         pixels = np.empty((*opacity.shape, 4), np.uint8)

@@ -9,7 +9,7 @@ import traitlets
 
 from ..model import GPT
 from ..pretrained import PRETRAINED, load_pretrained
-from ..tokenizer import Tokenizer
+from ..tokenizer import Tokenizer, check_sizes
 from . import source
 from .export import model_file
 from .records import RECORDS, record_file
@@ -38,6 +38,8 @@ class Widget(anywidget.AnyWidget):
             raise ValueError(
                 "a model needs its tokenizer, and a tokenizer its model: give both, or none for the shipped ones"
             )
+        if model is not None and tokenizer is not None:
+            check_sizes(tokenizer, model.config.vocab_size)
         self._own = None if model is None or tokenizer is None else (model, tokenizer)
         models = LABELS if self._own is None else {"yours": "your model"}
         super().__init__(state={"models": models, "model": next(iter(models))} | state)

@@ -27,7 +27,9 @@
         const text = await source();
         worker = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
         worker.onmessage = ({ data: { job, token, done, failed } }) => {
-          const { onToken, resolve, reject } = jobs.get(job);
+          const asked = jobs.get(job);
+          if (!asked) return; // it was stopped, and has no say any more
+          const { onToken, resolve, reject } = asked;
           if (token) return onToken(token);
           jobs.delete(job);
           if (failed === undefined) resolve(done);
@@ -38,19 +40,39 @@
         throw error;
       }));
 
-    // A promise of the engine's answer, with the number of the job, by which it can be stopped.
-    const ask = (action, question, onToken) => {
+    // A job of the worker: its number and a promise of its answer.
+    const post = (action, question, onToken) => {
       const job = ++lastJob;
       const answer = new Promise((resolve, reject) => jobs.set(job, { onToken, resolve, reject }));
       worker.postMessage({ job, action, ...question });
       return { job, answer };
     };
 
-    const load = (name) =>
-      once(loaded, name, async () => {
-        const [bytes] = await Promise.all([fetchFile(name), start()]);
-        return ask("load", { name, bytes }).answer;
+    // The same promise, which the signal ends early.
+    const until = (signal, promise) =>
+      new Promise((resolve, reject) => {
+        const end = () => reject(signal.reason);
+        if (signal.aborted) end();
+        signal.addEventListener("abort", end);
+        promise.then(resolve, reject);
       });
+
+    const load = (name, signal) =>
+      until(
+        signal,
+        once(loaded, name, async () => {
+          const [bytes] = await Promise.all([fetchFile(name), start()]);
+          return post("load", { name, bytes }).answer;
+        }),
+      );
+
+    // The answer of the model `question.name`. The signal stops the job, begun or not: then neither token nor answer comes.
+    const ask = async (action, question, { signal, onToken }) => {
+      await load(question.name, signal);
+      const { job, answer } = post(action, question, onToken);
+      signal.addEventListener("abort", () => jobs.delete(job) && worker.postMessage({ action: "stop", target: job }));
+      return until(signal, answer);
+    };
 
     // A record: JSON.
     const read = (name) => once(files, name, async () => JSON.parse(new TextDecoder().decode(await fetchFile(name))));

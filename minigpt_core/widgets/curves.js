@@ -2,14 +2,12 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, draw, slider, field, choice, capital, sentence, newId, fill } = minigpt.parts;
+  const { make, draw, slider, field, choice, capital, sentence, patiently, newId, fill } = minigpt.parts;
   const LEFT = 34, RIGHT = 78, LINE = 14, GAP = 26, LOSS = 230, NORM = 90; // pixels
   const BLUE = "var(--mg-accent)", VERMILION = "#d55e00", GREY = "#8888";
 
   // The last of the pairs [step, value] that is not after `step`.
   const before = (pairs, step) => pairs.filter(([at]) => at <= step).at(-1);
-
-  const heights = (values, top, height, low, high) => values.map((value) => top + height * (1 - (value - low) / (high - low)));
 
   // Names at the right end of lines, moved apart where they would touch.
   const apart = (names) => {
@@ -43,7 +41,7 @@
 
     async begin(engine) {
       try {
-        Object.assign(this, await engine.read("curves"));
+        Object.assign(this, await patiently(this.numbers, "Loading the records…", engine.read("curves")));
         this.step.input.max = this.steps;
         this.step.set(this.state.step ?? this.steps);
         new ResizeObserver(() => this.show()).observe(this.picture);
@@ -65,16 +63,16 @@
       return draw("text", { x, y, "dominant-baseline": "middle", ...attributes }, content);
     }
 
-    // One panel: axis, lines and their names.
-    panel(title, top, height, low, high, ticks, lines) {
-      const panel = draw("g"), names = [];
-      const level = (value) => heights([value], top, height, low, high)[0];
-      for (const tick of ticks) {
+    // One panel: axis, lines and their names. It reaches as high as the highest line.
+    panel(title, top, height, lines) {
+      const panel = draw("g"), names = [], high = Math.max(...lines.flatMap(({ values }) => values));
+      const level = (value) => top + height * (1 - value / high);
+      for (let tick = 0; tick <= high; tick += Math.ceil(high / 5)) {
         panel.append(draw("line", { x1: LEFT, x2: this.width - RIGHT, y1: level(tick), y2: level(tick), class: "mg-grid" }));
         panel.append(this.text(LEFT - 6, level(tick), String(tick), { "text-anchor": "end" }));
       }
       for (const { name, steps, values, stroke, dots, ...attributes } of lines) {
-        const ys = heights(values.map((value) => Math.min(high, value)), top, height, low, high);
+        const ys = values.map(level);
         panel.append(this.path(steps, ys, { stroke, ...attributes }));
         if (dots) ys.forEach((y, i) => panel.append(draw("circle", { cx: this.x(steps[i]), cy: y, r: 2.5, fill: stroke })));
         if (name) names.push({ y: ys.at(-1), name, stroke });
@@ -112,8 +110,8 @@
       const chart = draw(
         "svg",
         { width: this.width, height, viewBox: `0 0 ${this.width} ${height}`, role: "img" },
-        this.panel("loss (nats per token)", top, LOSS, 0, 4.4, [0, 1, 2, 3, 4], losses),
-        this.panel("norm of the gradient", below, NORM, 0, 3, [0, 1, 2, 3], norms),
+        this.panel("loss (nats per token)", top, LOSS, losses),
+        this.panel("norm of the gradient", below, NORM, norms),
         this.text(this.x(1), height - 18, "1"),
         this.text(this.x(this.steps), height - 18, `step ${this.steps}`, { "text-anchor": "end" }),
         this.cursor,

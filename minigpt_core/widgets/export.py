@@ -13,23 +13,28 @@ from typing import Any
 from torch import Tensor
 
 from ..checkpoint import narrow_weights
+from ..decoding import unlike_plain
 from ..model import GPT
-from ..tokenizer import BPETokenizer, CharTokenizer, Tokenizer
+from ..tokenizer import CHAT, BPETokenizer, CharTokenizer, Tokenizer, check_sizes
 
 VERSION = 1
 
 
 def model_file(model: GPT, tokenizer: Tokenizer) -> bytes:
-    """`model` and its tokenizer, a quarter of the size that they have in memory, and a little less exact.
+    """`model` and its tokenizer, a quarter of the size that they have in memory, and a little less exact. A model that is not
+    the plain GPT in float32, the one that the page computes, is a `ValueError` that names what is different.
 
     >>> model_file(model, tokenizer)[:4]                                                # doctest: +SKIP
     b'MGPT'
     """
-    if type(model) is not GPT:
-        raise ValueError(
-            f"the page computes the plain GPT only, not {type(model).__name__}: train one without --recipe fast"
-        )
-    narrow = narrow_weights({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()})
+    if different := unlike_plain(model):
+        hint = "" if type(model) is GPT else ": train one without --recipe fast"
+        raise ValueError(f"the page computes the plain GPT in float32 only, and {different}{hint}")
+    check_sizes(tokenizer, model.config.vocab_size)
+    weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise ValueError("the model's weights are not all finite: its training may have diverged")
+    narrow = narrow_weights(weights)
     numbers, tensors = bytearray(), []
 
     def append(tensor: Tensor) -> int:
@@ -64,15 +69,17 @@ def as_script(name: str, raw: bytes) -> str:
 
 
 def describe(tokenizer: Tokenizer) -> dict[str, Any]:
-    """What the engine's Tokenizer needs: characters; or pieces, a byte as its number and the unknown piece as null.
+    """What the engine's Tokenizer needs: characters; or pieces, a byte as its number and the unknown piece as null. Under
+    "chat" the tokens that are reserved for one, where there are any.
 
     >>> describe(CharTokenizer.train("hello"))
     {'kind': 'char', 'characters': ['e', 'h', 'l', 'o']}
     """
-    if isinstance(tokenizer, CharTokenizer):
-        return {"kind": "char", "characters": tokenizer.characters[1:]}
-    if not isinstance(tokenizer, BPETokenizer):
+    if not isinstance(tokenizer, (CharTokenizer, BPETokenizer)):
         raise ValueError(f"the page knows CharTokenizer and BPETokenizer, not {type(tokenizer).__name__}")
+    chat = {"chat": [CHAT[name] for name in tokenizer.chat_ids]} if tokenizer.chat_ids else {}
+    if isinstance(tokenizer, CharTokenizer):
+        return {"kind": "char", "characters": tokenizer.characters[1:], **chat}
     p = tokenizer.processor
 
     def piece(i: int) -> str | int | None:
@@ -80,4 +87,4 @@ def describe(tokenizer: Tokenizer) -> dict[str, Any]:
             return int(p.id_to_piece(i)[3:5], 16)
         return None if p.is_unknown(i) else p.id_to_piece(i)
 
-    return {"kind": "bpe", "pieces": [piece(i) for i in range(p.vocab_size())]}
+    return {"kind": "bpe", "pieces": [piece(i) for i in range(p.vocab_size())], **chat}

@@ -71,7 +71,7 @@
       if ("top_k" in values) values.top_k ||= null;
       return values;
     };
-    return { panel, values };
+    return { panel, values, sliders };
   };
 
   const field = (label, input) => make("div", { className: "mg-field" }, make("label", { htmlFor: input.id }, label), input);
@@ -89,6 +89,121 @@
 
   const sentence = (error) => `${capital(error.message)}.`;
 
+  const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
+
+  // One thing at a time: each action gets a signal, which ends it as soon as the next one begins. Then nobody hears how it ends.
+  const alone = (failed) => {
+    let last = null;
+    return async (action) => {
+      last?.abort();
+      const { signal } = (last = new AbortController());
+      try {
+        await action(signal);
+      } catch (error) {
+        if (!signal.aborted) failed(error);
+      }
+    };
+  };
+
+  // What the promise brings; if that takes longer than a moment, `place` says so.
+  const patiently = async (place, words, promise) => {
+    const before = place.textContent, timer = setTimeout(() => (place.textContent = words), 100);
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      if (place.textContent === words) place.textContent = before;
+    }
+  };
+
+  // In a field of one line ↵ stands for a line break, and so does \n, which is easier to type.
+  const toLine = (text) => text.replaceAll("\n", "↵");
+  const fromLine = (line) => line.replaceAll("↵", "\n").replaceAll("\\n", "\n");
+
+  // A field for a text, of one line or of several rows; under it stands what the eye would miss.
+  class Text {
+    constructor(id, label, text, rows = 1) {
+      this.line = rows === 1;
+      this.input = this.line ? make("input", { type: "text", id }) : make("textarea", { id, rows });
+      this.input.maxLength = 10_000;
+      this.note = make("p", { className: "mg-note", id: `${id}-note`, role: "status" });
+      this.input.setAttribute("aria-describedby", this.note.id);
+      this.field = field(label, this.input);
+      this.field.append(this.note);
+      this.mine = []; // the reader's texts, the last one first
+      this.typed = true;
+      this.input.addEventListener("input", () => {
+        this.typed = true;
+        this.remark();
+      });
+      this.show(text);
+    }
+
+    get value() {
+      return this.line ? fromLine(this.input.value) : this.input.value;
+    }
+
+    show(text, notice) {
+      this.input.value = this.line ? toLine(text) : text;
+      this.remark(notice);
+    }
+
+    remark(notice = "") {
+      const last = { " ": "a blank", "\n": "a line break", "\t": "a tab" }[this.value.at(-1)];
+      this.note.textContent = `${notice} ${last ? `It ends with ${last}, which the model reads too.` : ""}`.trim();
+    }
+
+    keep() {
+      if (this.typed) this.mine = [this.value, ...this.mine.filter((text) => text !== this.value)];
+      this.typed = false;
+    }
+
+    // For another model: the last of the reader's texts that it can read, or else the first of `others` that it can.
+    async follow(engine, name, others, signal) {
+      this.keep();
+      const texts = [...this.mine, ...others];
+      const { place, stranger } = await engine.ask("readable", { name, texts }, { signal });
+      if (this.typed) return; // the reader was faster
+      const waits = `The model does not know the character “${stranger}”: your text comes back with a model that does.`;
+      this.show(texts[place], stranger && waits);
+    }
+  }
+
+  // What a shipped model may begin with.
+  const TALE = '"Where is the Spoon?" asked';
+  const OPENINGS = {
+    "tales-char": TALE,
+    "tales-bpe": TALE,
+    "tales-zh": "“这是谁的椅子？”露丝船长问",
+    "shakespeare-char": "O Romeo, Romeo! wherefore",
+  };
+
+  // The prompt, which follows the choice of the model.
+  class Prompt extends Text {
+    constructor(id, label, text, rows, engine, model) {
+      super(id, label, text, rows);
+      Object.assign(this, { engine, model, of: model.value });
+    }
+
+    // The chosen model, loaded, and the text that it is to read.
+    async load(signal) {
+      for (;;) {
+        const name = this.model.value, loaded = await this.engine.load(name, signal);
+        if (name !== this.of) await this.follow(this.engine, name, [OPENINGS[name] ?? "", ""], signal);
+        if (name !== this.model.value) continue; // the reader has chosen again
+        this.of = name;
+        return { name, prompt: this.value, ...loaded };
+      }
+    }
+
+    // Another text stands here, until a model is loaded again.
+    lend(text) {
+      this.keep();
+      this.of = null;
+      this.show(text);
+    }
+  }
+
   // Waits until nothing has been asked for `pause` milliseconds, then asks once.
   const later = (action, pause = 150) => {
     let timer = 0;
@@ -98,18 +213,33 @@
     };
   };
 
-  // One stop of the tab key for all items of a list, those with a tabindex; the arrow keys go from one to the next.
-  const rove = (list, moved = () => {}) =>
+  // One stop of the tab key for all items of a list, those with a tabindex: the one that last had the focus. The arrow keys go
+  // from one to the next.
+  const rove = (list, moved = () => {}) => {
+    const items = () => [...list.querySelectorAll("[tabindex]")];
+    list.addEventListener("focusin", ({ target }) => {
+      for (const item of items()) item.tabIndex = item === target ? 0 : -1;
+    });
     list.addEventListener("keydown", (event) => {
-      const items = [...list.querySelectorAll("[tabindex]")], from = items.indexOf(event.target);
-      const to = { ArrowRight: from + 1, ArrowLeft: from - 1, Home: 0, End: items.length - 1 }[event.key];
-      if (items[to] === undefined) return;
+      const all = items(), from = all.indexOf(event.target);
+      const to = { ArrowRight: from + 1, ArrowLeft: from - 1, Home: 0, End: all.length - 1 }[event.key];
+      if (all[to] === undefined) return;
       event.preventDefault();
-      items[from].tabIndex = -1;
-      items[to].tabIndex = 0;
-      items[to].focus();
+      all[to].focus();
       moved(to);
     });
+  };
+
+  // A canvas keeps the colours that it was painted with: paint it anew when those of the page change.
+  const onColours = (part, paint) => {
+    const colours = () => getComputedStyle(part).color + getComputedStyle(part).getPropertyValue("--mg-accent");
+    let last = colours();
+    const observer = new MutationObserver(() => {
+      if (!part.isConnected) observer.disconnect();
+      else if (last !== (last = colours())) paint();
+    });
+    for (const element of [document.documentElement, document.body]) observer.observe(element, { attributes: true });
+  };
 
   // An id of its own for each widget of a page. In Jupyter each widget brings this script again.
   minigpt.widgetCount ??= 0;
@@ -125,5 +255,8 @@
   };
 
   minigpt.widgets ??= {};
-  minigpt.parts = { make, draw, slider, knobs, field, choice, percent, capital, sentence, later, rove, newId, fill };
+  minigpt.parts = {
+    make, draw, slider, knobs, field, choice, percent, capital, sentence, count, alone, patiently, toLine, fromLine, Text, Prompt,
+    later, rove, onColours, newId, fill,
+  };
 })();

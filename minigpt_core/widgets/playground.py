@@ -33,4 +33,5 @@ class Playground(Widget):
         prompt = self.state["prompt"]
         knobs = {"temperature": 0.8, "seed": 1} | self.state["knobs"]
         written = "".join(stream(*self.model_and_tokenizer(), prompt, knobs.pop("length", 200), **knobs))
-        return f'<p class="mg-text"><b>{html.escape(prompt)}</b>{html.escape(written)}</p>'
+        ended = "" if written else '<p class="mg-status">The text has ended.</p>'
+        return f'<p class="mg-text"><b>{html.escape(prompt)}</b>{html.escape(written)}</p>{ended}'

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..corpus import load_corpus
-from ..lesson import load_record
+from ..notebook.lesson import load_record
 from ..tokenizer import BPETokenizer, CharTokenizer, Tokenizer
 from .export import describe
 

@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, draw, slider, field, choice, percent, sentence, later, newId, fill } = minigpt.parts;
+  const { make, draw, slider, field, choice, percent, sentence, count, alone, Text, Prompt, later, newId, fill } = minigpt.parts;
   const PIECE = 12; // tokens of a piece that counts as repeated, as in repeated_share
   const TIMES = 6;
   const TOP = 8, HEIGHT = 120, LEFT = 34, RIGHT = 12; // pixels of the chart
@@ -45,11 +45,11 @@
     constructor(root, state, engine, tell) {
       const id = newId("repetition");
       Object.assign(this, { state, engine, tell });
-      this.prompt = make("input", { type: "text", id: `${id}-prompt`, value: state.prompt, maxLength: 10_000 });
       this.model = choice(`${id}-model`, state.models, state.model);
+      this.prompt = new Prompt(`${id}-prompt`, "prompt", state.prompt, 1, engine, this.model);
       this.knob = choice(`${id}-knob`, NAMES, state.knob);
-      this.begin = slider(`${id}-begin`, ["on from token", 0, state.length, 1, state.begin], later(() => this.write()));
-      this.phrase = make("input", { type: "text", id: `${id}-phrase`, maxLength: 200 });
+      this.begin = slider(`${id}-begin`, ["on from token", 0, state.length, 1, state.begin], () => this.change());
+      this.phrase = new Text(`${id}-phrase`, "say again", "");
       this.strength = make("div");
       const title = `The model's own probability of what is written, mean of ${PIECE} tokens:`;
       this.chart = make("div", { className: "mg-chart" });
@@ -58,20 +58,26 @@
       this.again = make("table", { className: "mg-bars" });
       this.status = make("p", { className: "mg-status", role: "status" });
       this.said = make("p", { className: "mg-status", role: "status" });
-      this.prompt.oninput = later(() => this.read());
-      this.phrase.oninput = later(() => this.repeat());
+      this.writing = alone((error) => this.fail(error));
+      this.saying = alone((error) => {
+        this.again.replaceChildren();
+        this.said.textContent = sentence(error);
+      });
+      this.writeSoon = later(() => this.write());
+      this.prompt.input.oninput = later(() => this.read());
+      this.phrase.input.oninput = later(() => this.repeat());
       this.model.onchange = () => this.read();
       this.knob.onchange = () => this.arm(KNOBS[this.knob.value][4]);
       fill(
         root,
-        make("div", { className: "mg-pair" }, field("prompt", this.prompt), field("model", this.model), field("knob", this.knob)),
+        make("div", { className: "mg-pair" }, this.prompt.field, field("model", this.model), field("knob", this.knob)),
         this.strength,
         this.begin.row,
         make("p", { className: "mg-status", textContent: title }),
         this.chart,
         this.status,
         make("div", { className: "mg-settings" }, this.column("greedy", this.greedy), this.column("with the knob", this.changed)),
-        make("div", { className: "mg-shared" }, field("say again", this.phrase)),
+        make("div", { className: "mg-shared" }, this.phrase.field),
         this.again,
         this.said,
       );
@@ -88,72 +94,71 @@
 
     // A slider for the chosen knob.
     arm(value) {
-      this.force = slider(`${this.id}-strength`, KNOBS[this.knob.value], later(() => this.write()));
+      this.force = slider(`${this.id}-strength`, KNOBS[this.knob.value], () => this.change());
       this.force.set(value);
       this.strength.replaceChildren(this.force.row);
       if (this.ready) this.write();
     }
 
-    async generate(said, count, knobs) {
-      const tokens = [];
-      const question = { name: this.model.value, prompt: this.prompt.value, said, knobs, seed: this.state.seed, count, stop: "" };
-      await this.engine.ask("generate", question, (token) => tokens.push(token)).answer;
+    async generate(kept, knobs, signal) {
+      const { name, prompt } = this.made, { seed, length } = this.state, tokens = [];
+      const question = { name, prompt, kept, knobs, seed, count: length - kept.length, stop: "" };
+      await this.engine.ask("generate", question, { signal, onToken: (token) => tokens.push(token) });
       return tokens;
     }
 
-    // Run `action`; only the last one that was asked for may show something.
-    async latest(action) {
-      const asked = (this.asked = {}), current = () => this.asked === asked;
-      try {
-        await action(current);
-      } catch (error) {
-        if (!current()) return;
-        this.without = this.with = null;
-        for (const part of [this.chart, this.greedy, this.changed, this.again]) part.replaceChildren();
-        this.status.textContent = sentence(error);
-      }
-    }
-
-    // The greedy text, from the beginning.
+    // The greedy text, from the beginning; then what is made of it.
     read() {
-      return this.latest(async (current) => {
-        this.status.textContent = "Loading the model…";
+      return this.writing(async (signal) => {
         this.ready = false;
-        await this.engine.load(this.model.value);
-        const tokens = await this.generate([], this.state.length, { temperature: 0 });
-        if (!current()) return;
+        this.status.textContent = "Loading the model…";
+        this.made = await this.prompt.load(signal);
+        this.status.textContent = "Computing…";
+        const tokens = await this.generate([], { temperature: 0 }, signal);
+        const loop = tokens.slice(-(period(tokens) || PIECE)).map(({ text }) => text).join("");
+        if (this.phrase.value === "") Object.assign(this.phrase, { mine: [], typed: false }); // the reader has none
+        await this.phrase.follow(this.engine, this.made.name, [loop], signal);
         Object.assign(this, { without: tokens, ready: true });
-        const n = period(tokens);
-        this.phrase.value = tokens.slice(-(n || PIECE)).map(({ text }) => text).join("").replaceAll("\n", "↵");
         this.repeat();
         this.write();
       });
     }
 
-    // The same, and from the chosen token on with the knob.
+    // A slider has moved.
+    change() {
+      if (!this.ready) return;
+      this.status.textContent = "Computing…";
+      this.writeSoon();
+    }
+
+    // The same text, and from the chosen token on with the knob.
     write() {
       if (!this.ready) return null;
-      return this.latest(async (current) => {
+      return this.writing(async (signal) => {
+        this.status.textContent = "Computing…";
         const begin = Math.min(+this.begin.input.value, this.without.length), knob = this.knob.value;
         const kept = this.without.slice(0, begin), strength = +this.force.input.value;
-        const knobs = { temperature: 0, [knob]: strength };
-        const rest = await this.generate(kept.map(({ id }) => id), this.state.length - begin, knobs);
-        if (!current()) return;
-        this.with = [...kept, ...rest];
+        this.with = await this.generate(kept, { temperature: 0, [knob]: strength }, signal);
         this.show(begin);
-        this.tell({
-          state: { ...this.state, prompt: this.prompt.value, model: this.model.value, knob, strength, begin: +this.begin.input.value },
-        });
+        const { name, prompt } = this.made;
+        this.tell({ state: { ...this.state, prompt, model: name, knob, strength, begin: +this.begin.input.value } });
       });
+    }
+
+    fail(error) {
+      this.without = this.with = null;
+      for (const part of [this.chart, this.greedy, this.changed, this.again, this.said]) part.replaceChildren();
+      this.status.textContent = sentence(error);
     }
 
     show(begin) {
       const marked = (tokens, again) =>
         tokens.map(({ text }, i) => make("span", { className: again.slice(i, i + PIECE).some(Boolean) ? "mg-again" : "", textContent: text }));
       const [a, b] = [repeated(this.without), repeated(this.with)], n = period(this.without);
-      this.greedy.replaceChildren(make("b", { textContent: this.prompt.value }), ...marked(this.without, a));
-      this.changed.replaceChildren(make("b", { textContent: this.prompt.value }), ...marked(this.with, b));
-      const loop = n ? `Greedy ends in a loop of ${n} tokens` : "Greedy is in no loop yet";
+      const { prompt } = this.made;
+      this.greedy.replaceChildren(make("b", { textContent: prompt }), ...marked(this.without, a));
+      this.changed.replaceChildren(make("b", { textContent: prompt }), ...marked(this.with, b));
+      const loop = n ? `Greedy ends in a loop of ${count(n, "token")}` : "Greedy is in no loop yet";
       const rest = b.slice(begin), known = rest.filter(Boolean).length / Math.max(1, rest.length);
       this.status.textContent =
         `${loop}; ${whole(share(a))} of its pieces of ${PIECE} tokens stood in it before. ` +
@@ -187,11 +192,10 @@
     }
 
     // The phrase, said once, twice, ...: does saying it make it likelier?
-    async repeat() {
-      const written = this.phrase.value, phrase = written.replaceAll("↵", "\n"); // a field holds no line breaks
-      try {
-        const { means } = await this.engine.ask("repeat", { name: this.model.value, phrase, times: TIMES }).answer;
-        if (written !== this.phrase.value) return;
+    repeat() {
+      if (!this.made) return null;
+      return this.saying(async (signal) => {
+        const { means } = await this.engine.ask("repeat", { name: this.made.name, phrase: this.phrase.value, times: TIMES }, { signal });
         const rows = means.map((p, time) => {
           const bar = make("span", { className: "mg-bar" }), track = make("td", { className: "mg-track" }, bar);
           bar.style.width = percent(p);
@@ -203,10 +207,7 @@
         );
         const change = means.at(-1) / means[0];
         this.said.textContent = `Said again, it is ${change > 1.02 ? "likelier" : change < 0.98 ? "less likely" : "as likely"} in the end.`;
-      } catch (error) {
-        this.again.replaceChildren();
-        this.said.textContent = sentence(error);
-      }
+      });
     }
   }
 

@@ -2,9 +2,9 @@
 
 import html
 
-from ..counting import repeated_share
 from ..model import GPT
 from ..sampling import generate
+from ..study.counting import repeated_share
 from ..tokenizer import Tokenizer
 from . import live_module
 from .base import Widget
@@ -43,7 +43,10 @@ class Repetition(Widget):
         prompt = self.state["prompt"]
         start = tokenizer.encode(prompt) or [tokenizer.end_id]
         ids = list(generate(model, start, self.state["length"], temperature=0))
+        ended = ""
+        if ids[-1:] == [tokenizer.end_id]:
+            ids, ended = ids[:-1], " The text has ended."
         return (
             f'<p class="mg-text"><b>{html.escape(prompt)}</b>{html.escape(tokenizer.decode(ids))}</p>'
-            f"<p>Written greedily: {repeated_share(ids):.0%} of its pieces of 12 tokens stood in it before.</p>"
+            f"<p>Written greedily: {repeated_share(ids):.0%} of its pieces of 12 tokens stood in it before.{ended}</p>"
         )

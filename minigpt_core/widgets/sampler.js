@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, knobs, field, choice, percent, sentence, later, newId, fill } = minigpt.parts;
+  const { make, knobs, field, choice, percent, sentence, count, alone, patiently, Prompt, later, newId, fill } = minigpt.parts;
   const NAMES = ["temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "seed"];
   const SHOWN = 16, DRAWS = 1000;
 
@@ -16,9 +16,9 @@
   class Sampler {
     constructor(root, state, engine, tell) {
       const id = newId("sampler");
-      Object.assign(this, { state, engine, tell, said: [], counts: null });
-      this.prompt = make("textarea", { id: `${id}-prompt`, rows: 2, value: state.prompt, maxLength: 10_000 });
+      Object.assign(this, { state, engine, tell, logits: null });
       this.model = choice(`${id}-model`, state.models, state.model);
+      this.prompt = new Prompt(`${id}-prompt`, "prompt", state.prompt, 2, engine, this.model);
       this.knobs = knobs(id, NAMES, state.knobs, () => this.shape());
       this.one = make("button", { type: "button", textContent: "Draw one", onclick: () => this.drawOne() });
       this.many = make("button", { type: "button", textContent: "Draw a thousand", onclick: () => this.drawMany() });
@@ -26,11 +26,12 @@
       this.text = make("p", { className: "mg-text mg-line" });
       this.table = make("table", { className: "mg-bars" });
       this.status = make("p", { className: "mg-status", role: "status" });
-      this.prompt.oninput = later(() => this.begin());
+      this.alone = alone((error) => this.fail(error));
+      this.prompt.input.oninput = later(() => this.begin());
       this.model.onchange = () => this.begin();
       fill(
         root,
-        make("div", { className: "mg-shared" }, field("prompt", this.prompt), field("model", this.model)),
+        make("div", { className: "mg-shared" }, this.prompt.field, field("model", this.model)),
         this.knobs.panel,
         make("div", { className: "mg-buttons" }, this.one, this.many, again),
         this.text,
@@ -40,34 +41,34 @@
       this.begin();
     }
 
+    // From the prompt, with nothing drawn yet.
     begin() {
-      this.said = [];
       this.random = null;
-      return this.read();
+      this.one.disabled = this.many.disabled = true;
+      return this.alone(async (signal) => {
+        this.logits = null; // until the answer is here, nothing can be drawn
+        const { name, prompt, names, config } = await patiently(this.status, "Loading the model…", this.prompt.load(signal));
+        Object.assign(this, { made: { name, prompt }, names, config, said: [], ended: false });
+        await this.read(signal);
+      });
     }
 
     // Ask the model what comes after the prompt and what was drawn.
-    async read() {
-      const asked = (this.asked = {}); // only the answer to the last question counts
-      try {
-        const { names, config } = await this.engine.load(this.model.value);
-        const question = { name: this.model.value, prompt: this.prompt.value, said: this.said };
-        const { logits, text } = await this.engine.ask("next", question).answer;
-        if (this.asked !== asked) return;
-        Object.assign(this, { names, config, logits });
-        this.likeliest = minigpt.ranked(logits).slice(0, SHOWN);
-        this.text.replaceChildren(make("span", { className: "mg-prompt", textContent: this.prompt.value }), text);
-        this.status.textContent = "";
-        this.one.disabled = this.many.disabled = false;
-        this.shape();
-      } catch (error) {
-        if (this.asked !== asked) return;
-        this.logits = null;
-        this.table.replaceChildren();
-        this.text.replaceChildren();
-        this.one.disabled = this.many.disabled = true;
-        this.status.textContent = sentence(error);
-      }
+    async read(signal) {
+      this.logits = null;
+      const { logits, text } = await this.engine.ask("next", { ...this.made, said: this.said }, { signal });
+      this.logits = logits;
+      this.likeliest = minigpt.ranked(logits).slice(0, SHOWN);
+      this.text.replaceChildren(make("span", { className: "mg-prompt", textContent: this.made.prompt }), text);
+      this.shape();
+    }
+
+    fail(error) {
+      this.logits = null;
+      this.table.replaceChildren();
+      this.text.replaceChildren();
+      this.one.disabled = this.many.disabled = true;
+      this.status.textContent = sentence(error);
     }
 
     // A knob has moved: the same logits, shaped anew.
@@ -83,16 +84,21 @@
       this.seed = seed;
       this.counts = null;
       this.show();
-      this.tell({ state: { ...this.state, prompt: this.prompt.value, model: this.model.value, knobs: { seed, ...values } } });
+      const { name, prompt } = this.made;
+      this.tell({ state: { ...this.state, prompt, model: name, knobs: { seed, ...values } } });
     }
 
+    // All that belongs to these logits, these knobs and these draws, the sentence included.
     show() {
+      this.one.disabled = this.ended;
+      this.many.disabled = false;
+      this.status.textContent = `${this.ended ? "The text has ended. " : ""}${this.counts ? this.farthest() : ""}`.trim();
       const { own, after, counts, removed, likeliest } = this;
       const rest = (values) => values.reduce((a, b) => a + b, 0) - likeliest.reduce((sum, id) => sum + values[id], 0);
       const others = removed.filter((by) => by).length - likeliest.filter((id) => removed[id]).length;
       const rows = likeliest.map((id) => [this.names[id], own[id], after[id], counts?.[id], removed[id] && `removed by ${removed[id]}`]);
       const left = this.names.length - likeliest.length;
-      if (left) rows.push([`${left} others`, rest(own), rest(after), counts && rest(counts), others && `${others} removed`]);
+      if (left) rows.push([count(left, "other"), rest(own), rest(after), counts && rest(counts), others && `${others} removed`]);
       const most = Math.max(...rows.flatMap(([, p, q, count]) => [p, q, (count ?? 0) / DRAWS]));
       const head = make("tr", {}, ...["token", "", "model", "knobs", "drawn"].map((name) => make("th", { scope: "col", textContent: name })));
       head.children[1].append(make("span", { className: "mg-hidden", textContent: "bars" }));
@@ -120,15 +126,15 @@
 
     // The next token, as generate draws it: the next number of one seed, and penalties that count what was drawn.
     drawOne() {
+      if (!this.logits) return;
       this.random ??= this.restarted();
       const id = minigpt.draw(this.shaped, this.random.uniform());
       if (id === this.config.end_id) {
-        this.one.disabled = true;
-        this.status.textContent = "The text has ended.";
-        return;
+        this.ended = true;
+        return this.show();
       }
       this.said.push(id);
-      this.read();
+      return this.alone((signal) => this.read(signal));
     }
 
     // A new seed in the middle of a text begins where generate with that seed would be.
@@ -139,12 +145,16 @@
     }
 
     drawMany() {
+      if (!this.logits) return;
       const random = new minigpt.Mulberry32(this.seed);
       this.counts = new Array(this.logits.length).fill(0);
       for (let n = 0; n < DRAWS; n++) this.counts[minigpt.draw(this.shaped, random.uniform())]++;
-      const far = Math.max(...this.after.map((p, id) => Math.abs(p - this.counts[id] / DRAWS)));
-      this.status.textContent = `${DRAWS} draws: no token's share is further than ${far.toFixed(3)} from its probability.`;
       this.show();
+    }
+
+    farthest() {
+      const far = Math.max(...this.after.map((p, id) => Math.abs(p - this.counts[id] / DRAWS)));
+      return `${DRAWS} draws: no token's share is further than ${far.toFixed(3)} from its probability.`;
     }
   }
 

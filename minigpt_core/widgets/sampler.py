@@ -4,7 +4,7 @@ import html
 
 import torch
 
-from ..model import GPT
+from ..model import GPT, evaluating
 from ..sampling import shape_logits
 from ..tokenizer import Tokenizer
 from . import live_module
@@ -34,8 +34,9 @@ class Sampler(Widget):
         model, tokenizer = self.model_and_tokenizer()
         knobs = {"temperature": 0.8} | {name: value for name, value in self.state["knobs"].items() if name != "seed"}
         ids = tokenizer.encode(self.state["prompt"]) or [tokenizer.end_id]
-        with torch.no_grad():
-            logits = model.eval()(torch.tensor([ids[-model.config.block_size :]]))[0][:, -1].double()  # (1, V)
+        x = torch.tensor([ids[-model.config.block_size :]], device=model.device)  # (1, T)
+        with torch.no_grad(), evaluating(model):
+            logits = model(x)[0][:, -1].cpu().double()  # (1, V)
         names = tokenizer.tokens
         own, after = (
             logits.softmax(1)[0],

@@ -2,11 +2,10 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, slider, field, choice, sentence, later, rove, newId, fill } = minigpt.parts;
+  const { make, slider, field, choice, sentence, count, patiently, later, rove, newId, fill } = minigpt.parts;
   const DRAWN = 400; // of a long text only so many characters are drawn and merged
   const utf8 = new TextEncoder();
   const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).toUpperCase().padStart(2, "0")).join(" ");
-  const number = (value) => value.toLocaleString("en");
   const size = (text) => Array.from(text).length;
 
   // All sizes of a corpus have the first merges of the largest one, and the same letters.
@@ -49,13 +48,13 @@
     // A character that has no id ends in a sentence; half of a character is an error, for all rows alike.
     cut(text) {
       const { tokenizer } = this;
-      const stranger = tokenizer.kind === "char" && Array.from(text.replaceAll("<|endoftext|>", "")).find((character) => !tokenizer.ids.has(character));
+      const stranger = tokenizer.stranger(text);
       const stretches = stranger ? [] : tokenizer.cut(text);
-      const count = stretches.reduce((sum, { ids }) => sum + ids.length, 0);
-      const each = count ? `, ${(size(text) / count).toFixed(2)} characters a token` : "";
+      const n = stretches.reduce((sum, { ids }) => sum + ids.length, 0);
+      const each = n ? `, ${(size(text) / n).toFixed(2)} characters a token` : "";
       const said = stranger
-        ? `: no ids. “${minigpt.visible(stranger)}” is not among its ${number(tokenizer.pieces.length - 1)} characters.`
-        : `: ${count === 1 ? "1 token" : `${number(count)} tokens`}${each}`;
+        ? `: no ids. “${minigpt.visible(stranger)}” is not among its ${count(tokenizer.ids.size - 1, "character")}.`
+        : `: ${count(n, "token")}${each}`;
       this.head.replaceChildren(make("b", { textContent: this.label }), said);
       this.tokens = tokens(stretches);
       this.draw();
@@ -120,6 +119,7 @@
         this.merged,
         this.said,
       );
+      this.merges.hidden = true; // until there are tokenizers
       this.input.oninput = later(() => this.read());
       this.corpus.onchange = () => this.begin();
       this.merging.onchange = () => this.follow();
@@ -137,7 +137,7 @@
     // The tokenizers of a corpus.
     async begin() {
       try {
-        const { [this.corpus.value]: about } = await this.engine.read("vocabularies");
+        const { [this.corpus.value]: about } = await patiently(this.status, "Loading the tokenizers…", this.engine.read("vocabularies"));
         this.rows = about.rows.map((row, place) => {
           const described = row.kind ? row : { kind: "bpe", pieces: vocabulary(about, row) };
           return new Row(`${this.id}-row-${place}`, row, new minigpt.Tokenizer(described), (...chosen) => this.choose(...chosen));
@@ -154,6 +154,7 @@
 
     // The text has changed, or the tokenizers.
     read(step) {
+      if (!this.rows.length) return;
       const text = this.input.value, long = size(text) > DRAWN;
       this.note.hidden = !long;
       this.note.textContent = `The counts are of the whole text; its first ${DRAWN} characters are drawn and merged.`;
@@ -191,7 +192,8 @@
         at += size(text);
         this.tokens += ids.length;
       }
-      this.first = 3 + (row?.tokenizer.byteIds.length ?? 0); // after the end, the unknown piece, the line break and the bytes
+      this.lost = row?.tokenizer.byteIds.length ? "bytes" : "unknown pieces"; // what has no piece is written in these
+      this.first = row?.tokenizer.pieces.findIndex((piece) => row.tokenizer.ids.has(piece) && size(piece) > 1); // merge
       this.step.input.max = this.steps.length;
       this.step.set(step);
       this.showStep();
@@ -216,10 +218,10 @@
         }),
       );
       const joined = last && `joins “${text(starts[place], last.at)}” and “${text(last.at, starts[place + 1])}”, the merge learned as number ${last.id - this.first + 1}`;
-      const rest = `What has no piece is written in ${this.first > 3 ? "bytes" : "unknown pieces"}: ${number(this.tokens)} tokens.`;
+      const rest = this.tokens === starts.length ? "" : ` What has no piece is written in ${this.lost}: ${count(this.tokens, "token")}.`;
       this.said.textContent =
         (last ? `Step ${made} of ${total}: ${joined}.` : `Step 0 of ${total}: each character by itself.`) +
-        (made === total ? ` Nothing is left to join: ${number(starts.length)} pieces. ${this.tokens === starts.length ? "" : rest}` : "");
+        (made === total ? ` Nothing is left to join: ${count(starts.length, "piece")}.${rest}` : "");
       this.tell({
         state: { ...this.state, text: this.input.value, corpus: this.corpus.value, merging: this.merging.value, step: made },
       });

@@ -25,8 +25,10 @@ import speed
 import torch
 from speed import ROUNDS, seconds
 
-from minigpt_core import GPT, BPETokenizer, CharTokenizer, GPTConfig, TrainConfig, load_corpus, split_text, train, viz
-from minigpt_core.fast import FastConfig, build, fast_recipe
+from minigpt_core import GPT, BPETokenizer, CharTokenizer, GPTConfig, TrainConfig, load_corpus, split_text, train
+from minigpt_core.beyond.fast import FastConfig, fast_recipe
+from minigpt_core.notebook import viz
+from minigpt_core.registry import build
 
 FOLDER = Path(__file__).parents[2] / "_build" / "bench"
 

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from minigpt_core import CharTokenizer, TrainConfig, evaluate, get_batch, load_corpus, split_text, train
-from minigpt_core.fast import FastConfig, FastGPT, fast_recipe
-from minigpt_core.training import learning_rate_at
+from minigpt_core.beyond.fast import FastConfig, FastGPT, fast_recipe
+from minigpt_core.optimizer import learning_rate_at
 
 GOAL = 1.89
 SLOW = TrainConfig(

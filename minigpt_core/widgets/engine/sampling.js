@@ -6,8 +6,9 @@
   function penalize(logits, generated, frequency, presence) {
     const counts = new Map();
     for (const id of generated) counts.set(id, (counts.get(id) ?? 0) + 1);
-    const out = Float64Array.from(logits);
-    for (const [id, count] of counts) out[id] = out[id] - count * frequency - presence;
+    const out = Float64Array.from(logits), most = Number.MAX_VALUE;
+    for (const [id, count] of counts)
+      if (out[id] > -Infinity) out[id] = Math.max(-most, Math.min(most, out[id] - (count * frequency + presence)));
     return out;
   }
 
@@ -31,7 +32,11 @@
   }
 
   function scaleTemperature(logits, temperature) {
-    return temperature > 1e-6 ? Float64Array.from(logits, (z) => z / temperature) : keepTopK(logits, 1);
+    if (temperature <= 1e-6) return keepTopK(logits, 1);
+    const scaled = Float64Array.from(logits, (z) => z / temperature);
+    if (scaled.every((z, id) => Number.isFinite(z) === Number.isFinite(logits[id]))) return scaled;
+    const most = logits.reduce((a, b) => Math.max(a, b)); // moved to 0, which changes no probability
+    return Float64Array.from(logits, (z) => (z - most) / temperature);
   }
 
   // The smallest set of most likely tokens whose probability reaches p.

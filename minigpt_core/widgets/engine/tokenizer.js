@@ -10,13 +10,16 @@
 
   class Tokenizer {
     // `about` is the tokenizer of a model file: { kind: "char", characters } or { kind: "bpe", pieces }, a piece being
-    // its text, or a number for a byte, and null for the unknown one.
+    // its text, or a number for a byte, and null for the unknown one. No text becomes one of the tokens of `chat`, which are
+    // reserved: with characters they stand at the end, else among the pieces.
     constructor(about) {
+      const chat = about.chat ?? [];
       this.kind = about.kind;
       this.ids = new Map();
       if (about.kind === "char") {
-        this.pieces = [END_OF_TEXT, ...about.characters];
-        this.pieces.forEach((piece, id) => this.ids.set(piece, id));
+        const known = [END_OF_TEXT, ...about.characters];
+        known.forEach((piece, id) => this.ids.set(piece, id));
+        this.pieces = [...known, ...chat];
         this.bytes = this.pieces.map((piece) => utf8.encode(piece));
         return;
       }
@@ -28,7 +31,7 @@
           return Uint8Array.of(piece);
         }
         if (piece === null) this.unknown = id;
-        else if (id > 0) this.ids.set(piece, id);
+        else if (id > 0 && !chat.includes(piece)) this.ids.set(piece, id);
         return utf8.encode(piece === null ? UNKNOWN : piece.replaceAll(SPACE, " "));
       });
     }
@@ -57,6 +60,12 @@
             else for (const { text, ids } of this.merge(run.replaceAll(" ", SPACE), at, steps)) add(text, ids);
       }
       return stretches;
+    }
+
+    // The first character of the text that has no id, if there is one.
+    stranger(text) {
+      if (this.kind !== "char") return undefined;
+      return Array.from(text.replaceAll(END_OF_TEXT, "")).find((character) => !this.ids.has(character));
     }
 
     idOf(character) {
@@ -98,7 +107,7 @@
         const text = symbol.replaceAll(SPACE, " "), id = this.ids.get(symbol), last = stretches.at(-1);
         if (id !== undefined) stretches.push({ text, ids: [id] });
         else if (last?.ids[0] === this.unknown) last.text += text;
-        else stretches.push({ text, ids: this.inBytes(symbol) });
+        else stretches.push({ text, ids: this.inBytes(text) });
       }
       return stretches;
     }

@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const models = new Map(), stopped = new Set();
+  const models = new Map(), running = new Set();
 
   // Let messages in, such as the one that stops a job.
   const breathe = () =>
@@ -39,6 +39,12 @@
       return { config: model.config, names: tokenizer.pieces.map((_, id) => tokenizer.name(id)) };
     },
 
+    // Which of the texts is the first that the model can read, and the character for which it was not the very first.
+    readable: ({ name, texts }) => {
+      const strangers = texts.map((text) => models.get(name).tokenizer.stranger(text));
+      return { place: strangers.indexOf(undefined), stranger: strangers[0] };
+    },
+
     // The logits of the token after the prompt and the tokens `said` after it; and the text that these make.
     next: ({ name, prompt, said }) => {
       const { model, tokenizer } = models.get(name), { block_size, end_id } = model.config;
@@ -61,7 +67,7 @@
       const { model, tokenizer } = models.get(name), ids = tokenizer.encode(phrase), n = ids.length;
       const fitting = Math.min(times, Math.floor(model.config.block_size / n));
       if (n < 2 || fitting < 2)
-        throw new Error(`the phrase has ${n} tokens: it needs at least 2, and twice must fit into the window of ${model.config.block_size}`);
+        throw new Error(`the phrase has ${n === 1 ? "1 token" : `${n} tokens`}: it needs at least 2, and twice must fit into the window of ${model.config.block_size}`);
       const cache = model.newCache(), means = [];
       let p = null;
       for (let time = 0; time < fitting; time++) {
@@ -76,14 +82,15 @@
     },
 
     // Sends { token } for each token as soon as its text is certain: the text, the probability that it was drawn with, the
-    // model's own, and the likeliest others. Ends with the reason: "end", "stop", "length" or "stopped".
-    generate: async ({ job, name, prompt, said, knobs, seed, count, stop }) => {
+    // model's own, and the likeliest others. Those `kept` of an earlier text come first. Ends with the reason: "end", "stop"
+    // or "length".
+    generate: async ({ job, name, prompt, kept, knobs, seed, count, stop }) => {
       const { model, tokenizer } = models.get(name);
-      const start = tokenizer.encode(prompt);
+      const start = tokenizer.encode(prompt), said = kept.map(({ id }) => id);
       const ids = [...(start.length ? start : [model.config.end_id]), ...said];
       const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
       const pending = [];
-      let text = "", since = performance.now(), why = "length";
+      let text = "", since = performance.now(), why = said.at(-1) === model.config.end_id ? "end" : "length";
       const send = (least) => {
         while (pending.length && text.length - pending[0].text.length >= least) {
           const token = pending.shift();
@@ -91,17 +98,24 @@
           postMessage({ job, token });
         }
       };
-      for (const { id, logits, shaped } of minigpt.generate(model, ids, count, knobs, seed, said)) {
+      // A byte may be part of a character, so its text waits for the next token.
+      const add = (token) => {
+        token.text = decoder.decode(tokenizer.bytes[token.id], { stream: true });
+        text += token.text;
+        pending.push(token);
+        return typeof tokenizer.pieces[token.id] === "number";
+      };
+      for (const token of kept) if (token.id !== model.config.end_id && !add({ ...token })) send(0);
+      running.add(job);
+      for (const { id, logits, shaped } of minigpt.generate(model, ids, why === "end" ? 0 : count, knobs, seed, said)) {
         if (id === model.config.end_id) {
           why = "end";
           break;
         }
         const p = minigpt.softmax(shaped);
-        const token = { id, text: decoder.decode(tokenizer.bytes[id], { stream: true }), p: p[id] };
-        token.own = minigpt.softmax(logits)[id]; // before any knob
-        token.others = likeliest(p, 8).map((other) => ({ id: other, text: tokenizer.name(other), p: p[other] }));
-        pending.push(token);
-        text += token.text;
+        const own = minigpt.softmax(logits)[id]; // before any knob
+        const others = likeliest(p, 8).map((other) => ({ id: other, name: tokenizer.name(other), p: p[other] }));
+        const waits = add({ id, p: p[id], own, others });
         const found = stop ? text.indexOf(stop) : -1;
         if (found >= 0) {
           text = text.slice(0, found);
@@ -113,21 +127,22 @@
           why = "stop";
           break;
         }
-        send(stop ? overlap(text, stop) : 0);
+        if (!waits) send(stop ? overlap(text, stop) : 0);
         if (performance.now() - since > 12) {
           await breathe();
           since = performance.now();
-          if (stopped.delete(job)) {
-            why = "stopped";
-            break;
-          }
+          if (!running.has(job)) return {};
         }
       }
+      running.delete(job);
+      const rest = why === "stop" ? "" : decoder.decode(); // half a character: U+FFFD
+      text += rest;
+      if (rest) pending.at(-1).text += rest;
       send(0);
       return { why };
     },
 
-    stop: ({ target }) => void stopped.add(target),
+    stop: ({ target }) => void running.delete(target),
   };
 
   globalThis.onmessage = async ({ data }) => {

@@ -4,6 +4,7 @@ A colour means the same on every page (Okabe and Ito's palette, safe for colour-
 every line carries its label. Figures have a transparent ground and mid-grey axes, so that they sit on light and dark pages.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
@@ -44,9 +46,31 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "text.color": REFERENCE,
+    "text.parse_math": False,  # a dollar is a dollar
     "xtick.color": REFERENCE,
     "ytick.color": REFERENCE,
 }
+
+BLANKS = {"\n": "\u21b5", "\t": "\u21e5"}  # how they look in a label, as in a tokenizer's `tokens`
+
+
+@functools.cache
+def _drawable() -> frozenset[int]:
+    """The characters that the fonts of all figures have."""
+    found = [font_manager.findfont(name) for name in ("DejaVu Sans", "DejaVu Sans Mono", "MiniGPT Noto Sans SC")]
+    letters, mono, chinese = (set(FT2Font(path).get_charmap()) for path in found)
+    return frozenset(letters & mono | chinese)
+
+
+def plain(text: str) -> str:
+    """Text as it is drawn, all of it and in one line: line breaks and tabs are made visible, and a character that has no
+    picture, in these fonts or at all, is written by its number.
+
+    >>> plain("a\\tb\\n\\U0001f3f4")
+    'a⇥b↵\\\\U0001f3f4'
+    """
+    drawn = (BLANKS.get(c) or (c if c.isprintable() and ord(c) in _drawable() else ascii(c)[1:-1]) for c in text)
+    return "".join(drawn)
 
 
 def loss_curve(
@@ -62,10 +86,11 @@ def loss_curve(
     >>> loss_curve([4.2, 3.9, 3.5], {3: 3.6}, title="Both losses fall").get_size_inches()
     array([5.2, 3.2])
     """
+    _need(len(training) > 0, "a loss curve needs at least one training loss, but there is none")
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
         _draw_losses(axes, training, validation, references or {})
-        axes.set(title=title, xlabel="training step", ylabel="loss (nats per token)")
+        axes.set(title=plain(title), xlabel="training step", ylabel="loss (nats per token)")
     plt.close(figure)
     return figure
 
@@ -82,6 +107,9 @@ def losses_side_by_side(
     >>> len(losses_side_by_side({"one": run, "two": run}, title="They agree").axes)
     2
     """
+    _need(len(runs) > 0, "there is no run to draw")
+    for name, (training, _) in runs.items():
+        _need(len(training) > 0, f"the run {name!r} needs at least one training loss, but has none")
     with plt.rc_context(STYLE | {"font.size": 9}):
         figure, row = plt.subplots(1, len(runs), figsize=(5.2, 3.0), sharey=True, layout="constrained", squeeze=False)
         for i, (axes, (name, (training, validation))) in enumerate(zip(row[0], runs.items(), strict=True)):
@@ -93,10 +121,10 @@ def losses_side_by_side(
                 name_references=i == len(runs) - 1,
                 names_at=0.45 if i == 0 else None,
             )
-            axes.set_title(name, fontsize=10)
+            axes.set_title(plain(name), fontsize=10)
         row[0][0].set_ylabel("loss (nats per token)")
         figure.supxlabel("training step", color=REFERENCE, fontsize=10)
-        figure.suptitle(title, color=REFERENCE, fontsize=11, x=0.01, ha="left")
+        figure.suptitle(plain(title), color=REFERENCE, fontsize=11, x=0.01, ha="left")
     plt.close(figure)
     return figure
 
@@ -108,11 +136,14 @@ def rate_and_gradient(rates: Sequence[float], grad_norms: Sequence[float], *, cl
     >>> len(rate_and_gradient([1e-3, 2e-3], [3.0, 0.7], clip=1.0, title="The norm falls").axes)
     2
     """
+    steps = range(1, len(rates) + 1)
+    _need(
+        len(rates) == len(grad_norms), f"there are {len(rates)} rates and {len(grad_norms)} norms: one of each a step"
+    )
     with plt.rc_context(STYLE):
         figure, (above, below) = plt.subplots(2, 1, figsize=(5.2, 3.8), sharex=True, layout="constrained")
-        steps = range(1, len(rates) + 1)
         above.plot(steps, rates, color=TRAINING, linewidth=1.5)
-        above.set(ylabel="learning rate", title=title, ylim=(0, None))
+        above.set(ylabel="learning rate", title=plain(title), ylim=(0, None))
         below.plot(steps, grad_norms, color=TRAINING, linewidth=0.8)
         below.set(ylabel="norm of the\ngradient", xlabel="training step", ylim=(0, None))
         if clip is not None:
@@ -136,6 +167,7 @@ def compare_curves(
     >>> len(compare_curves(curves, chosen="with", title="It helps").axes[0].lines)
     2
     """
+    _check_curves(curves, chosen)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
         dashes = iter(DASHES)
@@ -148,9 +180,11 @@ def compare_curves(
                 else {"color": REFERENCE, "linestyle": next(dashes)}
             )
             axes.plot(list(curve), list(curve.values()), **look)
-            axes.annotate(name, (1.01, end), xycoords=("axes fraction", "data"), color=look["color"], va="center")
+            axes.annotate(
+                plain(name), (1.01, end), xycoords=("axes fraction", "data"), color=look["color"], va="center"
+            )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+        axes.set(title=plain(title), xlabel=plain(xlabel), ylabel=plain(ylabel))
     plt.close(figure)
     return figure
 
@@ -163,10 +197,12 @@ def race(runs: Mapping[str, Mapping[float, float]], *, chosen: str, title: str) 
     >>> [text.get_text() for text in race(runs, chosen="fast", title="The fast one wins").axes[0].texts]
     ['slow 40.0 s', 'fast 2.0 s']
     """
+    _check_curves(runs, chosen)
+    seconds = [second for run in runs.values() for second in run]
+    _need(min(seconds) > 0, f"seconds must be above 0, but one is {min(seconds)}")
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
         dashes = iter(DASHES)
-        seconds = [second for run in runs.values() for second in run]
         gap = 0.065 * math.log10(max(seconds) / min(seconds))
         ends = _spread([math.log10(max(run)) for run in runs.values()], gap)
         for (name, run), end in zip(runs.items(), ends, strict=True):
@@ -177,8 +213,10 @@ def race(runs: Mapping[str, Mapping[float, float]], *, chosen: str, title: str) 
             )
             axes.plot(list(run.values()), list(run), **look)
             label = {"xycoords": ("axes fraction", "data"), "color": look["color"], "va": "center"}
-            axes.annotate(f"{name} {max(run):.1f} s", (1.01, 10**end), **label)
-        axes.set(yscale="log", title=title, xlabel="validation loss (nats per token)", ylabel="seconds of training")
+            axes.annotate(f"{plain(name)} {max(run):.1f} s", (1.01, 10**end), **label)
+        axes.set(
+            yscale="log", title=plain(title), xlabel="validation loss (nats per token)", ylabel="seconds of training"
+        )
         axes.yaxis.set_major_formatter(FuncFormatter(lambda second, _: f"{second:g}"))
         axes.invert_xaxis()
     plt.close(figure)
@@ -191,15 +229,17 @@ def bars(values: Mapping[str, float], *, title: str, xlabel: str, chosen: str | 
     >>> len(bars({"a": 0.7, "b": 0.3}, title="a leads", xlabel="share").axes[0].patches)
     2
     """
+    _check_chosen(values, chosen)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(5.2, 0.8 + 0.28 * len(values)), layout="constrained")
         colors = [CHOSEN if name == chosen else REFERENCE for name in values]
-        drawn = axes.barh(list(values), list(values.values()), color=colors, height=0.6)
+        drawn = axes.barh(range(len(values)), list(values.values()), color=colors, height=0.6)
+        axes.set_yticks(range(len(values)), [plain(name) for name in values])
         labels = [f"{value:.2f}" + (" *" if name == chosen else "") for name, value in values.items()]
         axes.bar_label(drawn, labels, padding=3)
         axes.invert_yaxis()
         axes.margins(x=0.1)
-        axes.set(title=title, xlabel=xlabel)
+        axes.set(title=plain(title), xlabel=plain(xlabel))
     plt.close(figure)
     return figure
 
@@ -210,14 +250,15 @@ def pieces(rows: Mapping[str, Sequence[str]], *, title: str) -> Figure:
     >>> len(pieces({"words": ["the", "▁cat"]}, title="Two pieces").axes[0].patches)
     2
     """
+    _need(len(rows) > 0, "there is no row of pieces to draw")
     line, widest = 52.0, 0.0  # in letters
     boxes: list[tuple[float, float, float, str, int]] = []
     names: list[tuple[float, str]] = []
     y = 0.0
     for name, row in rows.items():
-        names.append((y, f"{name}: {len(row)}"))
+        names.append((y, f"{plain(name)}: {len(row)}"))
         x, y = 0.0, y + 1.1
-        for i, piece in enumerate(row):
+        for i, piece in enumerate(map(plain, row)):
             width = sum(1.9 if ord(c) > 0x2E80 else 1.0 for c in piece) + 0.3
             if x + width > line:
                 x, y = 0.0, y + 1.3
@@ -234,7 +275,7 @@ def pieces(rows: Mapping[str, Sequence[str]], *, title: str) -> Figure:
         for y_name, name in names:
             axes.text(0, y_name + 0.6, name, va="center", fontsize=8.5, family=STYLE["font.family"])
         axes.set(xlim=(0, max(line, widest)), ylim=(y - 0.6, 0))
-        axes.set_title(title, family=STYLE["font.family"])
+        axes.set_title(plain(title), family=STYLE["font.family"])
         axes.axis("off")
     plt.close(figure)
     return figure
@@ -247,6 +288,12 @@ def distributions(tokens: Sequence[str], shaped: Mapping[str, Sequence[float]], 
     >>> len(distributions(["a", "b"], {"as it is": [0.7, 0.3], "top_k=1": [1, 0]}, title="b is gone").axes)
     2
     """
+    _need(
+        len(shaped) > 0 and len(tokens) > 0,
+        f"there are {len(tokens)} tokens under {len(shaped)} settings: none to draw",
+    )
+    for name, values in shaped.items():
+        _need(len(values) == len(tokens), f"{name!r} has {len(values)} probabilities for {len(tokens)} tokens")
     with plt.rc_context(STYLE | {"font.size": 9}):
         figure, row = plt.subplots(
             1, len(shaped), figsize=(5.2, 0.9 + 0.2 * len(tokens)), sharex=True, layout="constrained", squeeze=False
@@ -254,14 +301,18 @@ def distributions(tokens: Sequence[str], shaped: Mapping[str, Sequence[float]], 
         for axes, (name, values) in zip(row[0], shaped.items(), strict=True):
             bars = axes.barh(range(len(tokens)), values, color=TRAINING, height=0.62)
             axes.bar_label(bars, [f"{value:.2f}" if value else "×" for value in values], padding=2, fontsize=7.5)
-            axes.set_yticks(range(len(tokens)), tokens, family=["DejaVu Sans Mono", "MiniGPT Noto Sans SC"])
+            axes.set_yticks(
+                range(len(tokens)),
+                [plain(token) for token in tokens],
+                family=["DejaVu Sans Mono", "MiniGPT Noto Sans SC"],
+            )
             for label, value in zip(axes.get_yticklabels(), values, strict=True):
                 label.set_alpha(1 if value else 0.4)
             axes.invert_yaxis()
-            axes.set_title(name, fontsize=9)
+            axes.set_title(plain(name), fontsize=9)
         row[0][0].set_xlim(0, 1.3 * max(max(values) for values in shaped.values()))
         figure.supxlabel("probability", color=REFERENCE, fontsize=10)
-        figure.suptitle(title, color=REFERENCE, fontsize=11, x=0.01, ha="left")
+        figure.suptitle(plain(title), color=REFERENCE, fontsize=11, x=0.01, ha="left")
     plt.close(figure)
     return figure
 
@@ -281,6 +332,11 @@ def points(
     2
     """
     groups = groups or {}
+    _need(len(places) > 0, "there is no point to draw")
+    _need(
+        len(groups) <= 4,
+        f"there are {len(groups)} groups, and marks and colours for four: {', '.join(map(str, groups))}",
+    )
     looks = list(zip((VALIDATION, TRAINING, CHOSEN, "#AA4499"), "s^Dv", strict=True))
     look_of = {name: look for group, look in zip(groups.values(), looks, strict=False) for name in group}
     with plt.rc_context(STYLE):
@@ -291,10 +347,12 @@ def points(
         x = 0.0
         for group, (color, mark) in zip(groups, looks, strict=False):
             axes.plot(x + 0.01, 1.04, mark, color=color, markersize=4, transform=axes.transAxes, clip_on=False)
-            axes.annotate(group, (x + 0.03, 1.04), xycoords="axes fraction", va="center", fontsize=9, color=color)
+            axes.annotate(
+                plain(group), (x + 0.03, 1.04), xycoords="axes fraction", va="center", fontsize=9, color=color
+            )
             x += 0.08 + 0.021 * len(group)
-        axes.set_title(title, pad=22 if groups else 6)
-        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set_title(plain(title), pad=22 if groups else 6)
+        axes.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
         axes.margins(0.08)
         _name_marks(axes, places, {name: look_of.get(name, (REFERENCE, "o"))[0] for name in places})
     plt.close(figure)
@@ -309,6 +367,14 @@ def heatmaps(maps: Mapping[str, Any], *, title: str, labels: Sequence[str] | Non
     >>> len(heatmaps({"head 0": [[1, 0], [0.5, 0.5]]}, title="Half and half").axes)
     1
     """
+    _need(len(maps) > 0, "there is no map to draw")
+    for name, weights in maps.items():
+        sizes = {len(weights), *map(len, weights)}
+        _need(len(sizes) == 1, f"the map {name!r} is not square: it has {len(weights)} rows of {len(weights[0])}")
+        if labels is not None:
+            _need(
+                len(labels) == len(weights), f"there are {len(labels)} labels for the {len(weights)} rows of {name!r}"
+            )
     columns = min(4, len(maps))
     rows = -(-len(maps) // columns)
     side = 5.2 / columns
@@ -320,19 +386,40 @@ def heatmaps(maps: Mapping[str, Any], *, title: str, labels: Sequence[str] | Non
             axes.axis("off")
         for axes, (name, weights) in zip(grid.flat, maps.items(), strict=False):
             axes.imshow(weights, cmap=ink, vmin=0, vmax=1, interpolation="nearest")
-            axes.set_title(name, fontsize=9)
+            axes.set_title(plain(name), fontsize=9)
             axes.spines[:].set_visible(False)
             if labels is not None and len(maps) <= 2:
-                look: dict[str, Any] = {"labels": list(labels), "fontsize": 7 if len(maps) == 1 else 5}
+                look: dict[str, Any] = {
+                    "labels": [plain(label) for label in labels],
+                    "fontsize": 7 if len(maps) == 1 else 5,
+                }
                 axes.set_xticks(range(len(labels)), **look)
                 axes.set_yticks(range(len(labels)), **look)
                 axes.tick_params(length=0, pad=1)
             else:
                 axes.set(xticks=[], yticks=[])
                 axes.spines[["left", "bottom"]].set_visible(True)
-        figure.suptitle(title, color=REFERENCE, fontsize=11, x=0.01, ha="left")
+        figure.suptitle(plain(title), color=REFERENCE, fontsize=11, x=0.01, ha="left")
     plt.close(figure)
     return figure
+
+
+def _need(met: bool, said: str) -> None:
+    if not met:
+        raise ValueError(said)
+
+
+def _check_chosen(values: Mapping[str, object], chosen: str | None) -> None:
+    _need(len(values) > 0, "there is nothing to draw")
+    _need(chosen is None or chosen in values, f"chosen={chosen!r} is none of {', '.join(map(str, values))}")
+
+
+def _check_curves(curves: Mapping[str, Mapping[Any, float]], chosen: str | None) -> None:
+    _check_chosen(curves, chosen)
+    for name, curve in curves.items():
+        _need(len(curve) > 0, f"the curve {name!r} has no points")
+    others = len(curves) - (chosen is not None)
+    _need(others <= len(DASHES), f"there are {others} curves besides the chosen one, and dashes for {len(DASHES)}")
 
 
 def _draw_losses(
@@ -366,7 +453,7 @@ def _draw_losses(
     for (name, loss), end in zip(references.items(), ends, strict=True):
         axes.axhline(loss, color=REFERENCE, linestyle="--", linewidth=1)
         if name_references:
-            axes.annotate(f"{name} {loss:.2f}", (1.01, end), xycoords=("axes fraction", "data"), va="center")
+            axes.annotate(f"{plain(name)} {loss:.2f}", (1.01, end), xycoords=("axes fraction", "data"), va="center")
 
 
 SIDES = (5, -3, "left"), (-5, -3, "right"), (0, 5, "center"), (0, -14, "center")  # points from a mark
@@ -382,7 +469,7 @@ def _name_marks(axes: Axes, places: Mapping[str, tuple[float, float]], colors: M
     for name, place in places.items():
         for dx, dy, side in PLACES:
             look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "ha": side, "color": colors[name]}
-            label = axes.annotate(name, place, (dx, dy), **look)
+            label = axes.annotate(plain(name), place, (dx, dy), **look)
             box = label.get_window_extent()
             inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.figure.bbox.x1
             if (dx, dy, side) == PLACES[-1] or (inside and not any(box.overlaps(other) for other in taken)):

@@ -37,7 +37,12 @@ def show_source(item: Any) -> Markdown:
 
     >>> show_source(minigpt_core.training.learning_rate_at)                             # doctest: +SKIP
     """
-    source = textwrap.dedent(inspect.getsource(item))
+    try:
+        source = textwrap.dedent(inspect.getsource(item))
+    except (TypeError, OSError):
+        raise ValueError(
+            f"there is no Python source of {item!r} to show: give a function or a class of the package"
+        ) from None
     if item.__doc__:
         source = re.sub(r'\n *(r?"""(?:.|\n)*?""")', "", source, count=1)
     return Markdown(f"```python\n{source}```")  # type: ignore[no-untyped-call]
@@ -49,6 +54,8 @@ def check_shape(tensor: Tensor, *shape: int) -> Tensor:
     >>> check_shape(torch.zeros(2, 3), 2, 3).sum()
     tensor(0.)
     """
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f"a tensor of shape {shape} is expected, not a {type(tensor).__name__}")
     if tensor.shape != shape:
         raise ValueError(f"the shape is {tuple(tensor.shape)}, expected {shape}")
     return tensor

@@ -1,14 +1,15 @@
 """Taking parts out of a model, to see what each is there for: before training, or out of a trained model while it reads."""
 
 import contextlib
+import operator
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from .attention import KVCache
-from .layers import Block
-from .model import GPT
+from ..attention import CausalSelfAttention, KVCache
+from ..layers import Block
+from ..model import GPT
 
 PARTS = ("attention", "feed-forward", "residual", "norm", "positions", "pre-norm")
 
@@ -24,7 +25,7 @@ class _NoPositions(nn.Module):
     """Adds nothing to any position."""
 
     def forward(self, positions: Tensor) -> Tensor:
-        return torch.zeros(len(positions), 1, device=positions.device)
+        return torch.zeros_like(positions)[:, None]  # (T, 1)
 
 
 class _NoResidual(Block):
@@ -45,29 +46,40 @@ class _PostNorm(Block):
 
 def remove(model: GPT, part: str) -> GPT:
     """`model`, changed in place, without one of its parts: "attention", "feed-forward", "residual" (the additions),
-    "norm" (every LayerNorm), "positions", or "pre-norm" (LayerNorm moves from before each part to after its addition).
+    "norm" (every LayerNorm), "positions", or "pre-norm" (LayerNorm moves from before each part to after its addition). What
+    is not the plain GPT, or has lost its residual or pre-norm already where one of these is to go, is a `ValueError`.
 
     >>> remove(GPT(GPTConfig(vocab_size=65, n_layer=2)), "feed-forward").n_parameters
     158208
     """
     if part not in PARTS:
         raise ValueError(f"there is no part {part!r} to remove: choose among {', '.join(PARTS)}")
-    for i, block in enumerate(model.blocks):
+    if type(model) is not GPT:
+        raise ValueError(f"parts can be removed from the plain GPT only, not from a {type(model).__name__}")
+    if part in ("residual", "pre-norm") and any(type(block) is not Block for block in model.blocks):
+        raise ValueError(
+            f"the blocks of this model are not those of the plain GPT any more: {part!r} cannot be removed"
+        )
+    for block in model.blocks:
         if part == "attention":
-            block.attention = _Silent()
+            _replace(block, "attention", _Silent())
         elif part == "feed-forward":
-            block.feed_forward = _Silent()
+            _replace(block, "feed_forward", _Silent())
         elif part == "norm":
-            block.norm1, block.norm2 = nn.Identity(), nn.Identity()
-        elif part in ("residual", "pre-norm"):
-            other = (_NoResidual if part == "residual" else _PostNorm)(model.config)
-            other.load_state_dict(block.state_dict())
-            model.blocks[i] = other.to(model.device)
+            _replace(block, "norm1", nn.Identity())
+            _replace(block, "norm2", nn.Identity())
+        elif part in ("residual", "pre-norm"):  # the same parts, put together otherwise
+            block.__class__ = _NoResidual if part == "residual" else _PostNorm
     if part == "norm":
-        model.add_module("norm", nn.Identity())
+        _replace(model, "norm", nn.Identity())
     if part == "positions":
-        model.add_module("position_embedding", _NoPositions())
+        _replace(model, "position_embedding", _NoPositions())
     return model
+
+
+def _replace(whole: nn.Module, name: str, part: nn.Module) -> None:
+    """Put `part`, in the same mode, in the place of the one of that name."""
+    whole.add_module(name, part.train(whole.get_submodule(name).training))
 
 
 @contextlib.contextmanager
@@ -79,12 +91,20 @@ def knocked_out(model: GPT, heads: Iterable[tuple[int, int]]) -> Iterator[GPT]:
     """
     D = model.config.n_embd // model.config.n_head
     silenced: dict[int, list[int]] = {}
-    for layer, head in heads:
+    for pair in heads:
+        try:
+            layer, head = map(operator.index, pair)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"heads are pairs of whole numbers, layer and head, such as (0, 1), not {pair!r}"
+            ) from None
         if not (0 <= layer < model.config.n_layer and 0 <= head < model.config.n_head):
             raise ValueError(
                 f"there is no head {head} in layer {layer}: the model has {model.config.n_layer} layers "
                 f"of {model.config.n_head} heads, counted from 0"
             )
+        if not isinstance(model.get_submodule(f"blocks.{layer}.attention"), CausalSelfAttention):
+            raise ValueError(f"layer {layer} has no attention any more: there is no head {head} to knock out")
         silenced.setdefault(layer, []).append(head)
 
     def silencer(out: list[int]) -> Callable[[nn.Module, tuple[Tensor]], Tensor]:

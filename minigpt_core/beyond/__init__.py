@@ -1,0 +1,3 @@
+"""What changes or outgrows the plain GPT. Importing this package enters its kinds of model into the registry."""
+
+from . import fast as fast

@@ -1,0 +1,1 @@
+"""What only the notebooks need: figures, and the few helpers of a lesson."""

@@ -1,0 +1,94 @@
+"""Looking into a model while it reads: what normal use computes and throws away."""
+
+import torch
+from torch import Tensor
+
+from ..attention import CausalSelfAttention
+from ..config import check_whole
+from ..model import GPT, evaluating
+
+
+@torch.no_grad()
+def attention_maps(model: GPT, idx: Tensor) -> Tensor:
+    """The attention weights of every layer and head for ids (B, T): shape (n_layer, B, n_head, T, T), rows sum to 1, on the
+    model's device. What is no ids of the model, and a model without attention in some layer, is a `ValueError`.
+
+    >>> attention_maps(model, torch.tensor([[5, 6, 7]])).shape                          # doctest: +SKIP
+    torch.Size([4, 1, 4, 3, 3])
+    """
+    _check_ids("idx", idx, "(B, T)", model)
+    attentions = [module for module in model.modules() if isinstance(module, CausalSelfAttention)]
+    if len(attentions) < model.config.n_layer:
+        raise ValueError(
+            f"only {len(attentions)} of the model's {model.config.n_layer} layers have attention: there is no map of the others"
+        )
+    maps: list[Tensor] = []
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output: maps.append(module.weights(inputs[0])))
+        for module in attentions
+    ]
+    try:
+        with evaluating(model):
+            model(idx.to(model.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return torch.stack(maps)
+
+
+@torch.no_grad()
+def induction_scores(model: GPT, period: int, texts: int = 64) -> Tensor:
+    """How much each head copies what followed last time: shape (n_layer, n_head), from 0 to 1. The model reads random
+    tokens that repeat after `period`; the score is the mean attention of a repeated token to the one that came after its
+    first occurrence (Olsson et al. 2022, arXiv:2209.11895).
+
+    >>> induction_scores(model, period=32).max()                                        # doctest: +SKIP
+    tensor(0.01)
+    """
+    longest, V = model.config.block_size // 2, model.config.vocab_size
+    if isinstance(period, bool) or not isinstance(period, int) or not 2 <= period <= longest:
+        raise ValueError(
+            f"period={period!r} must be a whole number, at least 2 and at most {longest}: two of them fill the window"
+        )
+    check_whole("texts", texts, least=1)
+    if V < 2:
+        raise ValueError(f"the model has vocab_size={V}: besides id 0, the end, there is no token to repeat")
+    generator = torch.Generator().manual_seed(0)
+    once = torch.randint(1, V, (texts, period), generator=generator)  # without id 0, the end
+    maps = attention_maps(model, torch.cat([once, once], dim=1))  # (n_layer, B, H, T, T)
+    return maps.diagonal(1 - period, 3, 4)[..., 1:].mean(dim=(1, 3))
+
+
+@torch.no_grad()
+def repeat_probability(model: GPT, phrases: Tensor, times: int) -> list[float]:
+    """The mean probability per token (geometric) that `model` gives to the second half of phrases (N, n), the first,
+    second, third time in a row, up to `times`. What stands before a second half is its first half, every time: if the
+    numbers rise, having said it once makes saying it again likelier. A phrase of fewer than two tokens, or one that does not
+    fit into the window so many times, is a `ValueError`.
+
+    >>> repeat_probability(model, phrases, 3)                                           # doctest: +SKIP
+    [0.25, 0.25, 0.26]
+    """
+    check_whole("times", times, least=1)
+    _check_ids("phrases", phrases, "(N, n)", model)
+    n = phrases.shape[1]
+    if n < 2:
+        raise ValueError(f"phrases have the shape {tuple(phrases.shape)}: one of n = {n} token has no second half")
+    idx = phrases.repeat(1, times).to(model.device)  # (N, times * n)
+    with evaluating(model):
+        log_p = model(idx[:, :-1])[0].log_softmax(dim=-1)  # (N, times * n - 1, V)
+    given = log_p.gather(2, idx[:, 1:, None])[..., 0]
+    ends = [k * n + n - 1 for k in range(times)]  # in `given`, which begins at the second token
+    return [given[:, end - n // 2 : end].mean().exp().item() for end in ends]
+
+
+def _check_ids(name: str, idx: Tensor, shape: str, model: GPT) -> None:
+    """Refuse what is no batch of token ids of `model`; one that is too long it refuses itself."""
+    V = model.config.vocab_size
+    if not isinstance(idx, Tensor) or idx.dtype != torch.int64 or idx.dim() != 2 or not idx.numel():
+        given = f"{idx.dtype} of shape {tuple(idx.shape)}" if isinstance(idx, Tensor) else f"a {type(idx).__name__}"
+        raise ValueError(
+            f"{name} must be token ids, int64 of shape {shape}, as torch.tensor([tokenizer.encode(text)]), not {given}"
+        )
+    if not 0 <= idx.min() <= idx.max() < V:
+        raise ValueError(f"{name} go from {idx.min()} to {idx.max()}, the model's tokens from 0 to {V - 1}")
