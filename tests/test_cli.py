@@ -281,7 +281,7 @@ def test_a_run_is_planned_as_the_chapter_plans_it_and_says_why(tmp_path):
 
 def test_too_many_kinds_of_character_are_planned_for_too(tmp_path):
     rare = "".join(chr(0x4E00 + i) for i in range(2500))
-    (tmp_path / "many.txt").write_text(load_corpus("tales_zh")[:100_000] * 2 + rare, encoding="utf-8")
+    (tmp_path / "many.txt").write_text(load_corpus("tales_zh") * 6 + rare, encoding="utf-8")
     out = called("info", "--corpus", tmp_path / "many.txt", "--n-layer", 1, "--steps", 3).stdout
     assert "vocabulary of 2000 tokens" in out
 
@@ -306,13 +306,13 @@ def test_a_text_too_short_for_any_window_is_refused(tmp_path):
     assert done.returncode == 2 and done.stderr.strip().endswith("the validation part 0: take a longer text")
 
 
-def test_the_split_is_chosen_and_the_usual_one_is_by_documents(tmp_path):
+def test_the_split_is_chosen_and_the_usual_one_is_by_blocks(tmp_path):
     sizes = {}
     for split in ("documents", "blocks", "tail", None):
         given = ["--split", split] if split else []
         out = called("info", *TINY, "--steps", 5, *given).stdout
         sizes[split] = re.search(r"([\d,]+) tokens to learn from, ([\d,]+) to be tested on", out).groups()
-    assert sizes[None] == sizes["documents"] and len(set(sizes.values())) == 3
+    assert sizes[None] == sizes["blocks"] and len(set(sizes.values())) == 3
 
 
 def test_a_name_is_the_books_own_and_a_file_or_a_folder_of_that_name_is_a_path(run, tmp_path):
