@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image, ImageChops, ImageStat
 
 from minigpt_core import load_corpus, load_pretrained
