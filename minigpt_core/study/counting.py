@@ -70,7 +70,7 @@ def _number_runs(train: Tensor, val: Tensor, n: int, vocab_size: int) -> list[tu
     return runs
 
 
-def ngram_loss(train_ids: Tensor, val_ids: Tensor, n: int, vocab_size: int, smoothing: str = "witten-bell") -> float:
+def ngram_loss(train_ids: Tensor, val_ids: Tensor, n: int, vocab_size: int, smoothing: str = "kneser-ney") -> float:
     """Mean loss in nats per token over `val_ids` (M,) of the n-gram model that has counted `train_ids` (N,); see
     `ngram_probabilities`. n = 1 is the unigram, n = 2 the bigram model.
 
