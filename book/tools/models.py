@@ -37,6 +37,7 @@ from minigpt_core import (
 from minigpt_core.files import write_atomic
 from minigpt_core.pretrained import FOLDER
 from minigpt_core.study.counting import ngram_probabilities
+from minigpt_core.study.lens import token_probabilities
 from minigpt_core.tokenizer import END_OF_TEXT
 
 BAND = 0.03  # nats per token between two machines, or two versions of torch
@@ -79,12 +80,22 @@ def prepare(name: str) -> tuple:
 def losses_of(model: GPT, held_out: dict[str, torch.Tensor]) -> dict[str, float]:
     """Nats per token on each part: in windows side by side, whose first tokens have little past, and with a long past
     for each."""
-    model.eval()
     found = {name: round(evaluate(model, ids), 4) for name, ids in held_out.items()}
-    stride = model.config.block_size // 8
     return found | {
-        f"{name}, long past": round(evaluate(model, ids, stride=stride), 4) for name, ids in held_out.items()
+        f"{name}, long past": round(-token_probabilities(model, ids).log().mean().item(), 4)
+        for name, ids in held_out.items()
     }
+
+
+def train_seed(name: str, seed: int) -> tuple:
+    """One model and the records of its run."""
+    _, split, tokenizer, config, recipe = prepare(name)
+    train_ids, val_ids = (torch.tensor(tokenizer.encode(part)) for part in split[:2])
+    torch.manual_seed(seed)
+    model = GPT(config)
+    records = train(model, train_ids, val_ids, replace(recipe, seed=seed))
+    records = list(tqdm(records, total=recipe.steps, desc=f"{name}, seed {seed}", unit="step"))
+    return model.to("cpu"), records
 
 
 def make(name: str) -> None:
@@ -95,11 +106,7 @@ def make(name: str) -> None:
     held_out = dict(zip(names, rest, strict=True))
     seeds, shipped, records = {}, None, []
     for seed in SEEDS:
-        torch.manual_seed(seed)
-        model = GPT(config)
-        run = train(model, train_ids, rest[0], replace(recipe, seed=seed))
-        run = list(tqdm(run, total=recipe.steps, desc=f"{name}, seed {seed}", unit="step"))
-        model.to("cpu")
+        model, run = train_seed(name, seed)
         seeds[str(seed)] = losses_of(model, held_out)
         if shipped is None:
             shipped, records = model, run

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ..attention import CausalSelfAttention
 from ..config import check_whole
+from ..data import check_ids
 from ..model import GPT, evaluating
 
 
@@ -34,6 +35,33 @@ def attention_maps(model: GPT, idx: Tensor) -> Tensor:
         for hook in hooks:
             hook.remove()
     return torch.stack(maps)
+
+
+@torch.no_grad()
+def token_probabilities(model: GPT, ids: Tensor, stride: int | None = None) -> Tensor:
+    """The probability that the model gives to each token of `ids` (N,) but the first: shape (N - 1,), float64, on the CPU.
+    Every token is predicted once, `stride` of them in one window that ends with them, so that behind each stand at least
+    block_size - stride others, where the text has so many. By default an eighth of block_size: in windows side by side, as
+    `evaluate` cuts them, the first tokens of each have little past, which counting, beside it, is not denied.
+
+    >>> token_probabilities(model, torch.tensor([5, 6, 7])).shape                       # doctest: +SKIP
+    torch.Size([2])
+    """
+    T = model.config.block_size
+    check_ids("ids", ids, model.config.vocab_size)
+    stride = max(1, T // 8) if stride is None else stride
+    check_whole("stride", stride, least=1)
+    if stride > T:
+        raise ValueError(f"stride={stride} is more than the model's block_size={T}: no window holds so many predictions")
+    found = []
+    with evaluating(model):
+        for start in range(0, len(ids) - 1, stride):
+            end = min(start + stride, len(ids) - 1)
+            first = max(0, end - T)
+            logits, _ = model(ids[None, first:end].to(model.device))  # (1, at most T, V)
+            p = logits[0, start - first :].double().softmax(-1).cpu()  # (at most stride, V)
+            found.append(p.gather(1, ids[start + 1 : end + 1, None].cpu())[:, 0])
+    return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
 
 
 @torch.no_grad()
