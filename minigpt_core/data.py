@@ -1,4 +1,4 @@
-"""From one long text to a training and a validation part, and from token ids to batches of shifted windows."""
+"""From one long text to its parts (training, validation, test), and from token ids to batches of shifted windows."""
 
 import itertools
 import math
