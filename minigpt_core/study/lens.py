@@ -52,7 +52,9 @@ def token_probabilities(model: GPT, ids: Tensor, stride: int | None = None) -> T
     stride = max(1, T // 8) if stride is None else stride
     check_whole("stride", stride, least=1)
     if stride > T:
-        raise ValueError(f"stride={stride} is more than the model's block_size={T}: no window holds so many predictions")
+        raise ValueError(
+            f"stride={stride} is more than the model's block_size={T}: no window holds so many predictions"
+        )
     found = []
     with evaluating(model):
         for start in range(0, len(ids) - 1, stride):
