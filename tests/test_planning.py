@@ -80,8 +80,7 @@ def test_more_time_means_more_steps_and_the_plan_can_be_carried_out(monkeypatch)
     text = load_corpus("tales")
     tokenizer = CharTokenizer.train(text)
     train_ids, val_ids = ids_of(text, tokenizer)
-    cost = planning.time_steps(GPTConfig(tokenizer.vocab_size, n_layer=2), TrainConfig(), train_ids, val_ids)
-    monkeypatch.setattr(planning, "time_steps", lambda *_: cost)  # no busy moment of the machine between the two plans
+    monkeypatch.setattr(planning, "time_steps", lambda *_: (0.03, 0.5))  # seconds of a step and of an evaluation, anywhere
     size, short = propose(train_ids, val_ids, tokenizer, seconds=3)
     assert (size.n_embd, size.n_layer, size.dropout, size.end_id) == (128, 2, 0.0, tokenizer.end_id)
     _, long = propose(train_ids, val_ids, tokenizer, seconds=60)

@@ -480,6 +480,7 @@ SCRIPT = """
 import signal, sys, time, torch
 from minigpt_core import GPT, GPTConfig, TrainConfig, train
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
 ids = torch.arange(4000) * 7 % 31
 torch.manual_seed(0)
 model = GPT(GPTConfig(31, block_size=16, n_layer=2, n_head=2, n_embd=32))
