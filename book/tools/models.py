@@ -38,6 +38,7 @@ from minigpt_core.files import write_atomic
 from minigpt_core.pretrained import FOLDER
 from minigpt_core.study.counting import ngram_probabilities
 from minigpt_core.study.lens import token_probabilities
+from minigpt_core.study.planning import time_steps
 from minigpt_core.tokenizer import END_OF_TEXT
 
 BAND = 0.03  # nats per token between two machines, or two versions of torch
@@ -98,6 +99,12 @@ def train_seed(name: str, seed: int) -> tuple:
     return model.to("cpu"), records
 
 
+def minutes(config: GPTConfig, recipe: TrainConfig, train_ids: torch.Tensor, val_ids: torch.Tensor) -> float:
+    """How long the run takes at the speed of this moment, so that no hour in which the machine did other things counts."""
+    step, evaluation = time_steps(config, recipe, train_ids, val_ids)
+    return recipe.steps * (step + evaluation / recipe.eval_every) / 60
+
+
 def make(name: str) -> None:
     """Train one model with each seed, narrow the first, measure all, write everything."""
     text, split, tokenizer, config, recipe = prepare(name)
@@ -140,7 +147,7 @@ def make(name: str) -> None:
         "training": asdict(recipe),
         "parameters": model.n_parameters,
         "bytes": (FOLDER / name / "model.safetensors").stat().st_size,
-        "minutes": round(records[-1].elapsed / 60, 1),
+        "minutes": round(minutes(config, recipe, train_ids, rest[0]), 1),
         "threads": torch.get_num_threads(),
         "losses": {
             "ln V": round(math.log(config.vocab_size), 3),
