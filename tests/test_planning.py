@@ -80,7 +80,7 @@ def test_more_time_means_more_steps_and_the_plan_can_be_carried_out(monkeypatch)
     text = load_corpus("tales")
     tokenizer = CharTokenizer.train(text)
     train_ids, val_ids = ids_of(text, tokenizer)
-    monkeypatch.setattr(planning, "time_steps", lambda *_: (0.03, 0.5))  # seconds of a step and of an evaluation, anywhere
+    monkeypatch.setattr(planning, "time_steps", lambda *_: (0.03, 0.5))  # seconds a step and an evaluation, everywhere
     size, short = propose(train_ids, val_ids, tokenizer, seconds=3)
     assert (size.n_embd, size.n_layer, size.dropout, size.end_id) == (128, 2, 0.0, tokenizer.end_id)
     _, long = propose(train_ids, val_ids, tokenizer, seconds=60)
