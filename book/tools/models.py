@@ -58,7 +58,7 @@ RECIPES: dict = {
         {"steps": 4000, "weight_decay": 1.0},
     ),
     "tales-bpe": ("tales", 3, 512, {"dropout": 0.2}, {"steps": 4000, "weight_decay": 1.0}),
-    "tales-zh": ("tales_zh", 3, None, {"n_embd": 96, "dropout": 0.3}, {"steps": 2500, "weight_decay": 1.0}),
+    "tales-zh": ("tales_zh", 3, None, {"n_embd": 96, "dropout": 0.3}, {"steps": 4000, "weight_decay": 1.0}),
     "shakespeare-char": ("shakespeare", 2, None, {"block_size": 128}, {"steps": 5000, "batch_size": 24}),
 }
 
