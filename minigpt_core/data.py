@@ -161,13 +161,13 @@ def check_parts(train_ids: Tensor, val_ids: Tensor, block_size: int) -> None:
 
     >>> check_parts(torch.arange(340), torch.arange(38), 64)
     Traceback (most recent call last):
-    ValueError: one window needs block_size + 1 = 65 tokens, but the training part has 340 and the validation part 38: \
-take a longer text or a larger validation fraction, or a block_size of at most 37
+    ValueError: a window of block_size=64 and the token after it need 65 tokens, but the training part has 340 and the \
+validation part 38: take a longer text, or at most block_size=37
     """
     shortest = min(len(train_ids), len(val_ids))
     if shortest < block_size + 1:
-        smaller = f", or a block_size of at most {shortest - 1}" if shortest > 1 else ""
+        smaller = f", or at most block_size={shortest - 1}" if shortest > 1 else ""
         raise ValueError(
-            f"one window needs block_size + 1 = {block_size + 1} tokens, but the training part has {len(train_ids)} and "
-            f"the validation part {len(val_ids)}: take a longer text or a larger validation fraction{smaller}"
+            f"a window of block_size={block_size} and the token after it need {block_size + 1} tokens, but the training part "
+            f"has {len(train_ids)} and the validation part {len(val_ids)}: take a longer text{smaller}"
         )
