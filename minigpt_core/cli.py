@@ -182,15 +182,17 @@ def generate_command(a: argparse.Namespace) -> None:
         _check_can_be_written(stop, tokenizer)
     knobs = {name: getattr(a, name) for name in _KNOBS}
     texts = stream(model, tokenizer, a.prompt, a.max_new_tokens, stop=a.stop or (), **knobs)
-    first = next(texts, "")
-    print(a.prompt + first, end="", flush=True)  # a prompt or a knob that is refused shows no text before
+    written = next(texts, "")
+    print(a.prompt + written, end="", flush=True)  # a prompt or a knob that is refused shows no text before
     for text in texts:
         print(text, end="", flush=True)
+        written += text
     print()
-    if not first and a.max_new_tokens:
-        stopped = ", or began with a --stop text" if a.stop else ""
+    if not written.strip() and a.max_new_tokens:
+        what = "wrote only blanks or line breaks" if written else "ended the text at once"
+        stopped = ", or came to a --stop text" if a.stop else ""
         other = "--seed or --prompt" if a.temperature else "--prompt, or a --temperature above 0"
-        print(f"minigpt: the model ended the text at once{stopped}: try another {other}", file=sys.stderr)
+        print(f"minigpt: the model {what}{stopped}: try another {other}", file=sys.stderr)
 
 
 def tokenize_command(a: argparse.Namespace) -> None:

@@ -91,11 +91,29 @@ def test_an_answer_without_a_word_is_told_and_says_what_to_try(tmp_path):
     for options, said in {
         (): f"{ended}: try another --seed or --prompt\n",
         ("--temperature", 0): f"{ended}: try another --prompt, or a --temperature above 0\n",
-        ("--stop", "a"): f"{ended}, or began with a --stop text: try another --seed or --prompt\n",
+        ("--stop", "a"): f"{ended}, or came to a --stop text: try another --seed or --prompt\n",
         ("--max-new-tokens", 0): "",
     }.items():
-        done = minigpt("generate", "--model", tmp_path, "--prompt", "ab", *options)
+        done = called("generate", "--model", tmp_path, "--prompt", "ab", *options)
         assert (done.returncode, done.stdout, done.stderr) == (0, "ab\n", said)
+
+
+def test_an_answer_of_blanks_is_told_as_an_empty_one_is(tmp_path):
+    """A model that always writes a line break: in a terminal nothing shows. So seed 0 began a tale, and ended it."""
+    model = GPT(GPTConfig(4, block_size=8, n_layer=1, n_head=1, n_embd=8, end_id=0))
+    with torch.no_grad():
+        model.norm.bias.fill_(1)
+        model.head.weight[1] += 100  # id 1 is the line break
+    save_model(model, tmp_path)
+    CharTokenizer.train("ab\n").save(tmp_path)
+    arguments = ["generate", "--model", tmp_path, "--max-new-tokens", 3]
+    said = "minigpt: the model wrote only blanks or line breaks: try another --seed or --prompt\n"
+    done = called(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\n\n\n\n", said)
+    with torch.no_grad():
+        model.head.weight[2] += 200  # an a, which shows
+    save_model(model, tmp_path, overwrite=True)
+    assert (called(*arguments).stdout, called(*arguments).stderr) == ("aaa\n", "")
 
 
 def test_generate_streams_repeats_with_its_seed_and_turns_with_every_knob(run):
