@@ -147,7 +147,8 @@ def train_command(a: argparse.Namespace) -> None:
                     losses = f"training loss {record.train_loss:.3f}, validation loss {record.val_loss:.3f}"
                     tqdm.write(f"\nstep {record.step:,}: {losses}\n{_sample(model, tokenizer)}")
     except FloatingPointError as error:
-        raise FloatingPointError(f"{error}; {run.where}") from None
+        advice = f"{error}, in a new run" if a.resume else str(error)  # this one keeps its settings
+        raise FloatingPointError(f"{advice}; {run.where}") from None
     except (KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
         told, code = f"stopped after step {len(run.records)} of {config.steps}: {run.where}", 130
         if isinstance(stop, BrokenPipeError):  # as after `| head`
@@ -210,7 +211,9 @@ def tokenize_command(a: argparse.Namespace) -> None:
     pieces = [tokenizer.tokens[i] for i in ids]
     print(" | ".join(pieces))
     print(" ".join(map(str, ids)))
-    print(f"{len(ids)} tokens for {len(a.text)} characters, from a vocabulary of {tokenizer.vocab_size}")
+    print(
+        f"{_count(len(ids), 'token')} for {_count(len(a.text), 'character')}, from a vocabulary of {tokenizer.vocab_size}"
+    )
 
 
 def info_command(a: argparse.Namespace) -> None:
@@ -444,10 +447,14 @@ def _show_saved(folder: Path) -> None:
 
 
 def _show_size(size: GPTConfig) -> None:
-    shape = f"{size.n_layer} layers, {size.n_head} heads, {size.n_embd} wide, context of {size.block_size} tokens"
-    print(f"model            {shape}")
-    n, blocks = size.n_parameters, size.n_block_parameters
-    print(f"parameters       {n:,} ({blocks:,} in the blocks), {4 * n / 2**20:,.1f} MiB")
+    blocks = f"{_count(size.n_layer, 'layer')}, {_count(size.n_head, 'head')}, {size.n_embd} wide"
+    print(f"model            {blocks}, context of {_count(size.block_size, 'token')}")
+    n = size.n_parameters
+    print(f"parameters       {n:,} ({size.n_block_parameters:,} in the blocks), {4 * n / 2**20:,.1f} MiB")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def _clock(seconds: float) -> str:
@@ -470,7 +477,7 @@ def _as_options(message: str) -> str:
         return names[name] if "_" in name or match["now"] is not None else name
 
     pattern = rf"(?<![\w./-])(?P<name>{'|'.join(names)})(?![\w/-])(?:=(?P<value>'[^']*'|\"[^\"]*\"|[^\s,;:()]+)|(?P<now>(?= \(now )))?"
-    return re.sub(pattern, option, message).replace("a BPETokenizer", "--tokenizer bpe")
+    return re.sub(pattern, option, message).replace("use a BPETokenizer", "train with --tokenizer bpe")
 
 
 def _as_utf8(argument: str) -> str:
