@@ -464,7 +464,7 @@ def _clock(seconds: float) -> str:
 
 def _as_options(message: str) -> str:
     """Advice with the names of settings as the options that set them: block_size=36 as --block-size 36, "a lower
-    learning_rate" as "a lower --learning-rate". What has no option stays as it is."""
+    learning_rate" as "a lower --learning-rate". What has no option stays as it is, but for how BPE is always trained here."""
     names = {
         name: f"--{name.replace('_', '-')}" for name in (*_TEXT, *_SIZE, *_RECIPE, *_KNOBS, "max_new_tokens", "device")
     }
@@ -477,6 +477,7 @@ def _as_options(message: str) -> str:
         return names[name] if "_" in name or match["now"] is not None else name
 
     pattern = rf"(?<![\w./-])(?P<name>{'|'.join(names)})(?![\w/-])(?:=(?P<value>'[^']*'|\"[^\"]*\"|[^\s,;:()]+)|(?P<now>(?= \(now )))?"
+    message = message.replace("with character_coverage=1.0 and byte_fallback=True ", "")
     return re.sub(pattern, option, message).replace("use a BPETokenizer", "train with --tokenizer bpe")
 
 

@@ -469,7 +469,10 @@ BAD = {
         "or train with --tokenizer bpe, which",
     ),
     "char with a size": (["train", "--vocab-size", "400"], "--vocab-size is for --tokenizer bpe"),
-    "impossible size": (["train", "--tokenizer", "bpe", "--vocab-size", "100"], "it must lie between"),
+    "impossible size": (
+        ["train", "--tokenizer", "bpe", "--vocab-size", "100"],
+        "--vocab-size 100 does not fit this text: it must lie between",
+    ),
     "resume without folder": (["train", "--resume"], "name its folder with --out"),
     "resume with settings": (["train", "--resume", "--out", "x", "--n-layer", "9"], "leave out --n-layer"),
     "resume nothing": (["train", "--resume", "--out", "nowhere"], "nowhere/training.safetensors is missing"),
