@@ -147,7 +147,8 @@ def train_command(a: argparse.Namespace) -> None:
                     losses = f"training loss {record.train_loss:.3f}, validation loss {record.val_loss:.3f}"
                     tqdm.write(f"\nstep {record.step:,}: {losses}\n{_sample(model, tokenizer)}")
     except FloatingPointError as error:
-        raise FloatingPointError(f"{error}; {run.where}") from None
+        advice = f"{error}, in a new run" if a.resume else str(error)  # this one keeps its settings
+        raise FloatingPointError(f"{advice}; {run.where}") from None
     except (KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
         told, code = f"stopped after step {len(run.records)} of {config.steps}: {run.where}", 130
         if isinstance(stop, BrokenPipeError):  # as after `| head`
@@ -182,15 +183,17 @@ def generate_command(a: argparse.Namespace) -> None:
         _check_can_be_written(stop, tokenizer)
     knobs = {name: getattr(a, name) for name in _KNOBS}
     texts = stream(model, tokenizer, a.prompt, a.max_new_tokens, stop=a.stop or (), **knobs)
-    first = next(texts, "")
-    print(a.prompt + first, end="", flush=True)  # a prompt or a knob that is refused shows no text before
+    written = next(texts, "")
+    print(a.prompt + written, end="", flush=True)  # a prompt or a knob that is refused shows no text before
     for text in texts:
         print(text, end="", flush=True)
+        written += text
     print()
-    if not first and a.max_new_tokens:
-        stopped = ", or began with a --stop text" if a.stop else ""
+    if not written.strip() and a.max_new_tokens:
+        what = "wrote only blanks or line breaks" if written else "ended the text at once"
+        stopped = ", or came to a --stop text" if a.stop else ""
         other = "--seed or --prompt" if a.temperature else "--prompt, or a --temperature above 0"
-        print(f"minigpt: the model ended the text at once{stopped}: try another {other}", file=sys.stderr)
+        print(f"minigpt: the model {what}{stopped}: try another {other}", file=sys.stderr)
 
 
 def tokenize_command(a: argparse.Namespace) -> None:
@@ -208,7 +211,9 @@ def tokenize_command(a: argparse.Namespace) -> None:
     pieces = [tokenizer.tokens[i] for i in ids]
     print(" | ".join(pieces))
     print(" ".join(map(str, ids)))
-    print(f"{len(ids)} tokens for {len(a.text)} characters, from a vocabulary of {tokenizer.vocab_size}")
+    print(
+        f"{_count(len(ids), 'token')} for {_count(len(a.text), 'character')}, from a vocabulary of {tokenizer.vocab_size}"
+    )
 
 
 def info_command(a: argparse.Namespace) -> None:
@@ -442,10 +447,14 @@ def _show_saved(folder: Path) -> None:
 
 
 def _show_size(size: GPTConfig) -> None:
-    shape = f"{size.n_layer} layers, {size.n_head} heads, {size.n_embd} wide, context of {size.block_size} tokens"
-    print(f"model            {shape}")
-    n, blocks = size.n_parameters, size.n_block_parameters
-    print(f"parameters       {n:,} ({blocks:,} in the blocks), {4 * n / 2**20:,.1f} MiB")
+    blocks = f"{_count(size.n_layer, 'layer')}, {_count(size.n_head, 'head')}, {size.n_embd} wide"
+    print(f"model            {blocks}, context of {_count(size.block_size, 'token')}")
+    n = size.n_parameters
+    print(f"parameters       {n:,} ({size.n_block_parameters:,} in the blocks), {4 * n / 2**20:,.1f} MiB")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def _clock(seconds: float) -> str:
@@ -455,7 +464,7 @@ def _clock(seconds: float) -> str:
 
 def _as_options(message: str) -> str:
     """Advice with the names of settings as the options that set them: block_size=36 as --block-size 36, "a lower
-    learning_rate" as "a lower --learning-rate". What has no option stays as it is."""
+    learning_rate" as "a lower --learning-rate". What has no option stays as it is, but for how BPE is always trained here."""
     names = {
         name: f"--{name.replace('_', '-')}" for name in (*_TEXT, *_SIZE, *_RECIPE, *_KNOBS, "max_new_tokens", "device")
     }
@@ -468,7 +477,8 @@ def _as_options(message: str) -> str:
         return names[name] if "_" in name or match["now"] is not None else name
 
     pattern = rf"(?<![\w./-])(?P<name>{'|'.join(names)})(?![\w/-])(?:=(?P<value>'[^']*'|\"[^\"]*\"|[^\s,;:()]+)|(?P<now>(?= \(now )))?"
-    return re.sub(pattern, option, message).replace("a BPETokenizer", "--tokenizer bpe")
+    message = message.replace("with character_coverage=1.0 and byte_fallback=True ", "")
+    return re.sub(pattern, option, message).replace("use a BPETokenizer", "train with --tokenizer bpe")
 
 
 def _as_utf8(argument: str) -> str:

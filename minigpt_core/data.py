@@ -7,7 +7,7 @@ import re
 import torch
 from torch import Tensor
 
-from .config import check_whole
+from .config import check_number, check_whole
 from .tokenizer import END_OF_TEXT
 
 MANY = 20  # documents: of fewer, one is too large a share of the text
@@ -32,10 +32,12 @@ def split_text(
     >>> split_text("".join(f"{i}<|endoftext|>" for i in range(20)))[1]
     '4<|endoftext|>19<|endoftext|>'
     """
+    if not isinstance(text, str):
+        raise ValueError(f"the text must be a string, not a {type(text).__name__}")
+    check_whole("seed", seed, least=0)
     if parts not in (2, 3):
         raise ValueError(f"parts={parts!r} must be 2 or 3")
-    if isinstance(fraction, bool) or not 0 < fraction < 1 / (parts - 1):
-        raise ValueError(f"fraction={fraction} must lie between 0 and {1 if parts == 2 else 0.5}")
+    check_number("fraction", fraction, 0, 1 if parts == 2 else 0.5, low_included=False)
     documents = _documents(text)
     if how is None:
         how = "documents" if len(documents) >= MANY else "blocks"
@@ -134,6 +136,8 @@ def step_seed(seed: int, step: int) -> int:
     >>> step_seed(0, 7), step_seed(1, 7)
     (7, 2654435768)
     """
+    check_whole("seed", seed, least=0)
+    check_whole("step", step, least=0)
     return (seed * 2_654_435_761 + step) % 2**32
 
 
@@ -161,13 +165,13 @@ def check_parts(train_ids: Tensor, val_ids: Tensor, block_size: int) -> None:
 
     >>> check_parts(torch.arange(340), torch.arange(38), 64)
     Traceback (most recent call last):
-    ValueError: one window needs block_size + 1 = 65 tokens, but the training part has 340 and the validation part 38: \
-take a longer text or a larger validation fraction, or a block_size of at most 37
+    ValueError: a window of block_size=64 and the token after it need 65 tokens, but the training part has 340 and the \
+validation part 38: take a longer text, or at most block_size=37
     """
     shortest = min(len(train_ids), len(val_ids))
     if shortest < block_size + 1:
-        smaller = f", or a block_size of at most {shortest - 1}" if shortest > 1 else ""
+        smaller = f", or at most block_size={shortest - 1}" if shortest > 1 else ""
         raise ValueError(
-            f"one window needs block_size + 1 = {block_size + 1} tokens, but the training part has {len(train_ids)} and "
-            f"the validation part {len(val_ids)}: take a longer text or a larger validation fraction{smaller}"
+            f"a window of block_size={block_size} and the token after it need {block_size + 1} tokens, but the training part "
+            f"has {len(train_ids)} and the validation part {len(val_ids)}: take a longer text{smaller}"
         )

@@ -150,6 +150,31 @@ def test_at_each_seam_stands_an_end_mark_and_nowhere_else():
         assert runs(part) == part.count(END_OF_TEXT) + 1
 
 
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ({"text": None}, "the text must be a string, not a NoneType"),
+        ({"text": b"abc"}, "the text must be a string, not a bytes"),
+        ({"fraction": "0.1"}, r"fraction='0.1' must be a number in \(0, 1\)"),
+        ({"fraction": True}, "fraction=True must be a number"),
+        ({"seed": "1"}, "seed='1' must be a whole number of at least 0"),
+        ({"seed": -1}, "seed=-1 must be a whole number of at least 0"),
+        ({"parts": 4}, "parts=4 must be 2 or 3"),
+        ({"how": "halves"}, "how='halves' is none of"),
+    ],
+)
+def test_what_cannot_be_split_is_refused_in_one_sentence(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        split_text(**{"text": UNIQUE} | arguments)
+
+
+@pytest.mark.parametrize("wrong", [{"seed": "1"}, {"seed": 1.0}, {"step": -1}, {"step": None}, {"batch_size": 0}])
+def test_a_batch_of_no_seed_or_step_is_refused(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{name}={value!r} must be a whole number"):
+        get_batch(torch.arange(100), **{"block_size": 8, "batch_size": 2, "seed": 0, "step": 1} | wrong)
+
+
 QUOTED = ()  # passages of 60 characters that two tales share on purpose, such as a song
 
 
@@ -164,9 +189,9 @@ def test_no_tale_held_out_shares_a_passage_of_60_characters_with_those_learned_f
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.1, float("nan"), float("inf"), True])
 @pytest.mark.parametrize("how", ["blocks", "tail"])
 def test_a_fraction_that_leaves_a_part_empty_is_refused(fraction, how):
-    with pytest.raises(ValueError, match=f"fraction={fraction} must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=rf"fraction={fraction} must be a number in \(0, 1\)"):
         split_text(UNIQUE, how, fraction=fraction)
-    with pytest.raises(ValueError, match=r"fraction=0.5 must lie between 0 and 0.5"):
+    with pytest.raises(ValueError, match=r"fraction=0.5 must be a number in \(0, 0.5\)"):
         split_text(UNIQUE, how, fraction=0.5, parts=3)
     with pytest.raises(ValueError, match="parts=4 must be 2 or 3"):
         split_text(UNIQUE, how, parts=4)

@@ -32,7 +32,7 @@ CORE = {
     "data": {"config", "tokenizer"},
     "attention": {"config"},
     "layers": {"config", "attention"},
-    "model": {"config", "attention", "layers"},
+    "model": {"checks", "config", "attention", "layers"},
     "registry": {"config", "model"},
     "optimizer": {"config", "model"},
     "checkpoint": {"config", "files", "model", "optimizer", "registry"},
