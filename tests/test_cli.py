@@ -310,6 +310,7 @@ def test_the_articles_own_sample_ends_in_a_model_that_speaks(tmp_path):
     (tmp_path / "input.txt").write_text(load_corpus("sample")[:378], encoding="utf-8")
     done = called("train", "--corpus", "input.txt", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "\n378 characters are too few: a model needs at least 2,000" in done.stdout  # so it babbles
     command = re.search(r"let it write: minigpt (.*)", done.stdout)[1]
     spoken = called(*shlex.split(command), "--max-new-tokens", 50, cwd=tmp_path)
     assert spoken.returncode == 0 and len(spoken.stdout) > 20
@@ -330,7 +331,7 @@ def test_the_split_is_chosen_and_the_usual_one_is_by_documents(tmp_path):
     for split in ("documents", "blocks", "tail", None):
         given = ["--split", split] if split else []
         out = called("info", *TINY, "--steps", 5, *given).stdout
-        sizes[split] = re.search(r"([\d,]+) tokens to learn from, ([\d,]+) to be tested on", out).groups()
+        sizes[split] = re.search(r"([\d,]+) training tokens, ([\d,]+) validation tokens", out).groups()
     assert sizes[None] == sizes["documents"] and len(set(sizes.values())) == 3
 
 
