@@ -1,4 +1,4 @@
-"""The command line: train, generate, tokenize, info. torch is imported only by the commands that need it."""
+"""The command line: train, generate, tokenize, info, examine. torch is imported only by the commands that need it."""
 
 import argparse
 import math
