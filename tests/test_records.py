@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image, ImageChops, ImageStat
 
 from minigpt_core import load_corpus, load_pretrained
@@ -47,6 +48,14 @@ def test_a_long_run_is_the_shipped_models_with_one_change(name, change):
     shipped = asdict(load_pretrained("tales-char")[0].config) | {k: v for k, v in training.items() if k not in shown}
     assert recorded == shipped | change
     assert settings.get("attention dropout", False) == ("attention" in name)
+
+
+def test_scaled_residuals_are_those_of_gpt2_and_nothing_else():
+    settings = tool.settings_of("layers-4")
+    plain, scaled = (tool.start(s)[0].state_dict() for s in (settings, settings | {"residual scaling": True}))
+    for name, weight in plain.items():
+        adds = name.endswith(("attention.output.weight", "feed_forward.narrow.weight"))
+        torch.testing.assert_close(scaled[name], weight / 8**0.5 if adds else weight)
 
 
 def test_recorded_maps_are_of_the_sentence_and_their_rows_sum_to_one():
