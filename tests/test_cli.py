@@ -134,15 +134,15 @@ def test_generate_streams_repeats_with_its_seed_and_turns_with_every_knob(run):
 
 def test_a_line_break_in_a_text_can_be_typed(run):
     """So a reader expects who types '\\n' between quotes: in the prompt, in what stops, in what is tokenized."""
-    for seed in range(20):  # until the model, too, breaks a line
-        arguments = ["generate", "--model", run[0], "--max-new-tokens", "200", "--seed", seed]
-        text = called(*arguments, "--prompt", r"The\nlamp ").stdout
-        assert text.startswith("The\nlamp ")
-        if "\n" in text[9:-1]:
-            break
-    stopped = called(*arguments, "--prompt", r"The\nlamp ", "--stop", r"\n").stdout
-    assert "\n" in text[9:-1]
-    assert stopped == text[: text.index("\n", 9)] + "\n"
+
+    def write(seed: int, *more: str) -> str:
+        arguments = ["generate", "--model", run[0], "--max-new-tokens", "200", "--seed", seed, *more]
+        return called(*arguments, "--prompt", r"The\nlamp ").stdout
+
+    seed = next(seed for seed in range(20) if "\n" in write(seed)[9:-1])  # with it the model, too, breaks a line
+    text = write(seed)
+    assert text.startswith("The\nlamp ") and "\n" in text[9:-1]
+    assert write(seed, "--stop", r"\n") == text[: text.index("\n", 9)] + "\n"
     assert called("tokenize", r"a\nb", "--model", run[0]).stdout.splitlines()[0] == "a | ↵ | b"
     done = called("tokenize", r"a\\nb", "--tokenizer", "bpe").stdout  # a backslash, typed as two
     assert done.splitlines()[0].replace(" | ", "") == r"a<0x5C>nb"
