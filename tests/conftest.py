@@ -75,6 +75,13 @@ class Visit:
         return widget
 
 
+def answered(widget) -> None:
+    """Wait until the widget has answered all that it was asked, however slow the machine is."""
+    widget.page.wait_for_function(
+        "root => !root.classList.contains('mg-busy')", arg=widget.element_handle(), timeout=120_000
+    )
+
+
 @pytest.fixture(scope="session")
 def visit(browser):
     """A function that opens a page: the browser is already given."""

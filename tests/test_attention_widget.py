@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 
+from conftest import answered
 from minigpt_core import attention_maps, load_pretrained
 from minigpt_core.widgets.records import record_file
 
@@ -21,6 +22,7 @@ def attention(widget, request):
 
 def show(attention, text: str, model: str) -> None:
     attention.get_by_label("maps of").select_option(model)
+    answered(attention)
     if attention.get_by_label("text", exact=True).is_editable():
         attention.get_by_label("text", exact=True).fill(text)
     names_become(attention, names(text, model))
@@ -144,13 +146,14 @@ def test_the_text_follows_the_model_and_the_readers_own_comes_back(widget):
     # to a model from another one, and from a recorded run in another language
     for model in ("tales-zh", "tales-bpe", "film-zh", "tales-char", "film", "tales-zh", "film-zh", "shakespeare-char"):
         source.select_option(model)
+        answered(attention)
         if model in ("tales-char", "tales-bpe"):
             names_become(attention, names(offered, model))
             assert text.input_value() == offered
         elif model.startswith("film"):
             names_become(attention, names("", model))
         else:
-            attention.page.wait_for_function("document.querySelector('.mg-note').textContent.includes('comes back')")
+            assert "comes back" in attention.locator(".mg-note").text_content()
             assert text.input_value() != offered and names(text.input_value(), model)
             names_become(attention, names(text.input_value(), model))
         status_becomes(attention, "looks at")
@@ -169,7 +172,7 @@ def test_a_reason_stays_until_what_it_tells_of_has_changed(attention):
     status_becomes(attention, reason)
     size = attention.page.viewport_size
     attention.page.set_viewport_size({"width": size["width"] - 100, "height": size["height"]})
-    attention.page.wait_for_timeout(300)
+    answered(attention)
     assert attention.locator(".mg-status").text_content() == reason
     attention.page.set_viewport_size(size)
     show(attention, SENTENCE, "tales-char")

@@ -4,6 +4,7 @@ import pytest
 import torch
 from test_engine import model_of_bytes
 
+from conftest import answered
 from minigpt_core import GPT, generate, load_pretrained, stream
 from minigpt_core.sampling import shape_logits
 from minigpt_core.widgets.export import VERSION, as_script, model_file
@@ -19,13 +20,18 @@ def setting(page):
     return page.get_by_role("region", name="setting").first
 
 
+def choose(page, model: str) -> None:
+    page.get_by_label("model").select_option(model)
+    answered(page.locator("[data-minigpt=playground]"))
+
+
 def write(page, **values: str) -> str:
     """Turn the knobs by their labels, press Write, wait, and read what stands there after the prompt."""
     for label in ("prompt", "stop at"):
         if label in values:
             page.get_by_label(label).fill(values.pop(label))
     if "model" in values:
-        page.get_by_label("model").select_option(values.pop("model"))
+        choose(page, values.pop("model"))
     for label, value in values.items():
         setting(page).get_by_label(label, exact=True).fill(value)
     setting(page).get_by_role("button", name="Write", exact=True).click()
@@ -142,7 +148,7 @@ def test_going_on_ends_the_text_that_is_being_written(playground):
 def test_a_text_goes_on_with_the_model_and_the_prompt_that_wrote_it(playground):
     gpt, tokenizer = load_pretrained("tales-bpe")
     write(playground, model="tales-bpe", prompt="Wren ", length="40", **TURNED)
-    playground.get_by_label("model").select_option("tales-char")
+    choose(playground, "tales-char")
     playground.get_by_label("prompt").fill("Other ")
     go_on(playground, 6, 2)
     kept = tokenizer.encode("Wren ") + list(generate(gpt, tokenizer.encode("Wren "), 6, seed=SEED, **KNOBS))
@@ -167,16 +173,14 @@ def test_the_prompt_follows_the_model(widget):
 
 def test_the_readers_own_prompt_comes_back_with_a_model_that_reads_it(playground):
     prompt, note = playground.get_by_label("prompt"), playground.locator(".mg-note")
-    model = playground.get_by_label("model")
 
     def shows(name: str, text: str) -> None:
-        model.select_option(name)
-        playground.wait_for_function("text => document.querySelector('textarea').value === text", arg=text)
+        choose(playground, name)
+        assert prompt.input_value() == text
 
-    model.select_option("tales-char")
+    choose(playground, "tales-char")
     prompt.fill("Wren said")
-    model.select_option("tales-zh")
-    playground.wait_for_function("document.querySelector('.mg-note').textContent")
+    choose(playground, "tales-zh")
     assert note.text_content() == (
         "The model does not know the character “W”: your text comes back with a model that does."
     )
@@ -280,7 +284,7 @@ def test_a_blank_chooses_a_token_and_does_not_scroll(widget):
 
 
 def test_control_and_enter_write(playground):
-    playground.get_by_label("model").select_option("tales-char")
+    choose(playground, "tales-char")
     playground.get_by_role("button", name="Compare two settings").click()
     for length in playground.get_by_label("length", exact=True).all():
         length.fill("30")
@@ -344,7 +348,7 @@ def test_two_settings_stand_side_by_side(playground):
 
 
 def test_what_it_cannot_read_is_said_in_a_sentence(playground):
-    playground.get_by_label("model").select_option("tales-char")
+    choose(playground, "tales-char")
     assert write(playground, prompt="café") == "café"
     status = playground.locator(".mg-status").first
     assert status.text_content() == "The model does not know the character “é”: take it out."

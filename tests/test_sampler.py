@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from conftest import answered
 from minigpt_core import generate, load_pretrained
 from minigpt_core.sampling import Mulberry32, draw, shape_logits
 
@@ -18,8 +19,9 @@ def sampler(widget, request):
 def turn(sampler, prompt: str, model: str, seed: int = 1, **knobs: float) -> None:
     """Start anew with this prompt, model and seed, and every knob where it is wanted."""
     sampler.get_by_label("model").select_option(model)
+    answered(sampler)  # the model may have brought a prompt that it can read
     sampler.get_by_label("prompt").fill(prompt)
-    sampler.page.wait_for_timeout(300)  # the widget waits until the typing pauses
+    answered(sampler)
     for name, value in ({"top_k": 0} | NEUTRAL | knobs).items():
         sampler.get_by_label(LABELS[name], exact=True).fill(str(value))
     sampler.get_by_label("seed").fill(str(seed))
@@ -82,15 +84,14 @@ def test_one_draw_after_the_other_writes_what_generate_writes(sampler):
     for n in range(1, 9):
         sampler.get_by_role("button", name="Draw one").focus()
         sampler.page.keyboard.press("Enter")
-        sampler.page.wait_for_function(
-            "text => document.querySelector('[data-minigpt=sampler] .mg-line').textContent === text",
-            arg="Wren " + tokenizer.decode(written[:n]),
-        )
+        answered(sampler)
+        assert sampler.locator(".mg-line").text_content() == "Wren " + tokenizer.decode(written[:n])
     _, after = shaped("tales-char", tokenizer.encode("Wren "), written, knobs)
     for name, (_, _, q, _) in list(table(sampler).items())[:16]:
         assert q == f"{after.softmax(0)[tokenizer.tokens.index(name)]:.3f}"  # the penalties count what was drawn
     sampler.get_by_role("button", name="Start again").click()
-    sampler.page.wait_for_function("document.querySelector('[data-minigpt=sampler] .mg-line').textContent === 'Wren '")
+    answered(sampler)
+    assert sampler.locator(".mg-line").text_content() == "Wren "
 
 
 def test_an_arrow_key_moves_the_bars_within_the_frame(sampler):
@@ -118,25 +119,18 @@ def test_bad_input_is_said_in_a_sentence_and_an_empty_prompt_begins_a_text(sampl
     assert len(table(sampler)) == 17
 
 
-def line_becomes(sampler, text: str) -> None:
-    sampler.page.wait_for_function(
-        "text => document.querySelector('[data-minigpt=sampler] .mg-line').textContent === text", arg=text
-    )
-
-
 def test_the_prompt_follows_the_model_and_the_readers_own_comes_back(widget):
     sampler = widget("notebooks/09_sampling.html", "sampler")
     prompt = sampler.get_by_label("prompt")
     offered = prompt.input_value()
     for model in ("tales-zh", "shakespeare-char", "tales-bpe", "tales-zh", "tales-char"):
         sampler.get_by_label("model").select_option(model)
-        if model.startswith("tales-") and model != "tales-zh":
-            line_becomes(sampler, offered)
-            assert prompt.input_value() == offered
-        else:
-            sampler.page.wait_for_function("document.querySelector('.mg-note').textContent.includes('comes back')")
-            line_becomes(sampler, prompt.input_value())
-        shown, tokenizer = prompt.input_value(), load_pretrained(model)[1]
+        answered(sampler)
+        shown = prompt.input_value()
+        assert sampler.locator(".mg-line").text_content() == shown
+        own = model in ("tales-char", "tales-bpe")
+        assert (shown == offered) is own and ("comes back" in sampler.locator(".mg-note").text_content()) is not own
+        tokenizer = load_pretrained(model)[1]
         logits, _ = shaped(model, tokenizer.encode(shown), [], {})
         assert next(iter(table(sampler))) == tokenizer.tokens[logits.argmax()]
         assert sampler.get_by_role("button", name="Draw one").is_enabled()
@@ -153,7 +147,6 @@ def test_a_sentence_goes_with_the_draws_that_it_tells_of(sampler):
 
 def test_nothing_is_drawn_from_a_model_that_is_no_longer_chosen(sampler):
     turn(sampler, "The sea ", "tales-bpe")
-    line_becomes(sampler, "The sea ")
     sampler.evaluate(
         """root => {
             const model = root.querySelector("select"), [one] = root.querySelectorAll(".mg-buttons button");
@@ -164,8 +157,8 @@ def test_nothing_is_drawn_from_a_model_that_is_no_longer_chosen(sampler):
             one.click();
         }"""
     )
-    sampler.page.wait_for_timeout(500)
-    line_becomes(sampler, "The sea ")
+    answered(sampler)
+    assert sampler.locator(".mg-line").text_content() == "The sea "
     ids = load_pretrained("tales-char")[1].encode("The sea ")
     logits, _ = shaped("tales-char", ids, [], {})
     assert next(iter(table(sampler).values()))[1] == f"{logits.softmax(0).max():.3f}"
@@ -173,11 +166,12 @@ def test_nothing_is_drawn_from_a_model_that_is_no_longer_chosen(sampler):
 
 def test_a_second_press_before_the_answer_draws_nothing(sampler):
     turn(sampler, "The sea ", "tales-bpe", seed=4)
-    line_becomes(sampler, "The sea ")
     sampler.evaluate("root => { const [one] = root.querySelectorAll('.mg-buttons button'); one.click(); one.click(); }")
     gpt, tokenizer = load_pretrained("tales-bpe")
     start = tokenizer.encode("The sea ")
     written = list(generate(gpt, start, 2, seed=4))
-    line_becomes(sampler, tokenizer.decode(start + written[:1]))
+    answered(sampler)
+    assert sampler.locator(".mg-line").text_content() == tokenizer.decode(start + written[:1])
     sampler.get_by_role("button", name="Draw one").click()
-    line_becomes(sampler, tokenizer.decode(start + written))
+    answered(sampler)
+    assert sampler.locator(".mg-line").text_content() == tokenizer.decode(start + written)

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from conftest import answered
 from minigpt_core import BPETokenizer, CharTokenizer, load_corpus
 from minigpt_core.widgets.export import as_script, describe
 from minigpt_core.widgets.records import record_file, trained
@@ -29,8 +30,9 @@ def cuts(widget, request):
 
 def write(cuts, text: str, corpus: str = "tales") -> None:
     cuts.get_by_label("tokenizers of").select_option(corpus)
+    answered(cuts)
     cuts.get_by_label("text", exact=True).fill(text)
-    cuts.page.wait_for_timeout(300)  # the widget waits until the typing pauses
+    answered(cuts)
 
 
 def rows(cuts) -> dict[str, list[tuple[str, int]]]:
@@ -205,7 +207,7 @@ def test_bad_input_ends_in_a_sentence_and_good_input_after_it_is_cut(cuts):
     cuts.get_by_label("text", exact=True).evaluate(
         "area => { area.value = 'a\\ud800b'; area.dispatchEvent(new Event('input')); }"
     )
-    cuts.page.wait_for_timeout(300)
+    answered(cuts)
     assert status(cuts) == "The text holds half of a character (a lone surrogate): remove it."
     assert not cuts.locator(".mg-cut").first.is_visible()
     text = ("The sea, the sea. " * 600)[:10_000]

@@ -30,11 +30,11 @@
       this.large = make("canvas");
       this.large.setAttribute("aria-hidden", "true");
       this.status = make("p", { className: "mg-status", role: "status" });
-      this.alone = alone((error) => {
+      this.alone = alone(root, (error) => {
         Object.assign(this, { film: null, names: [], maps: [] });
         this.arrange(sentence(error));
       });
-      this.prompt.input.oninput = later(() => this.read());
+      this.prompt.input.oninput = later(root, () => this.read());
       this.source.onchange = () => this.read();
       this.large.onpointermove = (event) => this.point(event);
       rove(this.tokens, (place) => this.choose(place));

@@ -91,16 +91,26 @@
 
   const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
+  // While an answer is on its way, or is about to be asked for, the widget is busy: the pointer shows it.
+  const asked = new WeakMap();
+  const busy = (root, change) => {
+    asked.set(root, (asked.get(root) ?? 0) + change);
+    root.classList.toggle("mg-busy", asked.get(root) > 0);
+  };
+
   // One thing at a time: each action gets a signal, which ends it as soon as the next one begins. Then nobody hears how it ends.
-  const alone = (failed) => {
+  const alone = (root, failed) => {
     let last = null;
     return async (action) => {
       last?.abort();
       const { signal } = (last = new AbortController());
+      busy(root, 1);
       try {
         await action(signal);
       } catch (error) {
         if (!signal.aborted) failed(error);
+      } finally {
+        busy(root, -1);
       }
     };
   };
@@ -205,11 +215,16 @@
   }
 
   // Waits until nothing has been asked for `pause` milliseconds, then asks once.
-  const later = (action, pause = 150) => {
-    let timer = 0;
+  const later = (root, action, pause = 150) => {
+    let timer = null;
     return () => {
+      if (timer === null) busy(root, 1);
       clearTimeout(timer);
-      timer = setTimeout(action, pause);
+      timer = setTimeout(() => {
+        timer = null;
+        action();
+        busy(root, -1);
+      }, pause);
     };
   };
 

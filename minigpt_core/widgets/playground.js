@@ -126,7 +126,7 @@
       second.root.hidden = !second.root.hidden;
       both.setAttribute("aria-expanded", String(!second.root.hidden));
     };
-    const choosing = alone((error) => (first.status.textContent = sentence(error)));
+    const choosing = alone(root, (error) => (first.status.textContent = sentence(error)));
     model.onchange = () => choosing((signal) => patiently(first.status, "Loading the model…", prompt.load(signal)));
     const panel = make(
       "div",

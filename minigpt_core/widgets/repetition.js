@@ -58,14 +58,14 @@
       this.again = make("table", { className: "mg-bars" });
       this.status = make("p", { className: "mg-status", role: "status" });
       this.said = make("p", { className: "mg-status", role: "status" });
-      this.writing = alone((error) => this.fail(error));
-      this.saying = alone((error) => {
+      this.writing = alone(root, (error) => this.fail(error));
+      this.saying = alone(root, (error) => {
         this.again.replaceChildren();
         this.said.textContent = sentence(error);
       });
-      this.writeSoon = later(() => this.write());
-      this.prompt.input.oninput = later(() => this.read());
-      this.phrase.input.oninput = later(() => this.repeat());
+      this.writeSoon = later(root, () => this.write());
+      this.prompt.input.oninput = later(root, () => this.read());
+      this.phrase.input.oninput = later(root, () => this.repeat());
       this.model.onchange = () => this.read();
       this.knob.onchange = () => this.arm(KNOBS[this.knob.value][4]);
       fill(

@@ -26,8 +26,8 @@
       this.text = make("p", { className: "mg-text mg-line" });
       this.table = make("table", { className: "mg-bars" });
       this.status = make("p", { className: "mg-status", role: "status" });
-      this.alone = alone((error) => this.fail(error));
-      this.prompt.input.oninput = later(() => this.begin());
+      this.alone = alone(root, (error) => this.fail(error));
+      this.prompt.input.oninput = later(root, () => this.begin());
       this.model.onchange = () => this.begin();
       fill(
         root,

@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, slider, field, choice, sentence, count, patiently, later, rove, newId, fill } = minigpt.parts;
+  const { make, slider, field, choice, sentence, count, alone, patiently, later, rove, newId, fill } = minigpt.parts;
   const DRAWN = 400; // of a long text only so many characters are drawn and merged
   const utf8 = new TextEncoder();
   const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).toUpperCase().padStart(2, "0")).join(" ");
@@ -120,7 +120,8 @@
         this.said,
       );
       this.merges.hidden = true; // until there are tokenizers
-      this.input.oninput = later(() => this.read());
+      this.alone = alone(root, (error) => (this.status.textContent = sentence(error)));
+      this.input.oninput = later(root, () => this.read());
       this.corpus.onchange = () => this.begin();
       this.merging.onchange = () => this.follow();
       fill(
@@ -135,8 +136,8 @@
     }
 
     // The tokenizers of a corpus.
-    async begin() {
-      try {
+    begin() {
+      return this.alone(async () => {
         const { [this.corpus.value]: about } = await patiently(this.status, "Loading the tokenizers…", this.engine.read("vocabularies"));
         this.rows = about.rows.map((row, place) => {
           const described = row.kind ? row : { kind: "bpe", pieces: vocabulary(about, row) };
@@ -147,9 +148,7 @@
         this.merging.replaceChildren(...labels.map((label) => make("option", { value: label, textContent: label })));
         this.merging.value = labels.includes(this.state.merging) ? this.state.merging : labels.at(-1);
         this.read(this.state.step);
-      } catch (error) {
-        this.status.textContent = sentence(error);
-      }
+      });
     }
 
     // The text has changed, or the tokenizers.
