@@ -27,7 +27,6 @@ WORDS = {
     "gradient": None,
     "stochastic gradient descent": r"(?:mini-?batch )?stochastic gradient descent(?: \(SGD\))?",
     "backpropagation": r"back-?propagation",
-    "chain rule": None,
     "momentum": None,
     "RMSProp": None,
     "hyperparameter": None,
