@@ -1,4 +1,4 @@
-"""The command line: train, generate, tokenize, info. torch is imported only by the commands that need it."""
+"""The command line: train, generate, tokenize, info, examine. torch is imported only by the commands that need it."""
 
 import argparse
 import math
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .model import GPT
     from .runs import SavedRun
     from .tokenizer import Tokenizer
+    from .training import Run
 
 EXAMPLES = """\
 examples
@@ -87,79 +88,111 @@ def _close_output() -> None:
 
 def train_command(a: argparse.Namespace) -> None:
     """`minigpt train`: train a model, showing the loss and a sample as it learns."""
-    import torch
-    from tqdm import tqdm
-
-    from .checkpoint import step_of
-    from .files import held_in
     from .interrupts import end_in_order
-    from .optimizer import learning_rate_at
-    from .registry import build
-    from .runs import BEST, load_run
-    from .study.planning import check_memory
-    from .training import resume, train
 
-    if a.resume:
-        longer = ("steps", "minutes")
-        given = [n for n in (*_TEXT, *_SIZE, *_RECIPE) if n not in longer and getattr(a, n) is not None]
-        if given or not a.out:
-            problem = f"leave out --{given[0].replace('_', '-')}" if given else "name its folder with --out"
-            raise ValueError(f"--resume goes on with a run and its own settings: {problem}")
-        folder = Path(a.out)
-        saved = load_run(folder)
-        train_ids, val_ids, tokenizer = _data_of_run(folder, saved)
-        model = build(saved.model)
-        steps = _length(a, saved, train_ids, val_ids)
-        run = resume(model, train_ids, val_ids, folder, device=a.device, steps=steps)
-    else:
-        origin = _origin(a)
-        folder = Path(a.out or f"runs/{Path(origin['corpus']).stem}")
-        if found := held_in(folder, "a run", "a model", "a tokenizer"):
-            go_on = f"go on with it by --out {_quoted(folder)} --resume, or " if found == "a run" else ""
-            raise ValueError(f"{folder} already holds {found}: {go_on}name another --out")
-        train_ids, val_ids, tokenizer = _prepare(origin)
-        size, config, reasons = _plan(a, train_ids, val_ids, tokenizer)
-        check_memory(size, config)
-        torch.manual_seed(config.seed)
-        model = build(size)
-        run = train(model, train_ids, val_ids, config, folder, tokenizer=tokenizer, notes=origin)
-
-    config, done = run.config, len(run.records)
+    prepare = _saved_run if a.resume else _new_run
+    run, tokenizer, train_ids, told = prepare(a)
     end_in_order()
     try:
-        print(_describe_data(train_ids, val_ids, tokenizer))
-        plan = f"{config.steps:,} steps of {config.batch_size} x {model.config.block_size} tokens"
-        if not a.resume:
-            print(f"{reasons}\n{model.n_parameters:,} parameters, will be saved in {folder}")
-            print(
-                f"{plan}; to repeat this run: --n-layer {model.config.n_layer} --steps {config.steps} --seed {config.seed}"
-            )
-        elif done < config.steps:
-            rate = learning_rate_at(done + 1, config)
-            print(f"{plan}; {done:,} are done, the learning rate goes on at {rate:.2g}")
-        else:
-            print(f"{plan} are done; to train further, give --steps above {done} or --minutes")
-        with tqdm(total=config.steps, initial=done, unit="step", desc="training", dynamic_ncols=True) as bar:
-            for record in run:
-                bar.update()
-                bar.set_postfix(loss=f"{record.train_loss:.2f}", refresh=False)
-                if record.val_loss is not None:
-                    losses = f"training loss {record.train_loss:.3f}, validation loss {record.val_loss:.3f}"
-                    tqdm.write(f"\nstep {record.step:,}: {losses}\n{_sample(model, tokenizer)}")
+        print(told)
+        _watch(run, tokenizer)
     except FloatingPointError as error:
-        raise FloatingPointError(f"{error}; {run.where}") from None
+        advice = f"{error}, in a new run" if a.resume else str(error)  # this one keeps its settings
+        raise FloatingPointError(f"{advice}; {run.where}") from None
     except (KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
-        told, code = f"stopped after step {len(run.records)} of {config.steps}: {run.where}", 130
-        if isinstance(stop, BrokenPipeError):  # as after `| head`
-            _close_output()
-            told, code = f"the output is no longer read, so training {told}", 141
-        elif isinstance(stop, SystemExit):  # by SIGTERM or SIGHUP
-            code = int(stop.code or 0)
-        go_on = (
-            f"; go on with: minigpt train --out {_quoted(folder)} --resume" if run.folder and run.folder.saved else ""
-        )
-        raise _Stopped(f"{told}{go_on}", code) from None
-    best = run.best_step
+        raise _stopped(run, stop) from None
+    _tell_end(run, tokenizer, train_ids)
+
+
+def _new_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
+    """A run that is to begin, its tokenizer and training ids, and what is told of it before."""
+    import torch
+
+    from .files import held_in
+    from .registry import build
+    from .study.planning import check_memory
+    from .training import train
+
+    origin = _origin(a)
+    folder = Path(a.out or f"runs/{Path(origin['corpus']).stem}")
+    if found := held_in(folder, "a run", "a model", "a tokenizer"):
+        go_on = f"go on with it by --out {_quoted(folder)} --resume, or " if found == "a run" else ""
+        raise ValueError(f"{folder} already holds {found}: {go_on}name another --out")
+    train_ids, val_ids, tokenizer = _prepare(origin)
+    size, config, reasons = _plan(a, train_ids, val_ids, tokenizer)
+    check_memory(size, config)
+    torch.manual_seed(config.seed)
+    model = build(size)
+    run = train(model, train_ids, val_ids, config, folder, tokenizer=tokenizer, notes=origin)
+    repeat = f"--n-layer {size.n_layer} --steps {config.steps} --seed {config.seed}"
+    told = (
+        f"{_describe_data(train_ids, val_ids, tokenizer)}{_too_little(origin)}\n{reasons}\n"
+        f"{model.n_parameters:,} parameters, will be saved in {folder}\n{_describe_steps(run)}; to repeat this run: {repeat}"
+    )
+    return run, tokenizer, train_ids, told
+
+
+def _saved_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
+    """The same of a run that goes on where it was saved."""
+    from .optimizer import learning_rate_at
+    from .registry import build
+    from .runs import load_run
+    from .training import resume
+
+    longer = ("steps", "minutes")
+    given = [n for n in (*_TEXT, *_SIZE, *_RECIPE) if n not in longer and getattr(a, n) is not None]
+    if given or not a.out:
+        problem = f"leave out --{given[0].replace('_', '-')}" if given else "name its folder with --out"
+        raise ValueError(f"--resume goes on with a run and its own settings: {problem}")
+    folder = Path(a.out)
+    saved = load_run(folder)
+    train_ids, val_ids, tokenizer = _data_of_run(folder, saved)
+    steps = _length(a, saved, train_ids, val_ids)
+    run = resume(build(saved.model), train_ids, val_ids, folder, device=a.device, steps=steps)
+    done = len(run.records)
+    if done < run.config.steps:
+        rate = learning_rate_at(done + 1, run.config)
+        state = f"; {done:,} are done, the learning rate goes on at {rate:.2g}"
+    else:
+        state = f" are done; to train further, give --steps above {done} or --minutes"
+    told = f"{_describe_data(train_ids, val_ids, tokenizer)}\n{_describe_steps(run)}{state}"
+    return run, tokenizer, train_ids, told
+
+
+def _watch(run: "Run", tokenizer: "Tokenizer") -> None:
+    """Train, with a bar, and at each evaluation the losses and a sample."""
+    from tqdm import tqdm
+
+    done = len(run.records)
+    with tqdm(total=run.config.steps, initial=done, unit="step", desc="training", dynamic_ncols=True) as bar:
+        for record in run:
+            bar.update()
+            bar.set_postfix(loss=f"{record.train_loss:.2f}", refresh=False)
+            if record.val_loss is not None:
+                losses = f"training loss {record.train_loss:.3f}, validation loss {record.val_loss:.3f}"
+                tqdm.write(f"\nstep {record.step:,}: {losses}\n{_sample(run.model, tokenizer)}")
+
+
+def _stopped(run: "Run", stop: BaseException) -> _Stopped:
+    """How a run that was stopped ends: by Ctrl-C, by a signal, or since nobody reads the output, as after `| head`."""
+    told, code = f"stopped after step {len(run.records)} of {run.config.steps}: {run.where}", 130
+    if isinstance(stop, BrokenPipeError):
+        _close_output()
+        told, code = f"the output is no longer read, so training {told}", 141
+    elif isinstance(stop, SystemExit):  # by SIGTERM or SIGHUP
+        code = int(stop.code or 0)
+    if run.folder and run.folder.saved:
+        told += f"; go on with: minigpt train --out {_quoted(run.folder.path)} --resume"
+    return _Stopped(told, code)
+
+
+def _tell_end(run: "Run", tokenizer: "Tokenizer", train_ids: "Tensor") -> None:
+    """Where the models are, and the command that lets them write."""
+    from .checkpoint import step_of
+    from .runs import BEST
+
+    assert run.folder is not None
+    folder, best = run.folder.path, run.best_step
     if best is not None and best < len(run.records) and step_of(folder / BEST) == best:
         lowest = f"the validation loss was lowest at step {best:,}, {run.records[best - 1].val_loss:.3f}"
         print(f"\n{lowest}: the model of that step is kept in {folder / BEST}, to be used like any other")
@@ -182,15 +215,17 @@ def generate_command(a: argparse.Namespace) -> None:
         _check_can_be_written(stop, tokenizer)
     knobs = {name: getattr(a, name) for name in _KNOBS}
     texts = stream(model, tokenizer, a.prompt, a.max_new_tokens, stop=a.stop or (), **knobs)
-    first = next(texts, "")
-    print(a.prompt + first, end="", flush=True)  # a prompt or a knob that is refused shows no text before
+    written = next(texts, "")
+    print(a.prompt + written, end="", flush=True)  # a prompt or a knob that is refused shows no text before
     for text in texts:
         print(text, end="", flush=True)
+        written += text
     print()
-    if not first and a.max_new_tokens:
-        stopped = ", or began with a --stop text" if a.stop else ""
+    if not written.strip() and a.max_new_tokens:
+        what = "wrote only blanks or line breaks" if written else "ended the text at once"
+        stopped = ", or came to a --stop text" if a.stop else ""
         other = "--seed or --prompt" if a.temperature else "--prompt, or a --temperature above 0"
-        print(f"minigpt: the model ended the text at once{stopped}: try another {other}", file=sys.stderr)
+        print(f"minigpt: the model {what}{stopped}: try another {other}", file=sys.stderr)
 
 
 def tokenize_command(a: argparse.Namespace) -> None:
@@ -208,7 +243,9 @@ def tokenize_command(a: argparse.Namespace) -> None:
     pieces = [tokenizer.tokens[i] for i in ids]
     print(" | ".join(pieces))
     print(" ".join(map(str, ids)))
-    print(f"{len(ids)} tokens for {len(a.text)} characters, from a vocabulary of {tokenizer.vocab_size}")
+    print(
+        f"{_count(len(ids), 'token')} for {_count(len(a.text), 'character')}, from a vocabulary of {tokenizer.vocab_size}"
+    )
 
 
 def info_command(a: argparse.Namespace) -> None:
@@ -221,9 +258,10 @@ def info_command(a: argparse.Namespace) -> None:
             raise ValueError(f"--model shows a saved model: leave out --{given[0].replace('_', '-')}")
         _show_saved(_model_folder(a.model))
         return
-    train_ids, val_ids, tokenizer = _prepare(_origin(a))
+    origin = _origin(a)
+    train_ids, val_ids, tokenizer = _prepare(origin)
     size, config, reasons = _plan(a, train_ids, val_ids, tokenizer)
-    print(f"{_describe_data(train_ids, val_ids, tokenizer)}\n{reasons}")
+    print(f"{_describe_data(train_ids, val_ids, tokenizer)}{_too_little(origin)}\n{reasons}")
     _show_size(size)
     print(f"training memory  about {training_memory(size, config) / 2**20:,.0f} MiB, besides torch itself")
     work = f"{config.steps:,} steps of {config.batch_size} x {size.block_size} tokens"
@@ -400,9 +438,22 @@ def _sample(model: "GPT", tokenizer: "Tokenizer") -> str:
 def _describe_data(train_ids: "Tensor", val_ids: "Tensor", tokenizer: "Tokenizer") -> str:
     V = tokenizer.vocab_size
     return (
-        f"{len(train_ids):,} tokens to learn from, {len(val_ids):,} to be tested on; vocabulary of {V} tokens "
+        f"{len(train_ids):,} training tokens, {len(val_ids):,} validation tokens; vocabulary of {V} tokens "
         f"(guessing blindly: a loss of ln {V} = {math.log(V):.2f})"
     )
+
+
+def _too_little(origin: dict[str, Any]) -> str:
+    """Of a text from which no words can be learned, a line that says so."""
+    from .corpus import load_corpus
+    from .study.planning import look_at
+
+    look = look_at(load_corpus(origin["corpus"], encoding=origin["encoding"]))
+    return "" if look.usable else f"\n{'; '.join(look.advice)}"
+
+
+def _describe_steps(run: "Run") -> str:
+    return f"{run.config.steps:,} steps of {run.config.batch_size} x {run.model.config.block_size} tokens"
 
 
 def _model_folder(name: str) -> Path:
@@ -442,10 +493,14 @@ def _show_saved(folder: Path) -> None:
 
 
 def _show_size(size: GPTConfig) -> None:
-    shape = f"{size.n_layer} layers, {size.n_head} heads, {size.n_embd} wide, context of {size.block_size} tokens"
-    print(f"model            {shape}")
-    n, blocks = size.n_parameters, size.n_block_parameters
-    print(f"parameters       {n:,} ({blocks:,} in the blocks), {4 * n / 2**20:,.1f} MiB")
+    blocks = f"{_count(size.n_layer, 'layer')}, {_count(size.n_head, 'head')}, {size.n_embd} wide"
+    print(f"model            {blocks}, context of {_count(size.block_size, 'token')}")
+    n = size.n_parameters
+    print(f"parameters       {n:,} ({size.n_block_parameters:,} in the blocks), {4 * n / 2**20:,.1f} MiB")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def _clock(seconds: float) -> str:
@@ -455,7 +510,7 @@ def _clock(seconds: float) -> str:
 
 def _as_options(message: str) -> str:
     """Advice with the names of settings as the options that set them: block_size=36 as --block-size 36, "a lower
-    learning_rate" as "a lower --learning-rate". What has no option stays as it is."""
+    learning_rate" as "a lower --learning-rate". What has no option stays as it is, but for how BPE is always trained here."""
     names = {
         name: f"--{name.replace('_', '-')}" for name in (*_TEXT, *_SIZE, *_RECIPE, *_KNOBS, "max_new_tokens", "device")
     }
@@ -468,7 +523,8 @@ def _as_options(message: str) -> str:
         return names[name] if "_" in name or match["now"] is not None else name
 
     pattern = rf"(?<![\w./-])(?P<name>{'|'.join(names)})(?![\w/-])(?:=(?P<value>'[^']*'|\"[^\"]*\"|[^\s,;:()]+)|(?P<now>(?= \(now )))?"
-    return re.sub(pattern, option, message).replace("a BPETokenizer", "--tokenizer bpe")
+    message = message.replace("with character_coverage=1.0 and byte_fallback=True ", "")
+    return re.sub(pattern, option, message).replace("use a BPETokenizer", "train with --tokenizer bpe")
 
 
 def _as_utf8(argument: str) -> str:

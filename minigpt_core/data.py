@@ -1,4 +1,4 @@
-"""From one long text to a training and a validation part, and from token ids to batches of shifted windows."""
+"""From one long text to its parts (training, validation, test), and from token ids to batches of shifted windows."""
 
 import itertools
 import math
@@ -7,8 +7,10 @@ import re
 import torch
 from torch import Tensor
 
-from .config import check_whole
+from .config import check_number, check_whole
 from .tokenizer import END_OF_TEXT
+
+MANY = 20  # documents: of fewer, one is too large a share of the text
 
 
 def split_text(
@@ -18,21 +20,27 @@ def split_text(
     part; the test part is looked at once, when everything is settled. Each of the two has about `fraction` of the text.
 
     `how="documents"` holds out whole documents, one from each run of neighbours, so that they are spread over the text;
-    documents end at end marks. `how="blocks"`, the default, holds out up to 20 contiguous blocks, one at a random place in each
-    twentieth of the text, so that they resemble the rest wherever the text changes. `how="tail"` takes the last tenth, as most
-    benchmarks do (of three parts the test part is the very end): simple, and misleading where a text ends differently from
-    how it begins. A cut that would go through an end mark is made after it.
+    documents end at end marks. It is the default where there are at least 20. `how="blocks"`, the default elsewhere, holds
+    out up to 20 contiguous blocks, one at a random place in each twentieth of the text, so that they resemble the rest
+    wherever the text changes. Where two pieces are joined that did not stand together, an end mark stands at the seam, so
+    that no window passes for running text. `how="tail"` takes the last tenth, as most benchmarks do (of three parts the test
+    part is the very end): simple, and misleading where a text ends differently from how it begins. A cut that would go
+    through an end mark is made after it.
 
     >>> split_text("abcdefghij" * 3, "tail")
     ('abcdefghijabcdefghijabcdefg', 'hij')
-    >>> split_text("".join(f"{i}<|endoftext|>" for i in range(20)), "documents")[1]
+    >>> split_text("".join(f"{i}<|endoftext|>" for i in range(20)))[1]
     '4<|endoftext|>19<|endoftext|>'
     """
+    if not isinstance(text, str):
+        raise ValueError(f"the text must be a string, not a {type(text).__name__}")
+    check_whole("seed", seed, least=0)
     if parts not in (2, 3):
         raise ValueError(f"parts={parts!r} must be 2 or 3")
-    if isinstance(fraction, bool) or not 0 < fraction < 1 / (parts - 1):
-        raise ValueError(f"fraction={fraction} must lie between 0 and {1 if parts == 2 else 0.5}")
-    how = "blocks" if how is None else how
+    check_number("fraction", fraction, 0, 1 if parts == 2 else 0.5, low_included=False)
+    documents = _documents(text)
+    if how is None:
+        how = "documents" if len(documents) >= MANY else "blocks"
     if how not in ("documents", "blocks", "tail"):
         raise ValueError(f"how={how!r} is none of 'documents', 'blocks', 'tail'")
     if parts == 3:
@@ -40,7 +48,7 @@ def split_text(
         train, second = split_text(rest, how, fraction=fraction / (1 - fraction), seed=seed)
         return (train, second, first) if how == "tail" else (train, first, second)
     if how == "documents":
-        return _hold_out_documents(_documents(text), fraction, seed)
+        return _hold_out_documents(documents, fraction, seed)
     size = int(len(text) * fraction)
     if how == "tail":
         cut = _after_mark(text, len(text) - size)
@@ -66,7 +74,7 @@ def _hold_out_documents(documents: list[str], fraction: float, seed: int) -> tup
     bounds = [n * i // count for i in range(count + 1)]
     held_out = {a + int(torch.randint(b - a, (1,), generator=generator)) for a, b in itertools.pairwise(bounds)}
     train, val = ([documents[i] for i in range(n) if (i in held_out) == held] for held in (False, True))
-    return "".join(train), "".join(val)
+    return _join(train), _join(val)
 
 
 def _hold_out_blocks(text: str, size: int, seed: int) -> tuple[str, str]:
@@ -85,7 +93,13 @@ def _hold_out_blocks(text: str, size: int, seed: int) -> tuple[str, str]:
             train.append(text[last:start])
             val.append(text[start:end])
             last = end
-    return "".join([*train, text[last:]]), "".join(val)
+    return _join([*train, text[last:]]), _join(val)
+
+
+def _join(pieces: list[str]) -> str:
+    """One text of pieces that did not stand together: each but the last ends in an end mark."""
+    *first, last = [piece for piece in pieces if piece] or [""]
+    return "".join(piece if piece.endswith(END_OF_TEXT) else piece + END_OF_TEXT for piece in first) + last
 
 
 def _after_mark(text: str, cut: int) -> int:
@@ -122,6 +136,8 @@ def step_seed(seed: int, step: int) -> int:
     >>> step_seed(0, 7), step_seed(1, 7)
     (7, 2654435768)
     """
+    check_whole("seed", seed, least=0)
+    check_whole("step", step, least=0)
     return (seed * 2_654_435_761 + step) % 2**32
 
 

@@ -46,7 +46,7 @@ def unlike_plain(model: GPT) -> str:
     for name, part in own.items():
         look, shapes = plain.get(name, (None, {}))
         if _look(part) != look:
-            return f"{name} is {part!r}".splitlines()[0]
+            return f"{name} is {part!r}".splitlines()[0].removesuffix("(")  # of one with parts of its own, its kind
         if part._forward_hooks or part._forward_pre_hooks:
             return f"{name or 'the model'} has a hook"
         if patched := [x for x in vars(part) if not x.startswith("_") and callable(getattr(type(part), x, None))]:

@@ -2,18 +2,20 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import KVCache
+from .checks import check_idx
 from .config import GPTConfig
 from .layers import Block
 
 
 class GPT(nn.Module):
-    """From ids (B, T) to logits (B, T, V): at each position, a score for each token that might come next.
+    """A decoder-only Transformer. From ids (B, T) to logits (B, T, V): at each position, a score for each token that might come next.
 
     >>> model = GPT(GPTConfig(vocab_size=65))
     >>> logits, loss = model(torch.tensor([[1, 2, 3]]), targets=torch.tensor([[2, 3, 4]]))
@@ -39,6 +41,13 @@ class GPT(nn.Module):
             nn.init.normal_(module.weight, std=0.02)
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
+
+    def __call__(self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None) -> Any:
+        """What `forward` returns; what is no batch of the model's token ids is a `ValueError` before it."""
+        check_idx("idx", idx, "(B, T)", self.config.vocab_size)
+        if targets is not None and targets.shape != idx.shape:
+            raise ValueError(f"targets must have the shape of idx, {tuple(idx.shape)}, not {tuple(targets.shape)}")
+        return super().__call__(idx, targets, cache)
 
     def forward(
         self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None

@@ -18,6 +18,9 @@ def load_pretrained(name: str, device: str | torch.device = "cpu") -> tuple[GPT,
     """A model that ships with the book, in evaluation mode, and its tokenizer: "tales-char", "tales-bpe", "tales-zh" or
     "shakespeare-char". Where the code has changed so that the stored weights no longer fit: `ValueError` with what to do.
 
+    Measure them on text that they have not seen: those of tales on the second part of `split_text(text, parts=3)` (or, once,
+    on the third), Shakespeare's on the second of `split_text(text, "tail")`.
+
     >>> model, tokenizer = load_pretrained("tales-char")
     >>> "".join(stream(model, tokenizer, "Wren ", 4, temperature=0))                    # doctest: +SKIP
     'look'

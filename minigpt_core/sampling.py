@@ -6,14 +6,13 @@ penalties, temperature, top-k, top-p, min-p. A removed token has the logit -inf.
 
 import codecs
 import math
-import operator
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import check_finite, check_knob, check_logits
+from .checks import check_finite, check_knob, check_logits, check_prompt
 from .config import check_whole
 from .decoding import Decoder, can_decode, choose
 from .model import GPT, evaluating
@@ -76,8 +75,8 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
 
 
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
-    """Keep the smallest set of most likely tokens whose probability reaches `p`, the one that crosses it included
-    (Holtzman et al. 2020, arXiv:1904.09751). Cumulated in float64; p = 1 changes nothing.
+    """Keep the smallest set of most likely tokens whose probability reaches `p`, the one that crosses it included:
+    nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751). Cumulated in float64; p = 1 changes nothing.
 
     >>> keep_top_p(torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log(), 0.7).exp()
     tensor([[0.5000, 0.2500, 0.0000, 0.0000]])
@@ -196,15 +195,7 @@ def generate(
     """
     config = model.config
     check_whole("max_new_tokens", max_new_tokens, least=0)
-    try:
-        window = [operator.index(i) for i in ids][-config.block_size :]
-    except TypeError:
-        raise ValueError(f"the prompt must be token ids, as tokenizer.encode(text) gives them, not {ids!r}") from None
-    if not window:
-        raise ValueError("the prompt is empty: generation needs at least one token to continue")
-    for i in window:
-        if not 0 <= i < config.vocab_size:
-            raise ValueError(f"token id {i} is outside the model's vocabulary of {config.vocab_size} tokens")
+    window = check_prompt(ids, config.vocab_size)[-config.block_size :]
     knobs = dict(
         temperature=temperature,
         top_k=top_k,

@@ -20,7 +20,7 @@ from .model import GPT, evaluating
 from .optimizer import Optimizer, learning_rate_at, make_optimizer
 from .registry import settings_of
 from .runs import RunFolder, fingerprint, load_run
-from .tokenizer import Tokenizer
+from .tokenizer import Tokenizer, check_sizes
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Record:
 @torch.no_grad()
 def evaluate(model: GPT, ids: Tensor, *, windows: int | None = None, batch_size: int = 64) -> float:
     """Mean loss in nats per token over `ids` (N,), cut into windows side by side, so that every token but the first is
-    predicted exactly once; with `windows`, over that many of them, evenly spread. Dropout is off.
+    predicted exactly once; with `windows`, over that many of them, evenly spread. Dropout is off. The exponential of the result
+    is the perplexity.
 
     >>> evaluate(GPT(GPTConfig(vocab_size=65)), val_ids)                                # doctest: +SKIP
     4.17
@@ -60,7 +61,8 @@ def evaluate(model: GPT, ids: Tensor, *, windows: int | None = None, batch_size:
     if windows is not None and windows < full:
         starts, rest = starts[torch.linspace(0, full - 1, windows, device=ids.device).round().long()], rest[:0]
     total, count = 0.0, 0
-    parts = [ids[chunk[:, None] + torch.arange(T + 1, device=ids.device)] for chunk in torch.split(starts, batch_size)]
+    chunks = torch.split(starts, batch_size) if len(starts) else ()
+    parts = [ids[chunk[:, None] + torch.arange(T + 1, device=ids.device)] for chunk in chunks]
     with evaluating(model):
         for part in parts + ([rest[None]] if len(rest) > 1 else []):  # (B, T + 1)
             logits, _ = model(part[:, :-1])  # (B, T, V)
@@ -191,7 +193,8 @@ def train(
     """Train `model` in place: a loop over what is returned takes the steps and yields a `Record` after each.
 
     With a `folder` the run is saved there (see `Run`), with the `tokenizer` of its ids and `notes`, anything that JSON can
-    hold. A folder that already holds a run or a model, or a tokenizer where one is given, is a `ValueError`.
+    hold. A folder that already holds a run or a model, or a tokenizer where one is given, is a `ValueError`; so is a
+    tokenizer that has not as many tokens as the model.
 
     On a CPU the same torch, threads and settings give the same records, timings aside.
 
@@ -199,6 +202,8 @@ def train(
     ...     print(record.step, record.train_loss)
     """
     _check_data(model, train_ids, val_ids)
+    if tokenizer is not None:
+        check_sizes(tokenizer, model.config.vocab_size)
     place = None if folder is None else RunFolder(folder, fingerprint(train_ids, val_ids), notes or {}, tokenizer)
     model.to(pick_device(config.device))
     return Run(model, train_ids, val_ids, config, make_optimizer(model, config), [], place)

@@ -4,7 +4,7 @@ import json
 import os
 import pickle
 import struct
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
 import pytest
@@ -84,6 +84,26 @@ def test_files_are_plain_json_and_safetensors(model, folder):
         "model": {"kind": "gpt", **asdict(CONFIG)},
     }
     assert load_file(folder / "model.safetensors").keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize("where", ["config.json", "header", "both"])
+@pytest.mark.parametrize("setting", [field.name for field in fields(GPTConfig) if field.default is not MISSING])
+def test_a_model_that_was_saved_before_a_setting_existed_has_its_default(setting, where, tmp_path):
+    """In the files of today, made as they were then."""
+    model = GPT(GPTConfig(vocab_size=11))
+    save_model(model, tmp_path)
+    description = {"version": 1, "model": {"kind": "gpt", **asdict(model.config)}}
+    older = {"version": 1, "model": {k: v for k, v in description["model"].items() if k != setting}}
+    assert setting in description["model"] and json.loads((tmp_path / "config.json").read_text()) == description
+    if where != "header":
+        (tmp_path / "config.json").write_text(json.dumps(older))
+    if where != "config.json":
+        path = tmp_path / "model.safetensors"
+        path.write_bytes(save(load_file(path), {"minigpt": json.dumps(older)}))
+    assert load_model(tmp_path).config == model.config
+    older["model"]["vocab_size"] = 12  # and one that differs is still another model's
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    refused(tmp_path, "those in config.json are of another model")
 
 
 def test_a_tokenizer_may_lie_beside_the_weights(folder):

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 import os
 import re
 import shlex
@@ -91,11 +92,29 @@ def test_an_answer_without_a_word_is_told_and_says_what_to_try(tmp_path):
     for options, said in {
         (): f"{ended}: try another --seed or --prompt\n",
         ("--temperature", 0): f"{ended}: try another --prompt, or a --temperature above 0\n",
-        ("--stop", "a"): f"{ended}, or began with a --stop text: try another --seed or --prompt\n",
+        ("--stop", "a"): f"{ended}, or came to a --stop text: try another --seed or --prompt\n",
         ("--max-new-tokens", 0): "",
     }.items():
-        done = minigpt("generate", "--model", tmp_path, "--prompt", "ab", *options)
+        done = called("generate", "--model", tmp_path, "--prompt", "ab", *options)
         assert (done.returncode, done.stdout, done.stderr) == (0, "ab\n", said)
+
+
+def test_an_answer_of_blanks_is_told_as_an_empty_one_is(tmp_path):
+    """A model that always writes a line break: in a terminal nothing shows. So seed 0 began a tale, and ended it."""
+    model = GPT(GPTConfig(4, block_size=8, n_layer=1, n_head=1, n_embd=8, end_id=0))
+    with torch.no_grad():
+        model.norm.bias.fill_(1)
+        model.head.weight[1] += 100  # id 1 is the line break
+    save_model(model, tmp_path)
+    CharTokenizer.train("ab\n").save(tmp_path)
+    arguments = ["generate", "--model", tmp_path, "--max-new-tokens", 3]
+    said = "minigpt: the model wrote only blanks or line breaks: try another --seed or --prompt\n"
+    done = called(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\n\n\n\n", said)
+    with torch.no_grad():
+        model.head.weight[2] += 200  # an a, which shows
+    save_model(model, tmp_path, overwrite=True)
+    assert (called(*arguments).stdout, called(*arguments).stderr) == ("aaa\n", "")
 
 
 def test_generate_streams_repeats_with_its_seed_and_turns_with_every_knob(run):
@@ -281,7 +300,7 @@ def test_a_run_is_planned_as_the_chapter_plans_it_and_says_why(tmp_path):
 
 def test_too_many_kinds_of_character_are_planned_for_too(tmp_path):
     rare = "".join(chr(0x4E00 + i) for i in range(2500))
-    (tmp_path / "many.txt").write_text(load_corpus("tales_zh") * 6 + rare, encoding="utf-8")
+    (tmp_path / "many.txt").write_text(load_corpus("tales_zh")[:100_000] * 2 + rare, encoding="utf-8")
     out = called("info", "--corpus", tmp_path / "many.txt", "--n-layer", 1, "--steps", 3).stdout
     assert "vocabulary of 2000 tokens" in out
 
@@ -291,6 +310,7 @@ def test_the_articles_own_sample_ends_in_a_model_that_speaks(tmp_path):
     (tmp_path / "input.txt").write_text(load_corpus("sample")[:378], encoding="utf-8")
     done = called("train", "--corpus", "input.txt", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "\n378 characters are too few: a model needs at least 2,000" in done.stdout  # so it babbles
     command = re.search(r"let it write: minigpt (.*)", done.stdout)[1]
     spoken = called(*shlex.split(command), "--max-new-tokens", 50, cwd=tmp_path)
     assert spoken.returncode == 0 and len(spoken.stdout) > 20
@@ -306,13 +326,13 @@ def test_a_text_too_short_for_any_window_is_refused(tmp_path):
     assert done.returncode == 2 and done.stderr.strip().endswith("the validation part 0: take a longer text")
 
 
-def test_the_split_is_chosen_and_the_usual_one_is_by_blocks(tmp_path):
+def test_the_split_is_chosen_and_the_usual_one_is_by_documents(tmp_path):
     sizes = {}
     for split in ("documents", "blocks", "tail", None):
         given = ["--split", split] if split else []
         out = called("info", *TINY, "--steps", 5, *given).stdout
-        sizes[split] = re.search(r"([\d,]+) tokens to learn from, ([\d,]+) to be tested on", out).groups()
-    assert sizes[None] == sizes["blocks"] and len(set(sizes.values())) == 3
+        sizes[split] = re.search(r"([\d,]+) training tokens, ([\d,]+) validation tokens", out).groups()
+    assert sizes[None] == sizes["documents"] and len(set(sizes.values())) == 3
 
 
 def test_a_name_is_the_books_own_and_a_file_or_a_folder_of_that_name_is_a_path(run, tmp_path):
@@ -323,7 +343,7 @@ def test_a_name_is_the_books_own_and_a_file_or_a_folder_of_that_name_is_a_path(r
     assert "vocabulary of 60 tokens" in book.stdout and "vocabulary of 19 tokens" in own.stdout
     shutil.copytree(run[0], tmp_path / "tales-char")
     book, own = (called("info", "--model", name, cwd=tmp_path) for name in ("tales-char", "./tales-char"))
-    assert "4 layers" in book.stdout and "1 layers" in own.stdout
+    assert "4 layers" in book.stdout and "1 layer," in own.stdout
     for command in ("train", "generate"):
         assert "./NAME is always a f" in " ".join(called(command, "--help").stdout.split())
 
@@ -445,9 +465,15 @@ BAD = {
         ["generate", "--model", "tales-char", "--temperature", "inf"],
         "--temperature inf must be a finite number, at least 0",
     ),
-    "no prompt's character": (["generate", "--model", "tales-char", "--prompt", "\u732b"], "use --tokenizer bpe"),
+    "no prompt's character": (
+        ["generate", "--model", "tales-char", "--prompt", "\u732b"],
+        "or train with --tokenizer bpe, which",
+    ),
     "char with a size": (["train", "--vocab-size", "400"], "--vocab-size is for --tokenizer bpe"),
-    "impossible size": (["train", "--tokenizer", "bpe", "--vocab-size", "100"], "it must lie between"),
+    "impossible size": (
+        ["train", "--tokenizer", "bpe", "--vocab-size", "100"],
+        "--vocab-size 100 does not fit this text: it must lie between",
+    ),
     "resume without folder": (["train", "--resume"], "name its folder with --out"),
     "resume with settings": (["train", "--resume", "--out", "x", "--n-layer", "9"], "leave out --n-layer"),
     "resume nothing": (["train", "--resume", "--out", "nowhere"], "nowhere/training.safetensors is missing"),
@@ -494,6 +520,14 @@ def test_every_setting_in_advice_becomes_an_option_that_can_be_typed():
     )
     for as_it_is in ("/home/seed=3/block_size/x", "the seed and the steps", "x.n_layer", "--n-layer 3"):
         assert _as_options(as_it_is) == as_it_is
+
+
+def test_a_run_that_diverges_after_resume_is_not_told_what_resume_refuses(run, tmp_path, monkeypatch):
+    shutil.copytree(run[0], tmp_path / "r")
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(math.nan))
+    done = called("train", "--out", tmp_path / "r", "--resume", "--steps", 220)
+    assert done.returncode == 2
+    assert "(now 1.0), in a new run; the run is saved in" in done.stderr and "as of step 200" in done.stderr
 
 
 def test_a_run_that_diverges_names_options(tmp_path):
@@ -608,7 +642,7 @@ def test_a_run_is_judged_by_its_own_text_only(own_text, change):
             assert done.returncode == 2 and done.stdout == "" and said in done.stderr
             assert len(done.stderr.strip().splitlines()) == 1
         shown = called("info", "--model", folder)  # which tells all the same what the model is
-        assert shown.returncode == 0 and "1 layers" in shown.stdout and said in shown.stdout
+        assert shown.returncode == 0 and "1 layer," in shown.stdout and said in shown.stdout
     finally:
         file.write_text(text, encoding="utf-8")
 

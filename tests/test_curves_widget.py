@@ -2,7 +2,7 @@
 
 import pytest
 
-from minigpt_core.widgets.records import LEVELS, RUNS, curves
+from minigpt_core.widgets.records import RUNS, curves, levels
 
 
 @pytest.fixture(scope="module", params=["http", "file"])
@@ -55,11 +55,11 @@ def test_the_lines_are_drawn_where_the_numbers_are(shown, records, run):
     }
     scale = (ticks["0"] - ticks["4"]) / 4  # pixels a nat
     lines = shown.locator("svg g").first.locator("polyline").all()
-    drawn = points(lines[len(LEVELS)])  # after the levels comes the training loss
+    drawn = points(lines[len(levels())])  # after the levels comes the training loss
     assert len(drawn) == 900
     for step in (1, 60, 500, 900):
         assert (ticks["0"] - drawn[step - 1][1]) / scale == pytest.approx(records[run]["loss"][step - 1], abs=0.01)
-    held_back = points(lines[len(LEVELS) + 1])
+    held_back = points(lines[len(levels()) + 1])
     assert [(ticks["0"] - y) / scale for _, y in held_back] == pytest.approx(
         [loss for _, loss in records[run]["val"]], abs=0.01
     )
@@ -91,7 +91,7 @@ def test_keys_and_pointer_move_the_step_and_the_line_with_it(shown):
     slider.focus()
     shown.page.keyboard.press("ArrowRight")
     assert slider.input_value() == "451" and "step 451:" in shown.locator(".mg-status").first.text_content()
-    line, middle = points(shown.locator("svg g").first.locator("polyline").nth(len(LEVELS))), 700
+    line, middle = points(shown.locator("svg g").first.locator("polyline").nth(len(levels()))), 700
     cursor = shown.locator(".mg-cursor")
     assert float(cursor.get_attribute("x1")) == pytest.approx(line[450][0], abs=0.06)
     box = shown.locator("svg").bounding_box()

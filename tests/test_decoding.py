@@ -1,5 +1,7 @@
 """The decoder in numpy against the model that it stands for."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -82,8 +84,8 @@ def test_a_model_that_is_hooked_doubled_or_patched_is_left_to_the_model_itself()
 
 # What can be done to a model, and the words that then say what sets it apart from the plain GPT.
 CHANGES = {
-    "residual": (lambda m: remove(m, "residual"), "blocks.0 is _NoResidual("),
-    "pre-norm": (lambda m: remove(m, "pre-norm"), "blocks.0 is _PostNorm("),
+    "residual": (lambda m: remove(m, "residual"), "blocks.0 is _NoResidual"),
+    "pre-norm": (lambda m: remove(m, "pre-norm"), "blocks.0 is _PostNorm"),
     "norm": (lambda m: remove(m, "norm"), "blocks.0.norm1 is Identity()"),
     "positions": (lambda m: remove(m, "positions"), "position_embedding is _NoPositions()"),
     "attention": (lambda m: remove(m, "attention"), "blocks.0.attention is _Silent()"),
@@ -98,13 +100,13 @@ CHANGES = {
         "attention.query is L",
     ),
     "dropout replaced": (lambda m: setattr(m, "dropout", nn.LayerNorm(128)), "dropout is LayerNorm("),
-    "heads": (lambda m: setattr(m.blocks[3].attention, "n_head", 8), "blocks.3.attention is CausalSelfAttention("),
+    "heads": (lambda m: setattr(m.blocks[3].attention, "n_head", 8), "blocks.3.attention is CausalSelfAttention"),
     "parts that the plain one has elsewhere": (
         lambda m: setattr(m.blocks[2], "feed_forward", nn.Dropout(0.0)),
         "blocks.2.feed_forward is Dropout(",
     ),
     "fewer blocks": (lambda m: setattr(m, "blocks", m.blocks[:3]), "blocks.3 is missing"),
-    "more blocks": (lambda m: m.blocks.append(Block(m.config)), "blocks.4 is Block("),
+    "more blocks": (lambda m: m.blocks.append(Block(m.config)), "blocks.4 is Block"),
     "forward": (lambda m: setattr(m.blocks[0], "forward", lambda x, *_: x), "blocks.0 has another forward"),
     "split_heads": (
         lambda m: setattr(m.blocks[0].attention, "split_heads", print),
@@ -133,7 +135,7 @@ def test_whatever_is_not_the_plain_model_is_left_to_the_model_itself_and_not_giv
     assert not can_decode(model) and said in unlike_plain(model)
     with pytest.raises(ValueError, match=r"^the page computes the plain GPT in float32 only, and .*$") as caught:
         model_file(model, tokenizer)
-    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert said in str(caught.value) and not re.search(r"\n|\($", str(caught.value))
 
 
 @pytest.mark.parametrize("change", [lambda m: m.train(), lambda m: setattr(m.head, "weight", m.token_embedding.weight)])

@@ -138,7 +138,7 @@ def test_the_command_line_trains_resumes_and_generates_it(tmp_path, capsys):
     assert main(["train", "--out", out, "--resume"]) == 0
     assert main(["generate", "--model", out, "--max-new-tokens", "20"]) == 0
     assert main(["info", "--model", out]) == 0
-    assert "1 layers, 2 heads, 16 wide" in capsys.readouterr().out
+    assert "1 layer, 2 heads, 16 wide" in capsys.readouterr().out
     save_model(load_model(out), tmp_path / "narrow", narrow=True)
     assert type(load_model(tmp_path / "narrow")) is FastGPT
 

@@ -140,6 +140,11 @@ def test_a_disturbed_run_is_named():
 
     record = {"rungs": {"a": kept(7.0, 7.5)}, "controls": {"b": kept(7.2, 20.0)}, "trials": {"old": {"runs": [{}]}}}
     assert tool.disturbed(record) == ["b"]
+    record["trials"] |= {
+        name: {"runs": [{"step": [steps], "seconds": [seconds], "yardstick": 7.0}]}
+        for name, steps, seconds in (("nothing changed", 260, 2.6), ("half more steps", 390, 6.6))
+    }
+    assert tool.disturbed(record) == ["b", "half more steps"]  # quiet when the yardstick was measured, not afterwards
 
 
 def test_every_trial_runs_to_its_end():

@@ -11,6 +11,7 @@ from torch import nn
 
 from minigpt_core import GPT, GPTConfig, attention_maps
 from minigpt_core.attention import CausalSelfAttention, attention_weights, causal_mask
+from minigpt_core.beyond.fast import FastConfig, FastGPT
 from minigpt_core.layers import Block, FeedForward
 
 examples = settings(max_examples=50, deadline=None, derandomize=True, database=None)
@@ -244,6 +245,27 @@ def test_the_loss_is_the_mean_cross_entropy_in_nats():
 def test_more_tokens_than_the_window_are_refused_with_both_numbers(length):
     with pytest.raises(ValueError, match=f"^{length} tokens do not fit .* block_size={T}$"):
         lively_gpt()(random_ids(1, length))
+
+
+@pytest.mark.parametrize("kind", ["plain", "fast"])
+@pytest.mark.parametrize(
+    "idx, targets, said",
+    [
+        ([[1, 2]], None, "idx must be token ids, int64 of shape .B, T., .* not a list"),
+        (torch.tensor([1, 2]), None, r"idx must be .* not torch.int64 of shape \(2,\)"),
+        (torch.tensor([[1.0]]), None, r"idx must be .* not torch.float32 of shape \(1, 1\)"),
+        (torch.zeros(1, 0, dtype=torch.long), None, r"idx must be .* of shape \(1, 0\)"),  # its loss would be no number
+        (torch.tensor([[1, V]]), None, f"idx go from 1 to {V}, the model's tokens from 0 to {V - 1}: use"),
+        (torch.tensor([[-1, 2]]), None, "idx go from -1 to 2"),
+        (torch.tensor([[1, 2]]), torch.tensor([[1]]), r"targets must have the shape of idx, \(1, 2\), not \(1, 1\)"),
+        (torch.tensor([[1, 2]]), torch.tensor([1, 2]), r"targets must have the shape of idx, \(1, 2\), not \(2,\)"),
+    ],
+)  # fmt: skip
+def test_what_is_no_batch_of_its_tokens_is_refused_in_a_sentence(kind, idx, targets, said):
+    """PyTorch would say "index out of range in self", or compute the loss of targets that lie elsewhere."""
+    model = lively_gpt() if kind == "plain" else FastGPT(FastConfig(V, block_size=T))
+    with pytest.raises(ValueError, match=said):
+        model(idx, targets)
 
 
 def test_one_head_one_layer_one_channel_one_token_work():

@@ -69,6 +69,17 @@ def test_every_uncompared_cell_is_followed_by_one_that_asserts(path):
             assert "assert" in following.source, cell.source[:60]
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_no_text_calls_a_colour_dark_or_bright(path):
+    """In a dark theme the larger share is the brighter one: "the stronger the colour" is true in both."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        text = cell.source if cell.cell_type == "markdown" else str(cell.metadata.get("mystnb", ""))
+        said = re.findall(
+            r"\b(?:dark|bright|pale)(?:er|est)?\b", text.replace("it stays dark", "")
+        )  # of a panel without a kernel
+        assert not said, f"cell {cell.id} says {said}"
+
+
 def broken(tmp_path, change) -> list[str]:
     """The problems that are found in a notebook after a change to it."""
     notebook = nbformat.read(NOTEBOOKS[0], as_version=4)

@@ -129,6 +129,12 @@ def test_the_tokenizer_is_written_when_there_is_something_to_save(tmp_path):
     assert load_run(tmp_path / "b").notes == {"from": "a test"}
 
 
+def test_a_tokenizer_of_another_size_than_the_model_is_refused_before_any_step(tmp_path):
+    with pytest.raises(ValueError, match="the tokenizer has 4 tokens and the model 31: they belong to different runs"):
+        train(small_model(), *DATA, CONFIG, tmp_path / "r", tokenizer=CharTokenizer.train("abc"))
+    assert not (tmp_path / "r").exists()
+
+
 def test_notes_that_json_cannot_hold_are_refused_before_any_step(tmp_path):
     with pytest.raises(TypeError, match="JSON"):
         train(small_model(), *DATA, CONFIG, tmp_path, notes={"ids": IDS})

@@ -19,6 +19,7 @@ from minigpt_core.files import write_atomic
 from minigpt_core.notebook import viz
 from minigpt_core.notebook.lesson import load_record
 from minigpt_core.tokenizer import CharTokenizer
+from minigpt_core.widgets.records import levels
 
 ASSETS = Path(__file__).parents[1] / "assets"
 RECORD = Path(__file__).parents[1] / "records" / "film.json"
@@ -42,13 +43,12 @@ def frame(record: dict, step: int) -> Image.Image:
     pairs = T * (T + 1) // 2
     shares = np.zeros((T, T))
     shares[np.tril_indices(T)] = list(base64.b64decode(look["percent"]))[HEAD * pairs : (HEAD + 1) * pairs]
-    ladder = load_record("corpora")["tales"]["losses"]
     with plt.rc_context(viz.STYLE | {"savefig.facecolor": "white", "font.size": 11}):
         figure = plt.figure(figsize=(8, 4.1), dpi=100)
         left, right = figure.add_axes((0.07, 0.38, 0.5, 0.53)), figure.add_axes((0.68, 0.38, 0.29, 0.53))
-        for name in ("ln V", "1-gram", "2-gram", "5-gram"):
-            left.axhline(ladder[name], color=viz.REFERENCE, linestyle="--", linewidth=0.8)
-            left.annotate(name, (905, ladder[name]), va="center", fontsize=9, annotation_clip=False)
+        for name, loss in levels().items():
+            left.axhline(loss, color=viz.REFERENCE, linestyle="--", linewidth=0.8)
+            left.annotate(name, (905, loss), va="center", fontsize=9, annotation_clip=False)
         left.plot(range(1, step + 1), curve["train_loss"][:step], color=viz.TRAINING, linewidth=1)
         held = [(at, loss) for at, loss in zip(curve["val_step"], curve["val_loss"], strict=True) if at <= step]
         left.plot(*zip(*held, strict=True) if held else ((), ()), color=viz.VALIDATION, marker="o", markersize=4)

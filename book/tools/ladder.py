@@ -135,8 +135,9 @@ class TiedEmbedding(nn.Module):
 
 
 def tie(model: GPT, _: Tensor) -> None:
-    """One matrix for the embedding of the token and for the head. It cannot begin at zero. The start is the best of three on
-    the end of the training part: as large as the untied embedding's, a third of that, or 0.02 without sqrt(C)."""
+    """One matrix for the embedding of the token and for the head. At zero it would tell nothing of the token. The start is the
+    best of three on the end of the training part: as large as the untied embedding's, a third of that, or 0.02 without
+    sqrt(C)."""
     nn.init.normal_(model.head.weight, std=0.1 / math.sqrt(model.config.n_embd))
     model.token_embedding = TiedEmbedding(model.head)
 
@@ -233,6 +234,13 @@ TRIALS = [
     Run("weight averaging", average=True),
     Run("half more steps", settings={"steps": 390}),
 ]
+SAME_STEP = (
+    "nothing changed",
+    "half the learning rate",
+    "twice the learning rate",
+    "no weight decay",
+    "half more steps",
+)
 KINDS = {"rungs": RUNGS, "controls": CONTROLS, "trials": TRIALS}
 
 
@@ -301,11 +309,20 @@ def stale(run: Run, record: dict, data: tuple) -> str | None:
 
 
 def disturbed(record: dict) -> list[str]:
-    """The runs whose seconds are of a machine that did other things too: their yardstick is longer than the record's shortest."""
+    """The runs whose seconds are of a machine that did other things too: their yardstick is longer than the record's shortest,
+    or a step takes longer than that of another run with the same computation in a step."""
     kept = {name: run for kind in KINDS for name, run in record[kind].items()}
     yardsticks = {name: [r["yardstick"] for r in run["runs"] if "yardstick" in r] for name, run in kept.items()}
     shortest = min((y for found in yardsticks.values() for y in found), default=0)
-    return [name for name, found in yardsticks.items() if found and max(found) > DISTURBED * shortest]
+    paces = {
+        name: max(r["seconds"][-1] / r["step"][-1] for r in kept[name]["runs"]) for name in SAME_STEP if name in kept
+    }
+    quickest = min(paces.values(), default=0)
+    return [
+        name
+        for name, found in yardsticks.items()
+        if (found and max(found) > DISTURBED * shortest) or paces.get(name, 0) > DISTURBED * quickest
+    ]
 
 
 def _completed(settings: dict) -> dict:

@@ -1,11 +1,13 @@
 """Remake the recorded training runs in book/records that chapters read, or check that they are not stale.
 
-    make records                    all of them, about fifteen minutes on two cores (NAME=tales for one)
+    make records                    all of them, about an hour on two cores (NAME=tales for one)
     python book/tools/records.py --check
 
 A record is a small JSON file: settings (corpus, split, model, training), the curve, samples and attention maps at a few
-steps; of a watched run also what it says on the way, of a filmed one the maps of the travelling sentence with it. It is stale when its settings or its corpus are no longer those of the table below, or when the first STEPS steps,
-run again, give other losses. corpora.json, made first, holds the statistics of each corpus and its losses by counting.
+steps; of a watched run also what it says on the way, of a filmed one the maps of the travelling sentence with it; and the
+validation losses of the same run with other seeds, where a sentence of a chapter rests on a difference. It is stale when its
+settings or its corpus are no longer those of the table below, or when the first STEPS steps, run again, give other losses.
+corpora.json, made first, holds the statistics of each corpus and its losses by counting.
 """
 
 import argparse
@@ -30,7 +32,6 @@ from minigpt_core import (
     TrainConfig,
     attention_maps,
     load_corpus,
-    ngram_loss,
     split_text,
     stream,
     train,
@@ -38,7 +39,7 @@ from minigpt_core import (
 from minigpt_core.attention import CausalSelfAttention, KVCache
 from minigpt_core.files import write_atomic
 from minigpt_core.study.ablation import PARTS, knocked_out, remove
-from minigpt_core.study.counting import repeated_share
+from minigpt_core.study.counting import ngram_probabilities, repeated_share
 from minigpt_core.study.lens import induction_scores, repeat_probability
 from minigpt_core.tokenizer import END_OF_TEXT
 
@@ -57,45 +58,53 @@ _STANDARD = {"steps": 900, "warmup_steps": 50, "eval_every": 100, "checkpoint_ev
 LONG_MODEL = {"n_layer": 4, "block_size": 128, "dropout": 0.2}
 LONG = {"steps": 4000, "weight_decay": 1.0, "warmup_steps": 100, "checkpoint_every": 4000}
 
-# name: settings that differ from chapter 07's run, and what it is for
+# name: settings that differ from chapter 07's run, and what it is for; with how many seeds it is run, if more than one
 RUNS: dict[str, dict] = {
     "tales": {"looks": (1, 50, 200, 900), "lab": LAB},  # the run itself, with samples and maps
     "short": {"training": {"steps": 150}},  # stopped long before the end
     "small": {"model": {"n_layer": 1, "n_head": 2, "n_embd": 16}, "watched": True},  # too small a model: underfits
     "little-text": {"characters": 8000, "looks": (900,), "lab": LAB, "watched": True},  # too little text: overfits
-    "no-warmup": {"training": {"warmup_steps": 0}, "watched": True},
-    "no-clipping": {"training": {"clip": NO_CLIP}},
-    "high-rate": {"training": {"learning_rate": 1e-2}, "watched": True},
-    "high-rate-no-warmup": {"training": {"learning_rate": 1e-2, "warmup_steps": 0}, "watched": True},
-    "high-rate-no-clipping": {"training": {"learning_rate": 1e-2, "clip": NO_CLIP}},
+    "no-warmup": {"training": {"warmup_steps": 0}, "watched": True, "seeds": 3},
+    "no-clipping": {"training": {"clip": NO_CLIP}, "seeds": 3},
+    "high-rate": {"training": {"learning_rate": 1e-2}, "watched": True, "seeds": 3},
+    "high-rate-no-warmup": {"training": {"learning_rate": 1e-2, "warmup_steps": 0}, "watched": True, "seeds": 3},
+    "high-rate-no-clipping": {"training": {"learning_rate": 1e-2, "clip": NO_CLIP}, "seeds": 3},
     "low-rate": {"training": {"learning_rate": 1e-4}, "watched": True},
     "dropout": {"model": {"dropout": 0.2}},
-    "attention-dropout": {"model": {"dropout": 0.2}, "attention dropout": True},  # chapter 13: of the weights too
-    "muon": {"training": {"optimizer": "muon"}},  # chapters 07 and 13
+    "muon": {"training": {"optimizer": "muon"}, "seeds": 3},  # chapters 07 and 13
     # its lowest point counts, so it is evaluated often
     "muon-little-text": {"characters": 8000, "training": {"optimizer": "muon", "eval_every": 20}},
-    **{f"muon-layers-{n}": {"model": {"n_layer": n}, "training": {"optimizer": "muon"}} for n in (1, 4)},
+    **{f"muon-layers-{n}": {"model": {"n_layer": n}, "training": {"optimizer": "muon"}, "seeds": 3} for n in (1, 4)},
     # how far runs lie apart by chance; and chapter 10: how they repeat themselves, and whether a head copies
     **{f"seed-{seed}": {"training": {"seed": seed}, "lab": LAB} for seed in (1, 2, 3, 4)},
-    **{f"no-{part}": {"removed": part} for part in PARTS},  # chapter 06: what each part is there for
-    **{f"heads-{n}": {"model": {"n_head": n}} for n in (1, 2, 8)},
-    **{f"layers-{n}": {"model": {"n_layer": n}} for n in (1, 4, 6)},
-    # the shipped tales-char, with one layer instead of four, and by Muon
-    "long-layers-1": {"model": {**LONG_MODEL, "n_layer": 1}, "training": LONG},
-    "long-muon": {"model": LONG_MODEL, "training": {**LONG, "optimizer": "muon"}},
-    **{f"layers-6-no-{part}": {"model": {"n_layer": 6}, "removed": part} for part in ("residual", "pre-norm")},
+    **{f"no-{part}": {"removed": part, "seeds": 3} for part in PARTS},  # chapter 06: what each part is there for
+    **{f"heads-{n}": {"model": {"n_head": n}, "seeds": 3} for n in (1, 2, 8)},
+    **{f"layers-{n}": {"model": {"n_layer": n}, "seeds": 3} for n in (1, 4, 6)},
+    # deeper models at lower rates, and with GPT-2's smaller start of what is added to the residual stream
     **{
-        f"layers-6{part}-again": {"model": {"n_layer": 6}, "training": {"seed": 1}}
-        | ({"removed": "pre-norm"} if part else {})
-        for part in ("", "-no-pre-norm")
+        f"layers-{n}-{share}-rate": {"model": {"n_layer": n}, "training": {"learning_rate": rate}}
+        for n in (1, 2, 4, 6)
+        for share, rate in (("half", 1.5e-3), ("third", 1e-3))
     },
+    **{f"layers-{n}-scaled": {"model": {"n_layer": n}, "residual scaling": True} for n in (4, 6)},
+    **{
+        f"layers-6-no-{part}": {"model": {"n_layer": 6}, "removed": part, "seeds": 3}
+        for part in ("residual", "pre-norm")
+    },
+    "attention-dropout": {"model": {"dropout": 0.2}, "attention dropout": True},  # chapter 13: of the weights too
+    # the shipped tales-char, with one layer instead of four, by Muon, and with attention dropout
+    "long-layers-1": {"model": {**LONG_MODEL, "n_layer": 1}, "training": LONG, "seeds": 2},
+    "long-muon": {"model": LONG_MODEL, "training": {**LONG, "optimizer": "muon"}},
+    "long-attention-dropout": {"model": LONG_MODEL, "training": LONG, "attention dropout": True},
     # chapters 05 and 07: the run again, filmed; and one on the Chinese tales
     "film": {"watched": True, "filmed": True},
     "film-zh": {"corpus": "tales_zh", "watched": True, "filmed": True},
-    # as many tokens in a step with every window: how far back it pays to look
+    # as many tokens in a step with every window: how far back it pays to look; the longest with twice the steps too
     **{f"window-{T}": {"model": {"block_size": T}, "training": {"batch_size": 1024 // T}} for T in (4, 8, 16, 32, 128)},
+    "window-128-longer": {"model": {"block_size": 128}, "training": {"batch_size": 8, "steps": 1800}},
 }
-CORPORA = {"tales": "blocks", "tales_zh": "blocks", "alice": "tail", "shakespeare": "tail"}
+CORPORA = {"tales": 3, "tales_zh": 3, "alice": 2, "shakespeare": 2}  # in how many parts; the last tenth of those in two
+LONGEST = 10  # tokens that counting looks at, itself included
 
 
 class AttentionDropout(CausalSelfAttention):
@@ -119,7 +128,7 @@ def scale_residuals(model: GPT) -> None:
 def settings_of(name: str) -> dict:
     """All that determines a run, as JSON keeps it."""
     run = RUNS[name]
-    changed = {name: run[name] for name in ("removed", "attention dropout", "residual scaling") if name in run}
+    changed = {name: run[name] for name in ("removed", "residual scaling", "attention dropout") if name in run}
     corpus = run.get("corpus", "tales")
     text = load_corpus(corpus)
     V = CharTokenizer.train(text).vocab_size
@@ -128,7 +137,7 @@ def settings_of(name: str) -> dict:
             {
                 "corpus": corpus,
                 "corpus_sha256": hashlib.sha256(text.encode("utf-8")).hexdigest(),
-                "split": "blocks",
+                "split": "documents",
                 "characters": run.get("characters"),  # how many of the training part, null for all
                 "model": asdict(GPTConfig(V, end_id=0, **({"n_layer": 2} | run.get("model", {})))),
                 **changed,
@@ -139,12 +148,13 @@ def settings_of(name: str) -> dict:
 
 
 def start(settings: dict) -> tuple:
-    """Model, tokenizer and the records of a run as they come."""
+    """Model, tokenizer and the records of a run as they come. The test part of its corpus is left alone."""
     text = load_corpus(settings["corpus"])
     tokenizer = CharTokenizer.train(text)
-    parts = split_text(text, settings["split"])
-    train_ids, val_ids = (torch.tensor(tokenizer.encode(part)) for part in parts)
-    torch.manual_seed(settings["training"]["seed"])
+    train_text, val_text, _ = split_text(text, settings["split"], parts=3)
+    train_ids, val_ids = (torch.tensor(tokenizer.encode(part)) for part in (train_text, val_text))
+    config = TrainConfig(**settings["training"])
+    torch.manual_seed(config.seed)
     model = GPT(GPTConfig(**settings["model"]))
     if "removed" in settings:
         remove(model, settings["removed"])
@@ -153,8 +163,17 @@ def start(settings: dict) -> tuple:
             block.attention.__class__ = AttentionDropout
     if settings.get("residual scaling"):
         scale_residuals(model)
-    config = TrainConfig(**settings["training"])
     return model, tokenizer, train(model, train_ids[: settings["characters"]], val_ids, config)
+
+
+def other_seeds(name: str) -> dict[str, list[float]]:
+    """The validation losses of a run with the seeds from 1 on, by seed."""
+    settings, found = settings_of(name), {}
+    for seed in range(1, RUNS[name].get("seeds", 1)):
+        again = settings | {"training": settings["training"] | {"seed": seed}}
+        records = tqdm(start(again)[2], total=settings["training"]["steps"], desc=f"{name}, seed {seed}", unit="step")
+        found[str(seed)] = [round(r.val_loss, 4) for r in records if r.val_loss is not None]
+    return found
 
 
 def make(name: str) -> None:
@@ -192,6 +211,7 @@ def make(name: str) -> None:
             "val_step": [r.step for r in evaluated],
             "val_loss": [round(r.val_loss, 4) for r in evaluated],
         },
+        **({"val_loss of other seeds": other_seeds(name)} if "seeds" in RUNS[name] else {}),
         "samples": samples,
         "maps": {"text": SENTENCE, "at": maps} if maps else None,
         **({"says": says} if says else {}),
@@ -205,7 +225,7 @@ def make(name: str) -> None:
 def look_for_copying(model: GPT, tokenizer: CharTokenizer) -> dict:
     """How much each head (layer, head) attends to what followed last time, and how likely phrases of the tales held back
     are the first, second and third time in a row: with all heads, and with each one knocked out."""
-    val_ids = torch.tensor(tokenizer.encode(split_text(load_corpus("tales"))[1]))
+    val_ids = torch.tensor(tokenizer.encode(split_text(load_corpus("tales"), parts=3)[1]))
     phrases = val_ids[: 200 * 16].view(200, 16)
     heads = list(itertools.product(range(model.config.n_layer), range(model.config.n_head)))
     without = {}
@@ -232,14 +252,21 @@ def _lower_halves(weights: torch.Tensor) -> str:
 
 
 def make_corpora() -> None:
-    """corpora.json: what each corpus is, and how far counting goes on it."""
+    """corpora.json: what each corpus is, and how far counting goes on it, in nats per character. Of the tales the whole
+    ladder on the validation part, and on the test part as well; of the benchmarks on the last tenth."""
     found = {}
-    for name, split in CORPORA.items():
+    for name, parts in CORPORA.items():
         text = load_corpus(name)
         tokenizer = CharTokenizer.train(text)
-        train_ids, val_ids = (torch.tensor(tokenizer.encode(part)) for part in split_text(text, split))
+        split = "documents" if parts == 3 else "tail"
+        train_ids, *held_out = (torch.tensor(tokenizer.encode(p)) for p in split_text(text, split, parts=parts))
         kind = r"[\u4e00-\u9fff]" if name == "tales_zh" else r"[a-z']+"  # of Chinese, which has no blanks: characters
         words = re.findall(kind, text.replace(END_OF_TEXT, "").lower())
+
+        def counted(ids: Tensor, smoothing: str) -> dict[str, float]:
+            p = ngram_probabilities(train_ids, ids, LONGEST, tokenizer.vocab_size, smoothing)  # noqa: B023 (used at once)
+            return {f"{n}-gram": round(loss, 3) for n, loss in enumerate((-p.log().mean(1)).tolist(), start=1)}
+
         found[name] = {
             "sha256": hashlib.sha256(text.encode("utf-8")).hexdigest(),
             "characters": len(text),
@@ -249,10 +276,10 @@ def make_corpora() -> None:
             "longest repeated span in words": longest_repeat(words),
             "vocabulary": tokenizer.vocab_size,
             "split": split,
-            "losses": {
-                "ln V": round(math.log(tokenizer.vocab_size), 3),
-                **{f"{n}-gram": round(ngram_loss(train_ids, val_ids, n, tokenizer.vocab_size), 3) for n in range(1, 7)},
-            },
+            "tokens": [len(train_ids), *map(len, held_out)],
+            "losses": {"ln V": round(math.log(tokenizer.vocab_size), 3), **counted(held_out[0], "kneser-ney")},
+            "losses, witten-bell": counted(held_out[0], "witten-bell"),
+            **({"test losses": counted(held_out[1], "kneser-ney")} if parts == 3 else {}),
         }
     write_atomic(FOLDER / "corpora.json", json.dumps(found, indent=1).encode("utf-8"))
 

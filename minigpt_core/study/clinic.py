@@ -1,8 +1,10 @@
 """Why is my validation loss high? A run is examined beside what counting reaches on the same text.
 
 The limits are rules of thumb, settled on the recorded runs of this book and on its shipped models, where each is at some
-distance from every run whose state is known (tests/test_clinic.py lists them). None is in nats alone, which mean one thing
-for letters and another for words: each is a share of a loss, or of what counting gains on the same text.
+distance from every run whose state is known (tests/test_clinic.py lists them). Most are a share of a loss, or of what
+counting gains on the same text, since a nat means one thing for letters and another for words. Three are in nats: a first
+loss may lie half a nat above ln V; and two small differences count for nothing, a tenth of a nat below the best count and a
+twentieth above a share of its gain.
 """
 
 import math

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from ..attention import CausalSelfAttention
+from ..checks import check_idx
 from ..config import check_whole
+from ..data import check_ids
 from ..model import GPT, evaluating
 
 
@@ -16,7 +18,7 @@ def attention_maps(model: GPT, idx: Tensor) -> Tensor:
     >>> attention_maps(model, torch.tensor([[5, 6, 7]])).shape                          # doctest: +SKIP
     torch.Size([4, 1, 4, 3, 3])
     """
-    _check_ids("idx", idx, "(B, T)", model)
+    check_idx("idx", idx, "(B, T)", model.config.vocab_size)
     attentions = [module for module in model.modules() if isinstance(module, CausalSelfAttention)]
     if len(attentions) < model.config.n_layer:
         raise ValueError(
@@ -34,6 +36,35 @@ def attention_maps(model: GPT, idx: Tensor) -> Tensor:
         for hook in hooks:
             hook.remove()
     return torch.stack(maps)
+
+
+@torch.no_grad()
+def token_probabilities(model: GPT, ids: Tensor, stride: int | None = None) -> Tensor:
+    """The probability that the model gives to each token of `ids` (N,) but the first: shape (N - 1,), float64, on the CPU.
+    Every token is predicted once, `stride` of them in one window that ends with them, so that behind each stand at least
+    block_size - stride others, where the text has so many. By default an eighth of block_size: in windows side by side, as
+    `evaluate` cuts them, the first tokens of each have little past, while a count beside it always sees its whole context.
+
+    >>> token_probabilities(model, torch.tensor([5, 6, 7])).shape                       # doctest: +SKIP
+    torch.Size([2])
+    """
+    T = model.config.block_size
+    check_ids("ids", ids, model.config.vocab_size)
+    stride = max(1, T // 8) if stride is None else stride
+    check_whole("stride", stride, least=1)
+    if stride > T:
+        raise ValueError(
+            f"stride={stride} is more than the model's block_size={T}: no window holds so many predictions"
+        )
+    found = []
+    with evaluating(model):
+        for start in range(0, len(ids) - 1, stride):
+            end = min(start + stride, len(ids) - 1)
+            first = max(0, end - T)
+            logits, _ = model(ids[None, first:end].to(model.device))  # (1, at most T, V)
+            p = logits[0, start - first :].double().softmax(-1).cpu()  # (at most stride, V)
+            found.append(p.gather(1, ids[start + 1 : end + 1, None].cpu())[:, 0])
+    return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
 
 
 @torch.no_grad()
@@ -70,7 +101,7 @@ def repeat_probability(model: GPT, phrases: Tensor, times: int) -> list[float]:
     [0.25, 0.25, 0.26]
     """
     check_whole("times", times, least=1)
-    _check_ids("phrases", phrases, "(N, n)", model)
+    check_idx("phrases", phrases, "(N, n)", model.config.vocab_size)
     n = phrases.shape[1]
     if n < 2:
         raise ValueError(f"phrases have the shape {tuple(phrases.shape)}: one of n = {n} token has no second half")
@@ -80,15 +111,3 @@ def repeat_probability(model: GPT, phrases: Tensor, times: int) -> list[float]:
     given = log_p.gather(2, idx[:, 1:, None])[..., 0]
     ends = [k * n + n - 1 for k in range(times)]  # in `given`, which begins at the second token
     return [given[:, end - n // 2 : end].mean().exp().item() for end in ends]
-
-
-def _check_ids(name: str, idx: Tensor, shape: str, model: GPT) -> None:
-    """Refuse what is no batch of token ids of `model`; one that is too long it refuses itself."""
-    V = model.config.vocab_size
-    if not isinstance(idx, Tensor) or idx.dtype != torch.int64 or idx.dim() != 2 or not idx.numel():
-        given = f"{idx.dtype} of shape {tuple(idx.shape)}" if isinstance(idx, Tensor) else f"a {type(idx).__name__}"
-        raise ValueError(
-            f"{name} must be token ids, int64 of shape {shape}, as torch.tensor([tokenizer.encode(text)]), not {given}"
-        )
-    if not 0 <= idx.min() <= idx.max() < V:
-        raise ValueError(f"{name} go from {idx.min()} to {idx.max()}, the model's tokens from 0 to {V - 1}")

@@ -115,7 +115,8 @@
         this.made = await this.prompt.load(signal);
         this.status.textContent = "Computing…";
         const tokens = await this.generate([], { temperature: 0 }, signal);
-        const loop = tokens.slice(-(period(tokens) || PIECE)).map(({ text }) => text).join("");
+        const n = period(tokens), fits = n > 1 && 2 * n <= this.made.config.block_size; // to be said again it must fit in twice
+        const loop = tokens.slice(-(fits ? n : PIECE)).map(({ text }) => text).join("");
         if (this.phrase.value === "") Object.assign(this.phrase, { mine: [], typed: false }); // the reader has none
         await this.phrase.follow(this.engine, this.made.name, [loop], signal);
         Object.assign(this, { without: tokens, ready: true });

@@ -62,7 +62,7 @@
     },
 
     // The mean probability per token (geometric) of the second half of the phrase, the first, second, third time in a row:
-    // repeat_probability of minigpt_core/lens.py.
+    // repeat_probability of minigpt_core/study/lens.py.
     repeat: ({ name, phrase, times }) => {
       const { model, tokenizer } = models.get(name), ids = tokenizer.encode(phrase), n = ids.length;
       const fitting = Math.min(times, Math.floor(model.config.block_size / n));
