@@ -34,7 +34,8 @@ class KVCache:
 
 
 def attention_weights(q: Tensor, k: Tensor) -> Tensor:
-    """How much each position looks at itself and at each earlier one: softmax(q k^T / sqrt(D)) under the causal mask.
+    """The attention pattern, how much each position attends to itself and to each earlier one: softmax(q k^T / sqrt(D)) under
+    the causal mask.
 
     q (B, H, T, D) are the last T of the S positions of k (B, H, S, D); the result, (B, H, T, S), has rows that sum to 1.
 
@@ -46,7 +47,7 @@ def attention_weights(q: Tensor, k: Tensor) -> Tensor:
 
 
 def causal_mask(q: Tensor, k: Tensor) -> Tensor:
-    """True where the position of a row may look at the position of a column: (T, S), the last row sees everything."""
+    """True where the position of a row may attend to the position of a column: (T, S), the last row sees everything."""
     T, S = q.shape[2], k.shape[2]
     return torch.ones(T, S, dtype=torch.bool, device=q.device).tril(diagonal=S - T)
 

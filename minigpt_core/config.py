@@ -18,7 +18,7 @@ class GPTConfig:
     n_layer: int = 4
     n_head: int = 4
     n_embd: int = 128  # C, the width
-    dropout: float = 0.0  # share silenced in training: of the embeddings and of what each layer adds to the stream
+    dropout: float = 0.0  # share set to zero in training: of the embeddings and of what each layer adds to the stream
     end_id: int | None = None  # the token that ends a text, where the tokenizer has one
     fused: bool = True  # attention by PyTorch's fused kernel; False: by the plain formula
 

@@ -75,8 +75,8 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
 
 
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
-    """Keep the smallest set of most likely tokens whose probability reaches `p`, the one that crosses it included
-    (Holtzman et al. 2020, arXiv:1904.09751). Cumulated in float64; p = 1 changes nothing.
+    """Keep the smallest set of most likely tokens whose probability reaches `p`, the one that crosses it included:
+    nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751). Cumulated in float64; p = 1 changes nothing.
 
     >>> keep_top_p(torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log(), 0.7).exp()
     tensor([[0.5000, 0.2500, 0.0000, 0.0000]])

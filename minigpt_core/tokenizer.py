@@ -25,7 +25,7 @@ FORMAT_VERSION = 1
 
 SPACE_PIECE = "\u2581"  # how SentencePiece writes a space inside a piece
 UNKNOWN = "\ufffd"  # what an unknown piece decodes to
-VISIBLE = {" ": SPACE_PIECE, "\n": "\u21b5", "\t": "\u21e5"}  # how blanks look in `tokens`
+VISIBLE = {" ": SPACE_PIECE, "\n": "\u21b5", "\t": "\u21e5"}  # how spaces and the like look in `tokens`
 
 
 class Tokenizer(Protocol):

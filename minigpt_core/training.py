@@ -39,7 +39,8 @@ class Record:
 @torch.no_grad()
 def evaluate(model: GPT, ids: Tensor, *, windows: int | None = None, batch_size: int = 64) -> float:
     """Mean loss in nats per token over `ids` (N,), cut into windows side by side, so that every token but the first is
-    predicted exactly once; with `windows`, over that many of them, evenly spread. Dropout is off.
+    predicted exactly once; with `windows`, over that many of them, evenly spread. Dropout is off. The exponential of the result
+    is the perplexity.
 
     >>> evaluate(GPT(GPTConfig(vocab_size=65)), val_ids)                                # doctest: +SKIP
     4.17

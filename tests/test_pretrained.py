@@ -37,15 +37,26 @@ def texts(name: str) -> tuple:
 
 @pytest.mark.parametrize("name", PRETRAINED)
 def test_a_shipped_model_is_as_good_as_its_card_says(name):
-    text, _, val_text, tokenizer, config, recipe = texts(name)
+    text, (_, *held_out), tokenizer, config, recipe = texts(name)
     about = load_card(name)
     assert hashlib.sha256(text.encode("utf-8")).hexdigest() == about["corpus_sha256"], "the corpus has changed: retrain"
     assert TrainConfig(**about["training"]) == recipe  # a setting younger than the card has its default
     model, shipped_tokenizer = load_pretrained(name)
     assert asdict(model.config) == asdict(config) and shipped_tokenizer.tokens == tokenizer.tokens
-    val_ids = torch.tensor(shipped_tokenizer.encode(val_text))
-    assert evaluate(model, val_ids) == pytest.approx(about["losses"]["validation, narrowed"], abs=0.002)
-    assert abs(about["losses"]["validation, narrowed"] - about["losses"]["validation"]) < 0.01
+    assert set(about["seeds"]) == {str(seed) for seed in tool.SEEDS}
+    for part, held_out_text in zip(about["characters per token"], held_out, strict=True):
+        ids = torch.tensor(shipped_tokenizer.encode(held_out_text))
+        assert evaluate(model, ids) == pytest.approx(about["losses"][f"{part}, narrowed"], abs=0.002)
+        assert abs(about["losses"][f"{part}, narrowed"] - about["losses"][part]) < 0.01
+        assert about["losses"][part] == about["seeds"]["0"][part]  # the first seed ships
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_shipped_model_beats_the_best_count_by_more_than_its_seeds_lie_apart(name):
+    about = load_card(name)
+    for part in about["characters per token"]:
+        found = [seed[f"{part}, long past"] for seed in about["seeds"].values()]
+        assert about["counting"][part] - max(found) > max(found) - min(found)
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
@@ -69,7 +80,7 @@ def test_the_cards_sample_is_the_models(name):
 
 @pytest.mark.parametrize("name", PRETRAINED)
 def test_the_copied_span_stands_in_the_training_part(name):
-    _, train_text, *_ = texts(name)
+    _, (train_text, *_), *_ = texts(name)
     copied = load_card(name)["longest copied span"]
     assert copied["characters"] == len(copied["text"]) and longest_copied(copied["text"], train_text) == copied["text"]
 

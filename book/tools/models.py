@@ -6,7 +6,7 @@ Each is trained with the seeds of SEEDS; the first one ships. Into minigpt_core/
 scale a row, the tokenizer, and card.json: settings, log, losses before and after the narrowing, those of the other seeds,
 what counting reaches on the same text, a sample, the longest copied span. Recipes were chosen on the validation part (of
 Shakespeare: on the end of the training part); the test part was looked at when they were settled. On two cores the four
-take about three hours. A rerun on another machine comes within BAND of the card's validation loss.
+take about an hour and a half. A rerun on another machine comes within BAND of the card's validation loss.
 """
 
 import argparse

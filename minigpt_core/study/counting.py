@@ -13,8 +13,8 @@ def ngram_probabilities(
     train_ids: Tensor, val_ids: Tensor, n: int, vocab_size: int, smoothing: str = "kneser-ney"
 ) -> Tensor:
     """The probabilities (n, M) that n-gram models of orders 1 to n, which have counted `train_ids` (N,), give to each token of
-    `val_ids` (M,). Order k predicts a token w from the k - 1 tokens before it, its context c, and mixes in the next shorter
-    context c':
+    `val_ids` (M,). Order k predicts a token w from the k - 1 tokens before it, its context c, and interpolates with the
+    next shorter context c':
 
         "witten-bell"    p(w|c) = (count(c w) + kinds(c) p(w|c')) / (count(c) + kinds(c))
         "kneser-ney"     p(w|c) = (count(c w) - D(count(c w)) + freed(c) p'(w|c')) / count(c)
@@ -22,7 +22,7 @@ def ngram_probabilities(
     In the first, kinds(c) is how many different tokens were seen after c (Witten and Bell 1991). The second, interpolated
     modified Kneser-Ney (Chen and Goodman 1999, section 4.1.6), takes a discount D from each count: one for counts of 1, one
     for 2, one for 3 and more, all three from the training counts alone. freed(c) is the sum of what was taken after c. And
-    p' counts otherwise: not how often c' w occurs but after how many different tokens, since a shorter context is asked only
+    p' counts differently: not how often c' w occurs but after how many different tokens, since a shorter context is asked only
     where the longer one says little. Both end in 1/V, and where c was never seen, the shorter context answers alone.
 
     The text "aab" holds a twice and b once; with V = 2 the Witten-Bell unigram gives a (2 + 2 * 1/2) / (3 + 2) = 0.6:
@@ -115,7 +115,7 @@ def _discounts(counts: Tensor) -> Tensor:
 
 
 def longest_copied(text: str, source: str) -> str:
-    """The longest piece of `text` that stands word for word in `source`: how much a model has learned by heart.
+    """The longest piece of `text` that stands word for word in `source`: how much a model has memorised.
 
     >>> longest_copied("the cat sat on a hat", "a cat sat on the mat")
     ' cat sat on '

@@ -43,7 +43,7 @@ def token_probabilities(model: GPT, ids: Tensor, stride: int | None = None) -> T
     """The probability that the model gives to each token of `ids` (N,) but the first: shape (N - 1,), float64, on the CPU.
     Every token is predicted once, `stride` of them in one window that ends with them, so that behind each stand at least
     block_size - stride others, where the text has so many. By default an eighth of block_size: in windows side by side, as
-    `evaluate` cuts them, the first tokens of each have little past, which counting, beside it, is not denied.
+    `evaluate` cuts them, the first tokens of each have little past, while a count beside it always sees its whole context.
 
     >>> token_probabilities(model, torch.tensor([5, 6, 7])).shape                       # doctest: +SKIP
     torch.Size([2])

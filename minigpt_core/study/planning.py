@@ -18,7 +18,7 @@ from ..tokenizer import BPETokenizer, CharTokenizer, Tokenizer
 from ..training import pick_device, train
 from .counting import repeated_share
 
-LEAST = 2_000  # characters; of fewer, the part held back is hardly a window long
+LEAST = 2_000  # characters; of fewer, the held-out part is hardly a window long
 MOST = 3_000_000  # characters; more than a small model reads in an hour on two cores
 MOST_KINDS = 2_000  # characters that get a token each; where there are more, BPE
 LITTLE = 50_000  # tokens; for fewer, a narrow model
