@@ -45,7 +45,7 @@ layout: $(INSTALLED)  ## draw which module imports which, and list the modules, 
 records: $(INSTALLED)  ## remake the recorded runs that chapters read (NAME=tales for one)
 	$(BIN)/python book/tools/records.py $(NAME)
 
-ladder: $(INSTALLED)  ## run the recipes of chapter 13 anew (NAME="squared ReLU" for one)
+ladder: $(INSTALLED)  ## run the recipes of chapter 14 anew (NAME="squared ReLU" for one)
 	$(BIN)/python book/tools/ladder.py $(if $(NAME),"$(NAME)")
 
 film: $(INSTALLED)  ## make the film of README and index from the record of its run

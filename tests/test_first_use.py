@@ -102,8 +102,8 @@ def test_letters_are_found_in_plain_formulas_and_in_shapes():
     assert plain_letters_in("# (B, H, T, T), then (T, C // H)") == {"B", "C", "H", "T"}
     found = dict(letters_by_cell("notebooks/00_first_light"))
     assert {"B", "T", "C"} <= found["notebooks/00_first_light cell light-18"]  # a shape in a comment
-    found = dict(letters_by_cell("notebooks/05_attention"))
-    assert "S" in found["notebooks/05_attention cell attention-28"]  # in shown source
+    found = dict(letters_by_cell("notebooks/06_attention"))
+    assert "S" in found["notebooks/06_attention cell attention-28"]  # in shown source
 
 
 def test_the_glossary_has_a_meaning_and_a_chinese_term_for_each():

@@ -194,7 +194,7 @@ def test_one_sentence_travels_through_the_book_with_the_same_ids(model, sentence
 
 
 def test_every_cell_that_tells_of_a_clock_is_tagged():
-    """Its output is not compared, so nothing else would see that it is false. Chapter 12 plans with what it measures."""
+    """Its output is not compared, so nothing else would see that it is false. Chapter 13 plans with what it measures."""
     measured, tagged = {"own-12"}, set()
     for path in NOTEBOOKS:
         for cell in nbformat.read(path, as_version=4).cells:
