@@ -10,6 +10,7 @@ each chapter the steps of the others, and says how far seeds lie apart.
 
 import argparse
 import hashlib
+import itertools
 import json
 import sys
 import time
@@ -17,46 +18,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from minigpt_core import GPT, CharTokenizer, GPTConfig, load_corpus, split_text
+from minigpt_core import CharTokenizer, GPTConfig, load_corpus, split_text
 from minigpt_core.attention import CausalSelfAttention
 from minigpt_core.files import write_atomic
 from minigpt_core.layers import Block, FeedForward
+from minigpt_core.study.growing import BATCH, RATE, RISING, STEPS, Average, Growing, fit, mean_loss
 
 RECORD = Path(__file__).parents[1] / "records" / "staircase.json"
-T, C, SEEDS = 64, 128, 3
-RECIPE = {"steps": 900, "batch": 16, "learning_rate": 3e-3, "warmup_steps": 50, "betas": [0.9, 0.99]}
-STEPS, NEAR = 5, 1e-3  # the first steps are run again by the check, and may differ by so many nats on another machine
-
-
-class Average(nn.Module):
-    """Each position gets the mean of itself and all before it. (B, T, C) -> (B, T, C)."""
-
-    def forward(self, h: Tensor) -> Tensor:
-        return h.cumsum(1) / torch.arange(1, h.shape[1] + 1)[:, None]
-
-
-class Growing(nn.Module):
-    """A vector for each letter and each place, what mixes the positions, a head. (B, T) -> (B, T, V)."""
-
-    def __init__(self, vocab_size: int, mix: nn.Module) -> None:
-        super().__init__()
-        self.letters = nn.Embedding(vocab_size, C)
-        self.places = nn.Embedding(T, C)
-        self.mix = mix
-        self.head = nn.Linear(C, vocab_size, bias=False)
-        self.apply(GPT._init_weights)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        h = self.letters(ids) + self.places(torch.arange(ids.shape[1]))  # (B, T, C)
-        return self.head(self.mix(h))
+SEEDS = 3
+FIRST, NEAR = 5, 1e-3  # the first steps are run again by the check, and may differ by so many nats on another machine
 
 
 def shape(n_head: int) -> GPTConfig:
-    return GPTConfig(vocab_size=1, block_size=T, n_layer=1, n_head=n_head, n_embd=C)
+    return GPTConfig(vocab_size=1, n_layer=1, n_head=n_head)
 
 
 def heads_and_network() -> list[nn.Module]:
@@ -64,7 +41,7 @@ def heads_and_network() -> list[nn.Module]:
 
 
 def blocks(n: int) -> list[nn.Module]:
-    return [*(Block(shape(4)) for _ in range(n)), nn.LayerNorm(C)]
+    return [*(Block(shape(4)) for _ in range(n)), nn.LayerNorm(shape(4).n_embd)]
 
 
 MIXES: dict[str, Callable[[], nn.Module]] = {
@@ -77,40 +54,6 @@ MIXES: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def rate(step: int) -> float:
-    """Of step 0 and on: up over the warm-up, and down to zero along a straight line."""
-    return RECIPE["learning_rate"] * min(1, (step + 1) / RECIPE["warmup_steps"]) * (1 - step / RECIPE["steps"])
-
-
-def fit(model: Growing, ids: Tensor, seed: int, steps: int) -> list[float]:
-    """Train on windows of ids (N,) from random places; returned are the losses of all steps, each on its batch before it."""
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), betas=tuple(RECIPE["betas"]))
-    losses = []
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = rate(step)
-        starts = torch.randint(len(ids) - T, (RECIPE["batch"], 1), generator=generator)
-        windows = ids[starts + torch.arange(T + 1)]  # (B, T + 1)
-        loss = F.cross_entropy(model(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
-
-
-@torch.no_grad()
-def mean_loss(model: Growing, ids: Tensor) -> float:
-    """Over windows of T tokens side by side; what is left over at the end is not read."""
-    n = (len(ids) - 1) // T
-    x, y = ids[: n * T].view(n, T), ids[1 : n * T + 1].view(n, T)
-    total = sum(
-        F.cross_entropy(model(a).flatten(0, 1), b.flatten(), reduction="sum").item()
-        for a, b in zip(x.split(64), y.split(64), strict=True)
-    )
-    return total / (n * T)
-
-
 def tales() -> tuple[Tensor, Tensor, int]:
     """The ids of the training and of the validation part, and V."""
     text = load_corpus("tales")
@@ -119,27 +62,28 @@ def tales() -> tuple[Tensor, Tensor, int]:
     return train, val, tokenizer.vocab_size
 
 
-def run(name: str, seed: int, steps: int = RECIPE["steps"]) -> dict:
+def run(name: str, seed: int, steps: int = STEPS) -> dict:
     train, val, vocab_size = tales()
     torch.manual_seed(seed)
     model = Growing(vocab_size, MIXES[name]())
     began = time.perf_counter()
-    losses = fit(model, train, seed, steps)
+    losses = list(itertools.islice(fit(model, train, seed), steps))
     seconds = time.perf_counter() - began
-    found = {"seed": seed, "first": [round(loss, 4) for loss in losses[:STEPS]]}
-    if steps == RECIPE["steps"]:
-        found |= {
-            "train_loss": round(sum(losses[-50:]) / 50, 4),
-            "val_loss": round(mean_loss(model, val), 4),
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "seconds": round(seconds, 1),
-        }
-    return found
+    found = {"seed": seed, "first": [round(loss, 4) for loss in losses[:FIRST]]}
+    if steps < STEPS:
+        return found
+    return found | {
+        "train_loss": round(sum(losses[-50:]) / 50, 4),
+        "val_loss": round(mean_loss(model, val), 4),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "seconds": round(seconds, 1),
+    }
 
 
 def settings() -> dict:
     sha256 = hashlib.sha256(load_corpus("tales").encode("utf-8")).hexdigest()
-    return {"corpus": "tales", "corpus_sha256": sha256, "split": "documents", "window": T, "width": C, **RECIPE}
+    recipe = {"steps": STEPS, "batch": BATCH, "learning_rate": RATE, "warmup_steps": RISING}
+    return {"corpus": "tales", "corpus_sha256": sha256, "split": "documents", **recipe}
 
 
 def stale() -> str | None:
@@ -150,7 +94,7 @@ def stale() -> str | None:
     if record["settings"] != settings() or list(record["steps"]) != list(MIXES):
         return "its settings, its corpus or its steps have changed"
     for name, runs in record["steps"].items():
-        again = run(name, 0, STEPS)["first"]
+        again = run(name, 0, FIRST)["first"]
         if max(abs(a - b) for a, b in zip(again, runs[0]["first"], strict=True)) > NEAR:
             return f"the first losses of {name!r} are {runs[0]['first']}, now they are {again}"
     return None
