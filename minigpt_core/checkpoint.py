@@ -24,8 +24,8 @@ FORMAT_VERSION = 1
 
 
 def save_model(model: GPT, folder: str | Path, *, narrow: bool = False, overwrite: bool = False) -> None:
-    """Write config.json and model.safetensors into `folder`, which is made if need be. With `narrow` every matrix is quantized: stored
-    as whole numbers from -127 to 127 and one scale a row: a quarter of the size, and a little less exact.
+    """Write config.json and model.safetensors into `folder`, which is made if need be. With `narrow` every matrix is
+    quantized, stored as whole numbers from -127 to 127 and one scale a row: a quarter of the size, and a little less exact.
 
     A model that is there already is a `ValueError`, unless `overwrite`; so is the folder of a run, which keeps its own.
 

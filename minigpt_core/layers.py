@@ -7,7 +7,8 @@ from .config import GPTConfig
 
 
 class FeedForward(nn.Module):
-    """The MLP of a block, for each position alone: widen to 4 C, keep what is positive, return to C. (B, T, C) -> (B, T, C)."""
+    """The MLP of a block, for each position alone: widen to 4 C, keep what is positive, return to C.
+    (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()

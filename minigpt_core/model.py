@@ -15,7 +15,8 @@ from .layers import Block
 
 
 class GPT(nn.Module):
-    """A decoder-only Transformer. From ids (B, T) to logits (B, T, V): at each position, a score for each token that might come next.
+    """A decoder-only Transformer, from ids (B, T) to logits (B, T, V): at each position, a score for each token that might
+    come next.
 
     >>> model = GPT(GPTConfig(vocab_size=65))
     >>> logits, loss = model(torch.tensor([[1, 2, 3]]), targets=torch.tensor([[2, 3, 4]]))

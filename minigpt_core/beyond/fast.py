@@ -4,8 +4,8 @@
    to learn first to attend one step back before it can learn anything from what stands there.
 2. Rotary positions (RoPE) in place of learned position embeddings (`parts.rotate`).
 3. Squared ReLU in the feed-forward network (`parts.SquaredReLU`).
-4. Zero initialisation of the output projections: each block begins by adding nothing, and the head by saying nothing; what the blocks
-   read is normalised to size one from the first step on.
+4. Zero initialisation of the output projections: each block begins by adding nothing, and the head by saying nothing;
+   what the blocks read is normalised to size one from the first step on.
 5. A logit scale of three. AdamW moves every weight about as far in a step, whatever it is multiplied by afterwards: so the
    logits move three times as far.
 """

@@ -22,8 +22,8 @@ def ngram_probabilities(
     In the first, kinds(c) is how many different tokens were seen after c (Witten and Bell 1991). The second, interpolated
     modified Kneser-Ney (Chen and Goodman 1999, section 4.1.6), takes a discount D from each count: one for counts of 1, one
     for 2, one for 3 and more, all three from the training counts alone. freed(c) is the sum of what was taken after c. And
-    p' counts differently: not how often c' w occurs but after how many different tokens, since a shorter context is asked only
-    where the longer one says little. Both end in 1/V, and where c was never seen, the shorter context answers alone.
+    p' counts differently: not how often c' w occurs but after how many different tokens, since a shorter context is asked
+    only where the longer one says little. Both end in 1/V, and where c was never seen, the shorter context answers alone.
 
     The text "aab" holds a twice and b once; with V = 2 the Witten-Bell unigram gives a (2 + 2 * 1/2) / (3 + 2) = 0.6:
 
