@@ -80,6 +80,22 @@ def test_bars_mark_the_chosen_one_without_colour_too():
     assert [text.get_text() for text in axes.get_yticklabels()] == ["one", "two"] and axes.yaxis_inverted()
 
 
+def test_a_staircase_marks_its_last_step_and_names_its_rivals_clear_of_one_another():
+    steps = {"uniform": 4.1, "unigram": 3.0, "network": 1.32}
+    figure = viz.staircase(steps, rivals={"simple": 1.32, "best": 1.21}, title="Down")
+    axes = figure.axes[0]
+    stairs, *marks = axes.lines[: 1 + len(steps)]
+    assert list(stairs.get_xdata()) == list(steps.values()) and axes.yaxis_inverted()
+    assert [mark.get_color() == viz.CHOSEN for mark in marks] == [False, False, True]
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(steps)
+    assert {set(line.get_xdata()).pop() for line in axes.lines[4:]} == {1.32, 1.21}
+    figure.draw_without_rendering()
+    names = [text.get_window_extent() for text in axes.texts if text.get_text() in ("simple 1.32", "best 1.21")]
+    title = axes.title.get_window_extent()
+    assert len(names) == 2 and not names[0].overlaps(names[1]) and not any(title.overlaps(name) for name in names)
+    assert len(viz.staircase(steps, rivals={}, title="Alone").axes[0].texts) == 3 and not plt.get_fignums()
+
+
 def test_chinese_words_show_no_empty_boxes(tmp_path):
     title = "训练损失 falls: 小猫看着灯，灯看着小猫。"
     with warnings.catch_warnings():
@@ -131,6 +147,7 @@ def awkward_figures() -> dict[str, object]:
         "compare_curves": viz.compare_curves(curves, chosen=few[0], **lines),
         "race": viz.race({name: {1.0 + i: 2.0, 20.0 + i: 1.0} for i, name in enumerate(few)}, chosen="$$", title=title),
         "bars": viz.bars(numbers, title=title, xlabel=title, chosen="$x$"),
+        "staircase": viz.staircase(numbers, rivals={name: 1.0 for name in few}, title=title),
         "pieces": viz.pieces(dict.fromkeys(AWKWARD, AWKWARD), title=title),
         "distributions": viz.distributions(AWKWARD, {name: list(numbers.values()) for name in few[:2]}, title=title),
         "points": viz.points(places, groups={"$$": ["$$"], "_a": [], "\n": []}, **lines),
@@ -192,6 +209,7 @@ square = [[1.0, 0.0], [0.5, 0.5]]
         (lambda: viz.race({"a": {1.0: 2.0}}, chosen="b", title=""), "chosen='b' is none of a"),
         (lambda: viz.bars({}, title="", xlabel=""), "nothing to draw"),
         (lambda: viz.bars({"a": 1.0}, title="", xlabel="", chosen="b"), "chosen='b' is none of a"),
+        (lambda: viz.staircase({}, rivals={}, title=""), "no step"),
         (lambda: viz.pieces({}, title=""), "no row"),
         (lambda: viz.distributions(["a"], {"x": [0.5, 0.5]}, title=""), "'x' has 2 probabilities for 1 tokens"),
         (lambda: viz.distributions([], {"x": []}, title=""), "0 tokens under 1 settings"),

@@ -248,6 +248,43 @@ def bars(values: Mapping[str, float], *, title: str, xlabel: str, chosen: str | 
     return figure
 
 
+def staircase(steps: Mapping[str, float], *, rivals: Mapping[str, float], title: str) -> Figure:
+    """The growing model's validation loss, a step for each part that was added, from top to bottom; the last one in green with a
+    mark. The `rivals`, such as the best count, are grey dashed lines across all steps.
+
+    >>> figure = staircase({"uniform": 4.09, "unigram": 3.04}, rivals={"best count": 1.21}, title="A step down")
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['4.09', '3.04 *', 'best count 1.21']
+    """
+    _need(len(steps) > 0, "there is no step to draw")
+    last = list(steps)[-1]
+    with plt.rc_context(STYLE):
+        height = 1.1 + 0.27 * len(steps) + 0.17 * len(rivals)
+        figure, axes = plt.subplots(figsize=(5.2, height), layout="constrained")
+        losses, rows = list(steps.values()), range(len(steps))
+        axes.plot(losses, rows, color=REFERENCE, drawstyle="steps-post", linewidth=1)
+        for row, (name, loss) in enumerate(steps.items()):
+            color, mark = (CHOSEN, " *") if name == last else (REFERENCE, "")
+            axes.plot(loss, row, "o", color=color, markersize=5)
+            axes.annotate(
+                f"{loss:.2f}{mark}", (loss, row), (7, 0), textcoords="offset points", va="center", color=color
+            )
+        top = 1.0 + 0.17 * len(rivals) / (0.27 * len(steps) + 0.3)
+        for i, (name, loss) in enumerate(sorted(rivals.items(), key=lambda rival: rival[1])):
+            up = 1 + (top - 1) * (len(rivals) - i) / max(1, len(rivals))  # the leftmost label stands highest
+            line: dict[str, Any] = {"color": REFERENCE, "linestyle": "--", "linewidth": 1, "clip_on": False}
+            axes.plot([loss, loss], [0, up], transform=axes.get_xaxis_transform(), **line)
+            told: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
+            axes.annotate(f"{plain(name)} {loss:.2f}", (loss, up), (4, 2), fontsize=9, **told)
+        axes.set_yticks(rows, [plain(name) for name in steps])
+        axes.set_ylim(len(steps) - 0.5, -0.5)
+        axes.set_xlim(min([*losses, *rivals.values()]) - 0.15, max(losses) + 0.45)
+        axes.set_xlabel("validation loss (nats per token), less is better")
+        axes.set_title(plain(title), pad=8 + 12 * len(rivals))
+    plt.close(figure)
+    return figure
+
+
 def pieces(rows: Mapping[str, Sequence[str]], *, title: str) -> Figure:
     """Texts cut into pieces, a row for each under its name; neighbours differ in tint, and a gap lies between them.
 
