@@ -24,6 +24,7 @@ FORMS = {
     "learning by heart": "by heart",
     "one-hot vector": "one-hot",
     "overfitting": r"overfit\w*",
+    "saturation": r"saturat\w*",
     "underfitting": r"underfit\w*",
 }
 
@@ -40,7 +41,7 @@ def letters() -> list[str]:
 
 
 def letters_in(text: str) -> set[str]:
-    formulas = " ".join(re.findall(r"\$([^$]+)\$", text))
+    formulas = " ".join(re.findall(r"\$([^$]+)\$", text.replace("$$", "$")))
     return set(re.findall(r"\\[a-zA-Z]+|(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])", re.sub(r"\\text\{[^}]*\}", "", formulas)))
 
 

@@ -25,3 +25,9 @@ def test_every_shape_has_all_seeds_and_as_many_weights_as_it_should():
         k, H = run["k"], run["hidden"]
         assert run["parameters"] == V * C + (k * C + 1) * H + (H + 1) * V
         assert run["train_loss"] < run["val_loss"] and len(run["first"]) == tool.STEPS
+
+
+def test_the_longer_run_has_all_seeds_and_overfits():
+    longer = json.loads(tool.RECORD.read_text(encoding="utf-8"))["longer"]
+    assert [(r["k"], r["hidden"], r["seed"]) for r in longer] == [(5, 512, seed) for seed in range(tool.SETTINGS["seeds"])]
+    assert all(r["train_loss"] < r["val_loss"] - 0.3 for r in longer)

@@ -179,14 +179,17 @@ def stored_outputs(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "model, sentence",
-    [("tales-char", '"Where is the Spoon?" asked Wren.'), ("tales-zh", "“这是谁的椅子？”露丝船长问。")],
+    "model, sentence, chapters",
+    [
+        ("tales-char", '"Where is the Spoon?" asked Wren.', ("01", "06", "10", "12")),
+        ("tales-zh", "“这是谁的椅子？”露丝船长问。", ("01", "10", "12")),  # chapter 06 reads the English one only
+    ],
 )
-def test_one_sentence_travels_through_the_book_with_the_same_ids(model, sentence):
+def test_one_sentence_travels_through_the_book_with_the_same_ids(model, sentence, chapters):
     from minigpt_core import load_pretrained
 
     ids = str(load_pretrained(model)[1].encode(sentence))
-    for chapter in ("01", "04", "05", "09"):
+    for chapter in chapters:
         assert ids in stored_outputs(chapter), chapter
 
 

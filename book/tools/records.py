@@ -96,7 +96,7 @@ RUNS: dict[str, dict] = {
     "long-layers-1": {"model": {**LONG_MODEL, "n_layer": 1}, "training": LONG, "seeds": 2},
     "long-muon": {"model": LONG_MODEL, "training": {**LONG, "optimizer": "muon"}},
     "long-attention-dropout": {"model": LONG_MODEL, "training": LONG, "attention dropout": True},
-    # chapters 06 and 08: the run again, filmed; and one on the Chinese tales
+    # chapters 08, 09 and 12: the run again, filmed; and one on the Chinese tales
     "film": {"watched": True, "filmed": True},
     "film-zh": {"corpus": "tales_zh", "watched": True, "filmed": True},
     # as many tokens in a step with every window: how far back it pays to look; the longest with twice the steps too

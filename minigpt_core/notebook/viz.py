@@ -250,7 +250,7 @@ def bars(values: Mapping[str, float], *, title: str, xlabel: str, chosen: str | 
 
 def staircase(steps: Mapping[str, float], *, rivals: Mapping[str, float], title: str) -> Figure:
     """The growing model's validation loss, a step for each part that was added, from top to bottom; the last one in green with a
-    mark. The `rivals`, such as the best count, are grey dashed lines across all steps.
+    mark. Where a loss is higher than the one above it, a new flight begins. The `rivals`, such as the best count, are grey dashed lines across all steps.
 
     >>> figure = staircase({"uniform": 4.09, "unigram": 3.04}, rivals={"best count": 1.21}, title="A step down")
     >>> [text.get_text() for text in figure.axes[0].texts]
@@ -262,7 +262,10 @@ def staircase(steps: Mapping[str, float], *, rivals: Mapping[str, float], title:
         height = 1.1 + 0.27 * len(steps) + 0.17 * len(rivals)
         figure, axes = plt.subplots(figsize=(5.2, height), layout="constrained")
         losses, rows = list(steps.values()), range(len(steps))
-        axes.plot(losses, rows, color=REFERENCE, drawstyle="steps-post", linewidth=1)
+        for row in rows[1:]:
+            if losses[row] <= losses[row - 1]:
+                pair = slice(row - 1, row + 1)
+                axes.plot(losses[pair], rows[pair], color=REFERENCE, drawstyle="steps-post", linewidth=1)
         for row, (name, loss) in enumerate(steps.items()):
             color, mark = (CHOSEN, " *") if name == last else (REFERENCE, "")
             axes.plot(loss, row, "o", color=color, markersize=5)

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import get_batch
-from ..model import GPT
 
 STEPS, BATCH, RATE, RISING = 900, 16, 3e-3, 50
 
@@ -27,7 +26,8 @@ class Average(nn.Module):
 
 
 class Growing(nn.Module):
-    """A vector for each letter and each place, a `mix` (B, T, C) -> (B, T, C), and a head. (B, T) -> (B, T, V).
+    """A vector for each letter and each place, a `mix` (B, T, C) -> (B, T, C), and a head. (B, T) -> (B, T, V). All weights begin
+    as PyTorch draws them.
 
     >>> Growing(60, Average())(torch.zeros(2, 5, dtype=torch.long)).shape
     torch.Size([2, 5, 60])
@@ -40,11 +40,17 @@ class Growing(nn.Module):
         self.places = nn.Embedding(block_size, n_embd)
         self.mix = mix
         self.head = nn.Linear(n_embd, vocab_size, bias=False)
-        self.apply(GPT._init_weights)
 
     def forward(self, ids: Tensor) -> Tensor:
-        h = self.letters(ids) + self.places(torch.arange(ids.shape[1]))  # (B, T, C)
+        h = self.letters(ids) + self.places(torch.arange(ids.shape[1], device=ids.device))  # (B, T, C)
         return self.head(self.mix(h))
+
+
+def start_small(model: nn.Module) -> None:
+    """Draw all matrices and tables anew, from N(0, 0.02)."""
+    for p in model.parameters():
+        if p.ndim == 2:
+            nn.init.normal_(p, std=0.02)
 
 
 def fit(model: Growing, ids: Tensor, seed: int = 0) -> Iterator[float]:
@@ -56,7 +62,7 @@ def fit(model: Growing, ids: Tensor, seed: int = 0) -> Iterator[float]:
         x, y = get_batch(ids, model.block_size, BATCH, seed=seed, step=step)  # (B, T)
         loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         yield loss.item()
 
@@ -64,6 +70,8 @@ def fit(model: Growing, ids: Tensor, seed: int = 0) -> Iterator[float]:
 @torch.no_grad()
 def mean_loss(model: Growing, ids: Tensor) -> float:
     """In nats per token, over windows of ids (N,) side by side; what is too short for a window is left out."""
+    if len(ids) <= model.block_size:
+        raise ValueError(f"one window needs block_size + 1 = {model.block_size + 1} tokens, but there are {len(ids)}")
     end = (len(ids) - 1) // model.block_size * model.block_size
     x, y = ids[:end].view(-1, model.block_size), ids[1 : end + 1].view(-1, model.block_size)  # (B, T)
     return F.cross_entropy(model(x).flatten(0, 1), y.flatten()).item()
