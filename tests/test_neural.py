@@ -29,5 +29,7 @@ def test_every_shape_has_all_seeds_and_as_many_weights_as_it_should():
 
 def test_the_longer_run_has_all_seeds_and_overfits():
     longer = json.loads(tool.RECORD.read_text(encoding="utf-8"))["longer"]
-    assert [(r["k"], r["hidden"], r["seed"]) for r in longer] == [(5, 512, seed) for seed in range(tool.SETTINGS["seeds"])]
+    assert [(r["k"], r["hidden"], r["seed"]) for r in longer] == [
+        (5, 512, seed) for seed in range(tool.SETTINGS["seeds"])
+    ]
     assert all(r["train_loss"] < r["val_loss"] - 0.3 for r in longer)

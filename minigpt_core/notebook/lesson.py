@@ -92,4 +92,6 @@ def staircase(found: Mapping[str, float], *, title: str) -> Figure:
         raise ValueError(f"found holds {wrong}: the staircase has the steps {', '.join(names)}")
     first = min(names.index(name) for name in found)
     before = {name: record["steps"][name][0]["val_loss"] for name in names[:first]}
-    return viz.staircase(before | {name: found[name] for name in names if name in found}, rivals=record["rivals"], title=title)
+    return viz.staircase(
+        before | {name: found[name] for name in names if name in found}, rivals=record["rivals"], title=title
+    )

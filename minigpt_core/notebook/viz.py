@@ -262,10 +262,12 @@ def staircase(steps: Mapping[str, float], *, rivals: Mapping[str, float], title:
         height = 1.1 + 0.27 * len(steps) + 0.17 * len(rivals)
         figure, axes = plt.subplots(figsize=(5.2, height), layout="constrained")
         losses, rows = list(steps.values()), range(len(steps))
-        for row in rows[1:]:
-            if losses[row] <= losses[row - 1]:
-                pair = slice(row - 1, row + 1)
-                axes.plot(losses[pair], rows[pair], color=REFERENCE, drawstyle="steps-post", linewidth=1)
+        path: list[tuple[float, float]] = []
+        for row, loss in enumerate(losses):
+            if path and loss > losses[row - 1]:
+                path.append((math.nan, row))  # lifts the pen
+            path.append((loss, row))
+        axes.plot(*zip(*path, strict=True), color=REFERENCE, drawstyle="steps-post", linewidth=1)
         for row, (name, loss) in enumerate(steps.items()):
             color, mark = (CHOSEN, " *") if name == last else (REFERENCE, "")
             axes.plot(loss, row, "o", color=color, markersize=5)
