@@ -78,7 +78,8 @@ def test_the_check_sees_another_loss_of_a_rival(name, kept):
 
 def test_the_check_sees_other_first_losses(kept, monkeypatch):
     record, write = kept
-    monkeypatch.setattr(tool, "run", lambda name, seed, steps: (RECORD["steps"] | RECORD["aside"])[name][seed])  # not again for each step
+    known = RECORD["steps"] | RECORD["aside"]
+    monkeypatch.setattr(tool, "run", lambda name, seed, steps: known[name][seed])  # not again for each step
     for name in TRAINED:
         write()
         assert tool.stale() is None
