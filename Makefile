@@ -9,7 +9,7 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600
 TORCH_INDEX := $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && \
 	echo "--extra-index-url https://download.pytorch.org/whl/cpu --retries 0 --timeout 5")
 
-.PHONY: help book test check matrix lint notebooks address layout records ladder film models bench clean
+.PHONY: help book test check matrix lint notebooks address layout records ladder neural staircase film models bench clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -45,8 +45,14 @@ layout: $(INSTALLED)  ## draw which module imports which, and list the modules, 
 records: $(INSTALLED)  ## remake the recorded runs that chapters read (NAME=tales for one)
 	$(BIN)/python book/tools/records.py $(NAME)
 
-ladder: $(INSTALLED)  ## run the recipes of chapter 13 anew (NAME="squared ReLU" for one)
+ladder: $(INSTALLED)  ## run the recipes of chapter 14 anew (NAME="squared ReLU" for one)
 	$(BIN)/python book/tools/ladder.py $(if $(NAME),"$(NAME)")
+
+neural: $(INSTALLED)  ## train the small networks of chapter 05 anew
+	$(BIN)/python book/tools/neural.py
+
+staircase: $(INSTALLED)  ## train each step of the growing model anew
+	$(BIN)/python book/tools/staircase.py
 
 film: $(INSTALLED)  ## make the film of README and index from the record of its run
 	$(BIN)/python book/tools/film.py

@@ -68,16 +68,16 @@ nbval.plugin.IPyNbFile.setup, nbval.plugin.IPyNbFile.teardown = _start_watch, _s
 
 
 def pytest_collection_modifyitems(items):
-    """Chapter 13 learns from Shakespeare, which does not come with the book: where it cannot be had, the chapter is skipped."""
+    """Chapter 14 learns from Shakespeare, which does not come with the book: where it cannot be had, the chapter is skipped."""
     from minigpt_core import load_corpus
 
-    chapter = [item for item in items if item.path.name == "13_fastest.ipynb"]
+    chapter = [item for item in items if item.path.name == "14_fastest.ipynb"]
     if chapter:
         try:
             load_corpus("shakespeare")
         except ValueError as error:
             for item in chapter:
-                item.add_marker(pytest.mark.skip(reason=f"chapter 13 is NOT tested: {error}"))
+                item.add_marker(pytest.mark.skip(reason=f"chapter 14 is NOT tested: {error}"))
 
 
 def pytest_terminal_summary(terminalreporter):

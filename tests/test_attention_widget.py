@@ -1,4 +1,4 @@
-"""The attention maps of chapter 05 in a real browser: the shares are those of Python, the recorded ones those of the record."""
+"""The attention maps of chapter 12 in a real browser: the shares are those of Python, the recorded ones those of the record."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ CHINESE = "“这是谁的椅子？”露丝船长问。"
 
 @pytest.fixture(scope="module", params=["http", "file"])
 def attention(widget, request):
-    return widget("notebooks/05_attention.html", "attention", request.param)
+    return widget("notebooks/12_inside_the_model.html", "attention", request.param)
 
 
 def show(attention, text: str, model: str) -> None:
@@ -139,7 +139,7 @@ def status_becomes(attention, words: str) -> None:
 
 
 def test_the_text_follows_the_model_and_the_readers_own_comes_back(widget):
-    attention = widget("notebooks/05_attention.html", "attention")
+    attention = widget("notebooks/12_inside_the_model.html", "attention")
     text, source = attention.get_by_label("text", exact=True), attention.get_by_label("maps of")
     status_becomes(attention, "looks at")
     offered = text.input_value()
@@ -198,7 +198,7 @@ def colours(attention) -> list[list[int]]:
 
 
 def test_the_maps_take_the_colours_of_a_theme_that_changes(widget):
-    attention = widget("notebooks/05_attention.html", "attention", color_scheme="light")
+    attention = widget("notebooks/12_inside_the_model.html", "attention", color_scheme="light")
     show(attention, SENTENCE, "tales-char")
 
     def theme(name: str) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""The recorded curves of chapter 07 in a real browser: numbers, lines and texts are those of the records."""
+"""The recorded curves of chapter 08 in a real browser: numbers, lines and texts are those of the records."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from minigpt_core.widgets.records import RUNS, curves, levels
 
 @pytest.fixture(scope="module", params=["http", "file"])
 def shown(widget, request):
-    shown = widget("notebooks/07_training.html", "curves", request.param)
+    shown = widget("notebooks/08_training.html", "curves", request.param)
     shown.locator("svg").wait_for()
     return shown
 
@@ -105,7 +105,7 @@ def test_keys_and_pointer_move_the_step_and_the_line_with_it(shown):
 def test_records_that_are_missing_are_said_in_a_sentence(browser, site):
     page = browser.new_page()
     page.route("**/data/curves.js", lambda route: route.abort())
-    page.goto(f"{site}/notebooks/07_training.html")
+    page.goto(f"{site}/notebooks/08_training.html")
     page.locator("[data-minigpt=curves]").scroll_into_view_if_needed()
     page.wait_for_function("document.querySelector('[data-minigpt=curves] [role=status]')?.textContent")
     assert "data/curves.js could not be loaded" in page.locator("[data-minigpt=curves] [role=status]").text_content()

@@ -24,6 +24,7 @@ FORMS = {
     "learning by heart": "by heart",
     "one-hot vector": "one-hot",
     "overfitting": r"overfit\w*",
+    "saturation": r"saturat\w*",
     "underfitting": r"underfit\w*",
 }
 
@@ -40,7 +41,7 @@ def letters() -> list[str]:
 
 
 def letters_in(text: str) -> set[str]:
-    formulas = " ".join(re.findall(r"\$([^$]+)\$", text))
+    formulas = " ".join(re.findall(r"\$([^$]+)\$", text.replace("$$", "$")))
     return set(re.findall(r"\\[a-zA-Z]+|(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])", re.sub(r"\\text\{[^}]*\}", "", formulas)))
 
 
@@ -102,8 +103,8 @@ def test_letters_are_found_in_plain_formulas_and_in_shapes():
     assert plain_letters_in("# (B, H, T, T), then (T, C // H)") == {"B", "C", "H", "T"}
     found = dict(letters_by_cell("notebooks/00_first_light"))
     assert {"B", "T", "C"} <= found["notebooks/00_first_light cell light-18"]  # a shape in a comment
-    found = dict(letters_by_cell("notebooks/05_attention"))
-    assert "S" in found["notebooks/05_attention cell attention-28"]  # in shown source
+    found = dict(letters_by_cell("notebooks/06_attention"))
+    assert "S" in found["notebooks/06_attention cell attention-28"]  # in shown source
 
 
 def test_the_glossary_has_a_meaning_and_a_chinese_term_for_each():

@@ -1,4 +1,4 @@
-"""The widgets in a real JupyterLab: one of today, and one with the versions that Colab has. The cells are chapter 09's own."""
+"""The widgets in a real JupyterLab: one of today, and one with the versions that Colab has. The cells are chapter 10's own."""
 
 import ast
 import json
@@ -43,8 +43,8 @@ Playground(model, tokenizer, prompt="a ", temperature=1, length=40, seed=2)
 
 
 def notebook() -> nbformat.NotebookNode:
-    """Chapter 09 cut to its imports and its widgets, with a widget of the reader's own model."""
-    chapter = nbformat.read(ROOT / "notebooks" / "09_sampling.ipynb", as_version=4)
+    """Chapter 10 cut to its imports and its widgets, with a widget of the reader's own model."""
+    chapter = nbformat.read(ROOT / "notebooks" / "10_sampling.ipynb", as_version=4)
     cells = [cell.source for cell in chapter.cells if re.match(r"import html\n|Sampler\(|Playground\(", cell.source)]
     imports, sampler, playground = cells
     sources = [BORROW, imports, sampler, "sampler = _", playground, "playground = _", OWN, "own = _"]

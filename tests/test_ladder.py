@@ -1,4 +1,4 @@
-"""The ladder of chapter 13: its models stand between the plain and the fast one, and its record is of these runs."""
+"""The ladder of chapter 14: its models stand between the plain and the fast one, and its record is of these runs."""
 
 import hashlib
 import importlib.util
@@ -87,7 +87,7 @@ def test_normalised_queries_and_keys_have_one_length():
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_no_run_begins_far_above_blind_guessing(name):
-    """A first loss far above ln V is a fault of the start, as chapters 06 and 08 say: no verdict on an idea."""
+    """A first loss far above ln V is a fault of the start, as chapters 07 and 09 say: no verdict on an idea."""
     blind = math.log(66)
     for run in RECORDED[name]["runs"]:
         assert run["first"][0] < blind + 0.5

@@ -49,3 +49,29 @@ def test_a_record_that_does_not_exist_is_refused_with_those_that_do():
     assert lesson.load_record("tales")["name"] == "tales"
     with pytest.raises(ValueError, match=r"no record 'alices': choose one of .*corpora, .*make records"):
         lesson.load_record("alices")
+
+
+def test_the_staircase_has_the_recorded_steps_before_those_found_here():
+    record = lesson.load_record("staircase")
+    known = {name: runs[0]["val_loss"] for name, runs in record["steps"].items()}
+    figure = lesson.staircase({"one head": 2.5, "four heads": 2.4}, title="Two heads")
+    axes = figure.axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == list(known)[: list(known).index("four heads") + 1]
+    drawn = [float(x) for x in axes.lines[0].get_xdata()]
+    assert [x for x in drawn if x == x] == [known[name] for name in names[:-2]] + [2.5, 2.4]
+    average = names.index("average of the past")  # higher than the network above it: there the pen is lifted
+    assert [x != x for x in drawn].index(True) == average and sum(x != x for x in drawn) == 1
+    rivals = {f"{name} {loss:.2f}" for name, loss in record["rivals"].items()}
+    assert len(rivals) == 2 and rivals <= {text.get_text() for text in axes.texts}
+    assert axes.get_title(loc="left") == "Two heads"
+
+
+@pytest.mark.parametrize(
+    "found, said", [({}, "nothing"), ({"one head": 2.5, "no head": 3.0, "a head": 3.0}, "a head, no head")]
+)
+def test_what_is_no_step_of_the_staircase_is_refused_with_those_that_are(found, said):
+    with pytest.raises(
+        ValueError, match=f"found holds {said}: the staircase has the steps uniform, unigram, .*one head"
+    ):
+        lesson.staircase(found, title="")

@@ -179,14 +179,17 @@ def stored_outputs(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "model, sentence",
-    [("tales-char", '"Where is the Spoon?" asked Wren.'), ("tales-zh", "“这是谁的椅子？”露丝船长问。")],
+    "model, sentence, chapters",
+    [
+        ("tales-char", '"Where is the Spoon?" asked Wren.', ("01", "06", "10", "12")),
+        ("tales-zh", "“这是谁的椅子？”露丝船长问。", ("01", "10", "12")),  # chapter 06 reads the English one only
+    ],
 )
-def test_one_sentence_travels_through_the_book_with_the_same_ids(model, sentence):
+def test_one_sentence_travels_through_the_book_with_the_same_ids(model, sentence, chapters):
     from minigpt_core import load_pretrained
 
     ids = str(load_pretrained(model)[1].encode(sentence))
-    for chapter in ("01", "04", "05", "09"):
+    for chapter in chapters:
         assert ids in stored_outputs(chapter), chapter
 
 
@@ -194,7 +197,7 @@ def test_one_sentence_travels_through_the_book_with_the_same_ids(model, sentence
 
 
 def test_every_cell_that_tells_of_a_clock_is_tagged():
-    """Its output is not compared, so nothing else would see that it is false. Chapter 12 plans with what it measures."""
+    """Its output is not compared, so nothing else would see that it is false. Chapter 13 plans with what it measures."""
     measured, tagged = {"own-12"}, set()
     for path in NOTEBOOKS:
         for cell in nbformat.read(path, as_version=4).cells:

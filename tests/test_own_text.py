@@ -1,4 +1,4 @@
-"""Chapter 12 on texts that are no novel: its code cells, run as they stand up to section 9, end in advice, never in an error."""
+"""Chapter 13 on texts that are no novel: its code cells, run as they stand up to section 9, end in advice, never in an error."""
 
 import sys
 import types
@@ -10,7 +10,7 @@ import pytest
 from minigpt_core import load_corpus
 
 ROOT = Path(__file__).parents[1]
-CELLS = nbformat.read(ROOT / "notebooks" / "12_your_own_text.ipynb", as_version=4).cells
+CELLS = nbformat.read(ROOT / "notebooks" / "13_your_own_text.ipynb", as_version=4).cells
 SECTION_9 = next(i for i, cell in enumerate(CELLS) if cell.source.startswith("## 9. "))
 CODES = [c for c in CELLS[:SECTION_9] if c.cell_type == "code" and "setup" not in c.metadata.get("tags", [])]
 CHOICE = next(i for i, cell in enumerate(CODES) if cell.source.startswith("TEXT = "))

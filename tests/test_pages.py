@@ -97,7 +97,7 @@ def test_the_search_finds_a_word(visit, site, html, scheme):
     seen.page.keyboard.type("induction")
     seen.page.keyboard.press("Enter")
     seen.page.wait_for_selector("ul.search li")
-    assert "10 The repetition lab" in " ".join(seen.page.locator("ul.search li").all_text_contents())
+    assert "11 The repetition lab" in " ".join(seen.page.locator("ul.search li").all_text_contents())
     assert seen.problems == [] and seen.outside == []
     seen.page.close()
 

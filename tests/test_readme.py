@@ -24,10 +24,12 @@ def test_its_commands_have_these_options(line):
     assert _build_parser().parse_args(shlex.split(line, comments=True)[1:]).command
 
 
-def test_its_make_targets_exist():
+def test_its_make_targets_exist_and_those_of_contributing():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"`?make (\w+)", README)) - {"it"}
     assert {"book", "test", "help", "notebooks"} <= targets
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    targets |= set(re.findall(r"`make (\w+)", " ".join(contributing.split())))
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
@@ -35,3 +37,19 @@ def test_its_make_targets_exist():
 def test_its_files_and_folders_exist():
     for path in re.findall(r"\]\(([^)#:]+)\)|^\| `([\w/]+/)`", README, re.MULTILINE):
         assert (ROOT / (path[0] or path[1])).exists(), path
+
+
+def test_it_names_every_chapter_in_order():
+    named = re.findall(r"\]\(notebooks/(\w+)\.ipynb\)", README)
+    assert named == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert [name[:2] for name in named] == [f"{number:02}" for number in range(15)]
+    assert "Fifteen chapters, numbered 00 to 14:" in README
+
+
+def test_it_names_what_remakes_every_record():
+    """Each tool that writes to book/records has a target, and stands in the row of the folder."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| `book/` \|.*$", README, re.MULTILINE)
+    for tool in ("records", "ladder", "neural", "staircase"):
+        assert re.search(rf"^{tool}:.*\n\t\$\(BIN\)/python book/tools/{tool}\.py", makefile, re.MULTILINE)
+        assert f"`make {tool}`" in row

@@ -1,4 +1,4 @@
-"""The loop of chapter 10 in a real browser: texts, shares and probabilities are those of Python."""
+"""The loop of chapter 11 in a real browser: texts, shares and probabilities are those of Python."""
 
 import re
 
@@ -16,7 +16,7 @@ LENGTH = 240
 
 @pytest.fixture(scope="module", params=["http", "file"])
 def loop(widget, request):
-    return widget("notebooks/10_repetition.html", "repetition", request.param)
+    return widget("notebooks/11_repetition.html", "repetition", request.param)
 
 
 def begin(loop, prompt: str, model: str, knob: str) -> None:
@@ -185,7 +185,7 @@ def probabilities_become(loop, model: str, phrase: str) -> None:
 
 
 def test_prompt_and_phrase_follow_the_model(widget):
-    loop = widget("notebooks/10_repetition.html", "repetition")
+    loop = widget("notebooks/11_repetition.html", "repetition")
     prompt, model = loop.get_by_label("prompt", exact=True), loop.get_by_label("model", exact=True)
     offered = prompt.input_value()
     for name in ("tales-zh", "shakespeare-char", "tales-bpe"):

@@ -1,4 +1,4 @@
-"""The sampler of chapter 09 in a real browser: its bars and draws are those of Python."""
+"""The sampler of chapter 10 in a real browser: its bars and draws are those of Python."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ LABELS = {name: name.replace("top_", "top-").replace("min_", "min-").replace("_"
 
 @pytest.fixture(scope="module", params=["http", "file"])
 def sampler(widget, request):
-    return widget("notebooks/09_sampling.html", "sampler", request.param)
+    return widget("notebooks/10_sampling.html", "sampler", request.param)
 
 
 def turn(sampler, prompt: str, model: str, seed: int = 1, **knobs: float) -> None:
@@ -120,7 +120,7 @@ def test_bad_input_is_said_in_a_sentence_and_an_empty_prompt_begins_a_text(sampl
 
 
 def test_the_prompt_follows_the_model_and_the_readers_own_comes_back(widget):
-    sampler = widget("notebooks/09_sampling.html", "sampler")
+    sampler = widget("notebooks/10_sampling.html", "sampler")
     prompt = sampler.get_by_label("prompt")
     offered = prompt.input_value()
     for model in ("tales-zh", "shakespeare-char", "tales-bpe", "tales-zh", "tales-char"):

@@ -6,6 +6,7 @@ import warnings
 import matplotlib.pyplot as plt
 import pytest
 from matplotlib.ft2font import FT2Font
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from minigpt_core import load_corpus
@@ -79,6 +80,22 @@ def test_bars_mark_the_chosen_one_without_colour_too():
     assert [text.get_text() for text in axes.get_yticklabels()] == ["one", "two"] and axes.yaxis_inverted()
 
 
+def test_a_staircase_marks_its_last_step_and_names_its_rivals_clear_of_one_another():
+    steps = {"uniform": 4.1, "unigram": 3.0, "network": 1.32}
+    figure = viz.staircase(steps, rivals={"simple": 1.32, "best": 1.21}, title="Down")
+    axes = figure.axes[0]
+    stairs, *marks = axes.lines[: 1 + len(steps)]
+    assert list(stairs.get_xdata()) == list(steps.values()) and axes.yaxis_inverted()
+    assert [mark.get_color() == viz.CHOSEN for mark in marks] == [False, False, True]
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(steps)
+    assert {set(line.get_xdata()).pop() for line in axes.lines[4:]} == {1.32, 1.21}
+    figure.draw_without_rendering()
+    names = [text.get_window_extent() for text in axes.texts if text.get_text() in ("simple 1.32", "best 1.21")]
+    title = axes.title.get_window_extent()
+    assert len(names) == 2 and not names[0].overlaps(names[1]) and not any(title.overlaps(name) for name in names)
+    assert len(viz.staircase(steps, rivals={}, title="Alone").axes[0].texts) == 3 and not plt.get_fignums()
+
+
 def test_chinese_words_show_no_empty_boxes(tmp_path):
     title = "训练损失 falls: 小猫看着灯，灯看着小猫。"
     with warnings.catch_warnings():
@@ -130,10 +147,12 @@ def awkward_figures() -> dict[str, object]:
         "compare_curves": viz.compare_curves(curves, chosen=few[0], **lines),
         "race": viz.race({name: {1.0 + i: 2.0, 20.0 + i: 1.0} for i, name in enumerate(few)}, chosen="$$", title=title),
         "bars": viz.bars(numbers, title=title, xlabel=title, chosen="$x$"),
+        "staircase": viz.staircase(numbers, rivals={name: 1.0 for name in few}, title=title),
         "pieces": viz.pieces(dict.fromkeys(AWKWARD, AWKWARD), title=title),
         "distributions": viz.distributions(AWKWARD, {name: list(numbers.values()) for name in few[:2]}, title=title),
         "points": viz.points(places, groups={"$$": ["$$"], "_a": [], "\n": []}, **lines),
         "heatmaps": viz.heatmaps({"$x$": square}, title=title, labels=AWKWARD),
+        "graph": viz.graph([(name, 1.0, 1.0) for name in few], [(i, 5, 1.0) for i in range(5)], title=title),
         "many heatmaps": viz.heatmaps(dict.fromkeys(AWKWARD, square), title=title),
     }
 
@@ -190,6 +209,7 @@ square = [[1.0, 0.0], [0.5, 0.5]]
         (lambda: viz.race({"a": {1.0: 2.0}}, chosen="b", title=""), "chosen='b' is none of a"),
         (lambda: viz.bars({}, title="", xlabel=""), "nothing to draw"),
         (lambda: viz.bars({"a": 1.0}, title="", xlabel="", chosen="b"), "chosen='b' is none of a"),
+        (lambda: viz.staircase({}, rivals={}, title=""), "no step"),
         (lambda: viz.pieces({}, title=""), "no row"),
         (lambda: viz.distributions(["a"], {"x": [0.5, 0.5]}, title=""), "'x' has 2 probabilities for 1 tokens"),
         (lambda: viz.distributions([], {"x": []}, title=""), "0 tokens under 1 settings"),
@@ -198,6 +218,8 @@ square = [[1.0, 0.0], [0.5, 0.5]]
             lambda: viz.points({"a": (0, 0)}, title="", xlabel="", ylabel="", groups=dict.fromkeys("abcde", ())),
             "5 groups",
         ),
+        (lambda: viz.graph([], [], title=""), "no node"),
+        (lambda: viz.graph([("a", 1.0, None)] * 2, [(1, 0, 1.0)], title=""), "the edge from node 1 to node 0"),
         (lambda: viz.heatmaps({}, title=""), "no map"),
         (lambda: viz.heatmaps({"a": [[1.0, 0.0]]}, title=""), "'a' is not square: it has 1 rows of 2"),
         (lambda: viz.heatmaps({"a": square}, title="", labels=["x"]), "1 labels for the 2 rows of 'a'"),
@@ -210,7 +232,7 @@ def test_what_cannot_be_drawn_is_refused_in_a_sentence_and_leaves_no_figure_open
 
 
 @pytest.mark.parametrize("ground", ["#ffffff", "#14181e"])
-@pytest.mark.parametrize("color", [viz.TRAINING, viz.VALIDATION, viz.CHOSEN, viz.REFERENCE])
+@pytest.mark.parametrize("color", [viz.TRAINING, viz.VALIDATION, viz.CHOSEN, viz.REFERENCE, viz.GRADIENT])
 def test_colours_stand_out_on_light_and_dark(color, ground):
     assert contrast(color, ground) >= 3  # WCAG 2.2, 1.4.11, for lines and marks
 
@@ -273,3 +295,26 @@ def test_maps_share_one_scale_and_begin_at_the_pages_ground():
     assert shown[0].images[0].get_cmap()(0.0)[3] == 0  # where nothing is, nothing is drawn
     labelled = viz.heatmaps({"one": [[1, 0], [0.5, 0.5]]}, title="Named", labels=["t", "h"]).axes[0]
     assert [label.get_text() for label in labelled.get_yticklabels()] == ["t", "h"]
+
+
+def test_a_graph_flows_from_left_to_right_and_no_box_lies_on_another():
+    nodes = [("w", 2.0, 39.0), ("x", 3.0, None), ("m", 6.0, 13.0), ("q", 36.0, 1.0), ("L", 42.0, 1.0)]
+    edges = [(0, 2, 3.0), (1, 2, 2.0), (2, 3, 6.0), (2, 3, -6.0), (2, 4, 1.0), (3, 4, 1.0)]
+    axes = viz.graph(nodes, edges, title="Back").axes[0]
+    boxes = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    arrows = [patch for patch in axes.patches if patch not in boxes]
+    assert len(boxes) == len(nodes) and len(arrows) == len(edges) and not plt.get_fignums()
+    assert all(boxes[i].get_x() < boxes[j].get_x() for i, j, _ in edges)
+    extents = [box.get_window_extent() for box in boxes]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(extents, 2))
+    words = [text.get_text() for text in axes.texts]
+    assert words.count("×6") == words.count("×−6") == 1 and "slope 39" in words and "x" in words
+    assert sum(word.startswith("slope") for word in words) == 4  # x has none yet
+    flowing = {text.get_color() for text in axes.texts if text.get_text()[:1] == "×" or "slope" in text.get_text()}
+    assert flowing == {viz.GRADIENT}
+
+
+def test_bars_below_zero_have_a_line_to_stand_on_and_room_for_their_numbers():
+    axes = viz.bars({"one": -0.6, "two": 0.3}, title="One below", xlabel="slope").axes[0]
+    assert axes.lines[0].get_xdata()[0] == 0 and axes.get_xlim()[0] < -0.7
+    assert not viz.bars({"one": 0.6}, title="None below", xlabel="slope").axes[0].lines

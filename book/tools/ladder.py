@@ -1,4 +1,4 @@
-"""Remake book/records/ladder.json, which chapter 13 reads: from a slow recipe to a fast one, one idea at a time.
+"""Remake book/records/ladder.json, which chapter 14 reads: from a slow recipe to a fast one, one idea at a time.
 
     make ladder                         every run with five seeds, about an hour on two cores (NAME="squared ReLU" for one)
     python book/tools/ladder.py --tune  on the end of the training part instead, where lengths and rates were chosen

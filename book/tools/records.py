@@ -58,7 +58,7 @@ _STANDARD = {"steps": 900, "warmup_steps": 50, "eval_every": 100, "checkpoint_ev
 LONG_MODEL = {"n_layer": 4, "block_size": 128, "dropout": 0.2}
 LONG = {"steps": 4000, "weight_decay": 1.0, "warmup_steps": 100, "checkpoint_every": 4000}
 
-# name: settings that differ from chapter 07's run, and what it is for; with how many seeds it is run, if more than one
+# name: settings that differ from chapter 08's run, and what it is for; with how many seeds it is run, if more than one
 RUNS: dict[str, dict] = {
     "tales": {"looks": (1, 50, 200, 900), "lab": LAB},  # the run itself, with samples and maps
     "short": {"training": {"steps": 150}},  # stopped long before the end
@@ -71,13 +71,13 @@ RUNS: dict[str, dict] = {
     "high-rate-no-clipping": {"training": {"learning_rate": 1e-2, "clip": NO_CLIP}, "seeds": 3},
     "low-rate": {"training": {"learning_rate": 1e-4}, "watched": True},
     "dropout": {"model": {"dropout": 0.2}},
-    "muon": {"training": {"optimizer": "muon"}, "seeds": 3},  # chapters 07 and 13
+    "muon": {"training": {"optimizer": "muon"}, "seeds": 3},  # chapters 08 and 14
     # its lowest point counts, so it is evaluated often
     "muon-little-text": {"characters": 8000, "training": {"optimizer": "muon", "eval_every": 20}},
     **{f"muon-layers-{n}": {"model": {"n_layer": n}, "training": {"optimizer": "muon"}, "seeds": 3} for n in (1, 4)},
-    # how far runs lie apart by chance; and chapter 10: how they repeat themselves, and whether a head copies
+    # how far runs lie apart by chance; and chapter 11: how they repeat themselves, and whether a head copies
     **{f"seed-{seed}": {"training": {"seed": seed}, "lab": LAB} for seed in (1, 2, 3, 4)},
-    **{f"no-{part}": {"removed": part, "seeds": 3} for part in PARTS},  # chapter 06: what each part is there for
+    **{f"no-{part}": {"removed": part, "seeds": 3} for part in PARTS},  # chapter 07: what each part is there for
     **{f"heads-{n}": {"model": {"n_head": n}, "seeds": 3} for n in (1, 2, 8)},
     **{f"layers-{n}": {"model": {"n_layer": n}, "seeds": 3} for n in (1, 4, 6)},
     # deeper models at lower rates, and with GPT-2's smaller start of what is added to the residual stream
@@ -91,12 +91,12 @@ RUNS: dict[str, dict] = {
         f"layers-6-no-{part}": {"model": {"n_layer": 6}, "removed": part, "seeds": 3}
         for part in ("residual", "pre-norm")
     },
-    "attention-dropout": {"model": {"dropout": 0.2}, "attention dropout": True},  # chapter 13: of the weights too
+    "attention-dropout": {"model": {"dropout": 0.2}, "attention dropout": True},  # chapter 14: of the weights too
     # the shipped tales-char, with one layer instead of four, by Muon, and with attention dropout
     "long-layers-1": {"model": {**LONG_MODEL, "n_layer": 1}, "training": LONG, "seeds": 2},
     "long-muon": {"model": LONG_MODEL, "training": {**LONG, "optimizer": "muon"}},
     "long-attention-dropout": {"model": LONG_MODEL, "training": LONG, "attention dropout": True},
-    # chapters 05 and 07: the run again, filmed; and one on the Chinese tales
+    # chapters 08, 09 and 12: the run again, filmed; and one on the Chinese tales
     "film": {"watched": True, "filmed": True},
     "film-zh": {"corpus": "tales_zh", "watched": True, "filmed": True},
     # as many tokens in a step with every window: how far back it pays to look; the longest with twice the steps too

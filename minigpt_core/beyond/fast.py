@@ -1,4 +1,4 @@
-"""A GPT that learns faster: five changes to the plain one. What each is worth, chapter 13 shows and book/tools/ladder.py measures.
+"""A GPT that learns faster: five changes to the plain one. What each is worth, chapter 14 shows and book/tools/ladder.py measures.
 
 1. Previous-token embeddings: the input is the sum of the embeddings of a token and of the three before it. A plain model has
    to learn first to attend one step back before it can learn anything from what stands there.

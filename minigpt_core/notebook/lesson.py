@@ -1,14 +1,18 @@
-"""What only the notebooks need: the map with a part lit, a source shown, a shape checked, a recorded run."""
+"""What only the notebooks need: the map with a part lit, a source shown, a shape checked, a recorded run, the staircase."""
 
 import inspect
 import json
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from IPython.display import SVG, Markdown
+from matplotlib.figure import Figure
 from torch import Tensor
+
+from . import viz
 
 
 def _book() -> Path:
@@ -63,7 +67,7 @@ def check_shape(tensor: Tensor, *shape: int) -> Tensor:
 
 def load_record(name: str) -> dict[str, Any]:
     """A training run that was made before and kept in book/records: "settings", "curve", "samples" and "maps"; or one of the
-    two tables there, "corpora" and "ladder".
+    tables there, "corpora", "ladder", "neural" and "staircase".
 
     >>> load_record("tales")["curve"]["val_loss"][-1]                                   # doctest: +SKIP
     1.36
@@ -73,3 +77,21 @@ def load_record(name: str) -> dict[str, Any]:
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
         raise ValueError(f"there is no record {name!r}: choose one of {known}, or make it with make records")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def staircase(found: Mapping[str, float], *, title: str) -> Figure:
+    """The growing model's steps: those of the chapters before from the record `staircase` (seed 0), then those that this chapter
+    has `found`, losses by the record's names. Across them stand the two counting rivals.
+
+    >>> staircase({"one head": 2.45}, title="One head, not yet below the bigram")       # doctest: +SKIP
+    """
+    record = load_record("staircase")
+    names = list(record["steps"])
+    if not found or found.keys() - set(names):
+        wrong = ", ".join(sorted(found.keys() - set(names))) or "nothing"
+        raise ValueError(f"found holds {wrong}: the staircase has the steps {', '.join(names)}")
+    first = min(names.index(name) for name in found)
+    before = {name: record["steps"][name][0]["val_loss"] for name in names[:first]}
+    return viz.staircase(
+        before | {name: found[name] for name in names if name in found}, rivals=record["rivals"], title=title
+    )

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
-from matplotlib.patches import Rectangle
+from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
@@ -25,6 +25,7 @@ TRAINING = "#0072B2"
 VALIDATION = "#D55E00"
 CHOSEN = "#009E73"
 REFERENCE = "#767676"  # and axes: legible on white and on black
+GRADIENT = "#AA4499"  # what flows back from the loss
 
 CHINESE_FONT = Path(__file__).parent / "fonts" / "NotoSansSC-subset.otf"
 font_manager.fontManager.addfont(CHINESE_FONT)
@@ -238,8 +239,53 @@ def bars(values: Mapping[str, float], *, title: str, xlabel: str, chosen: str | 
         labels = [f"{value:.2f}" + (" *" if name == chosen else "") for name, value in values.items()]
         axes.bar_label(drawn, labels, padding=3)
         axes.invert_yaxis()
-        axes.margins(x=0.1)
+        below = min(values.values()) < 0  # then labels need room at the left, too
+        axes.margins(x=0.2 if below else 0.1)
+        if below:
+            axes.axvline(0, color=REFERENCE, linewidth=0.8)
         axes.set(title=plain(title), xlabel=plain(xlabel))
+    plt.close(figure)
+    return figure
+
+
+def staircase(steps: Mapping[str, float], *, rivals: Mapping[str, float], title: str) -> Figure:
+    """The growing model's validation loss, a step for each part that was added, from top to bottom; the last one in green with a
+    mark. Where a loss is higher than the one above it, a new flight begins. The `rivals`, such as the best count, are grey dashed lines across all steps.
+
+    >>> figure = staircase({"uniform": 4.09, "unigram": 3.04}, rivals={"best count": 1.21}, title="A step down")
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['4.09', '3.04 *', 'best count 1.21']
+    """
+    _need(len(steps) > 0, "there is no step to draw")
+    last = list(steps)[-1]
+    with plt.rc_context(STYLE):
+        height = 1.1 + 0.27 * len(steps) + 0.17 * len(rivals)
+        figure, axes = plt.subplots(figsize=(5.2, height), layout="constrained")
+        losses, rows = list(steps.values()), range(len(steps))
+        path: list[tuple[float, float]] = []
+        for row, loss in enumerate(losses):
+            if path and loss > losses[row - 1]:
+                path.append((math.nan, row))  # lifts the pen
+            path.append((loss, row))
+        axes.plot(*zip(*path, strict=True), color=REFERENCE, drawstyle="steps-post", linewidth=1)
+        for row, (name, loss) in enumerate(steps.items()):
+            color, mark = (CHOSEN, " *") if name == last else (REFERENCE, "")
+            axes.plot(loss, row, "o", color=color, markersize=5)
+            axes.annotate(
+                f"{loss:.2f}{mark}", (loss, row), (7, 0), textcoords="offset points", va="center", color=color
+            )
+        top = 1.0 + 0.17 * len(rivals) / (0.27 * len(steps) + 0.3)
+        for i, (name, loss) in enumerate(sorted(rivals.items(), key=lambda rival: rival[1])):
+            up = 1 + (top - 1) * (len(rivals) - i) / max(1, len(rivals))  # the leftmost label stands highest
+            line: dict[str, Any] = {"color": REFERENCE, "linestyle": "--", "linewidth": 1, "clip_on": False}
+            axes.plot([loss, loss], [0, up], transform=axes.get_xaxis_transform(), **line)
+            told: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
+            axes.annotate(f"{plain(name)} {loss:.2f}", (loss, up), (4, 2), fontsize=9, **told)
+        axes.set_yticks(rows, [plain(name) for name in steps])
+        axes.set_ylim(len(steps) - 0.5, -0.5)
+        axes.set_xlim(min([*losses, *rivals.values()]) - 0.15, max(losses) + 0.45)
+        axes.set_xlabel("validation loss (nats per token), less is better")
+        axes.set_title(plain(title), pad=8 + 12 * len(rivals))
     plt.close(figure)
     return figure
 
@@ -402,6 +448,97 @@ def heatmaps(maps: Mapping[str, Any], *, title: str, labels: Sequence[str] | Non
         figure.suptitle(plain(title), color=REFERENCE, fontsize=11, x=0.01, ha="left")
     plt.close(figure)
     return figure
+
+
+def graph(
+    nodes: Sequence[tuple[str, float, float | None]], edges: Sequence[tuple[int, int, float]], *, title: str
+) -> Figure:
+    """A computation, from left to right: each node a name, a value, and the slope of the result along it (None: not known
+    yet), the result last; each edge the numbers of two nodes, the one used before the one that uses it, and the local slope.
+    Values and arrows are grey; what flows back is purple, with the word slope in boxes and a × on arrows.
+
+    >>> nodes = [("w", 2.0, 6.0), ("3 w", 6.0, 1.0)]
+    >>> [text.get_text() for text in graph(nodes, [(0, 1, 3.0)], title="A factor").axes[0].texts]
+    ['w', '2', 'slope 6', '3 w', '6', 'slope 1', '×3']
+    """
+    _need(len(nodes) > 0, "there is no node to draw")
+    for i, j, _ in edges:
+        _need(0 <= i < j < len(nodes), f"the edge from node {i} to node {j}: a node comes before those that use it")
+    places = _graph_places(len(nodes), [edge[:2] for edge in edges])
+    arrows = [_graph_arrow(places, edges, number) for number in range(len(edges))]
+    width, height = BOX
+    corners = [(x + side * width / 2, y + side * height / 2) for x, y in places for side in (-1, 1)]
+    corners += [label for _, _, _, label in arrows]
+    (left, right), (low, high) = ((min(c) - 0.1, max(c) + 0.1) for c in zip(*corners, strict=True))
+    inch = min(0.72, 5.2 / (right - left))  # of a unit
+    text: dict[str, Any] = {"ha": "center", "va": "center"}
+    with plt.rc_context(STYLE | {"font.size": 8.5 if inch > 0.6 else 7.5}):
+        figure, axes = plt.subplots(figsize=(5.2, inch * (high - low) + 0.35), layout="constrained")
+        for (name, value, slope), (x, y) in zip(nodes, places, strict=True):
+            corner = x - width / 2, y - height / 2
+            axes.add_patch(Rectangle(corner, width, height, facecolor="none", edgecolor=REFERENCE))
+            axes.text(x, y + 0.27, plain(name), **text)
+            axes.text(x, y, _signed(f"{value:.4g}"), **text)
+            if slope is not None:
+                axes.text(x, y - 0.27, _signed(f"slope {slope:.3g}"), color=GRADIENT, **text)
+        for (start, end, bend, label), (_, _, local) in zip(arrows, edges, strict=True):
+            look: dict[str, Any] = {"arrowstyle": "-|>", "color": REFERENCE, "linewidth": 0.9, "mutation_scale": 8}
+            curve: dict[str, Any] = {"connectionstyle": f"arc3,rad={bend}", "shrinkA": 1, "shrinkB": 1}
+            axes.add_patch(FancyArrowPatch(start, end, **look, **curve))
+            axes.text(*label, _signed(f"×{local:.3g}"), color=GRADIENT, **text)
+        axes.set(xlim=(left, right), ylim=(low, high), aspect="equal", title=plain(title))
+        axes.axis("off")
+    plt.close(figure)
+    return figure
+
+
+BOX = 1.3, 0.94  # of a graph, in units of its own
+ACROSS, DOWN = 2.05, 1.35  # between the middles of neighbouring boxes
+
+
+def _graph_places(count: int, edges: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
+    """A place for each node: as many columns before the last as its longest way to the end, at the mean height of those in
+    the next column that use it, pushed apart where these are too close."""
+    column, users = [0] * count, [[j for i, j in edges if i == node] for node in range(count)]
+    for node in reversed(range(count)):
+        column[node] = max((column[j] + 1 for j in users[node]), default=0)
+    heights: dict[int, float] = {}
+    for number in range(max(column) + 1):
+        members = [node for node in range(count) if column[node] == number]
+        near = {n: [heights[j] for j in users[n] if column[j] == number - 1] for n in members}
+        wish = {n: sum(near[n]) / max(1, len(near[n])) for n in members}
+        members.sort(key=lambda n: (-wish[n], n))
+        middle = sum(wish.values()) / len(members)
+        for k, node in enumerate(members):
+            heights[node] = middle + DOWN * ((len(members) - 1) / 2 - k)
+    return [(-ACROSS * column[node], heights[node]) for node in range(count)]
+
+
+def _graph_arrow(
+    places: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int, float]], number: int
+) -> tuple[tuple[float, float], tuple[float, float], float, tuple[float, float]]:
+    """Where an arrow begins and ends, how far it bends, and where its label lies. Two arrows between the same boxes bend
+    apart; one that passes over a column goes around what lies there."""
+    width, height = BOX
+    i, j, _ = edges[number]
+    (x, y), (x_to, y_to) = places[i], places[j]
+    start, end, bend = (x + width / 2, y), (x_to - width / 2, y_to), 0.0
+    if x_to - x > 1.5 * ACROSS:
+        low, high = min(y for _, y in places), max(y for _, y in places)
+        side = -1 if max(y, y_to) < low + DOWN / 2 < high else 1
+        start, end, bend = (x, y + side * height / 2), (x_to, y_to + side * height / 2), -0.22 * side
+    elif (i, j) in [edge[:2] for edge in edges[:number]]:
+        bend = 0.25
+    elif (i, j) in [edge[:2] for edge in edges[number + 1 :]]:
+        bend = -0.25
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    aside = -1 if bend > 0 else 1  # the label lies above the arrow; of one that bends down, below
+    across = start[0] + dx / 2 + bend * dy / 2 - aside * 0.27 * dy / math.hypot(dx, dy)
+    return start, end, bend, (across, start[1] + dy / 2 - bend * dx / 2 + aside * 0.17 * dx / math.hypot(dx, dy))
+
+
+def _signed(number: str) -> str:
+    return number.replace("-", "−")
 
 
 def _need(met: bool, said: str) -> None:

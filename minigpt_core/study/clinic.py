@@ -228,7 +228,7 @@ def target_leakage(run: Run) -> Finding | None:
         "target leakage",
         f"It ends at {run.validation_end:.2f}, the best count at {run.best:.2f}: too good to be true.",
         "The model probably sees the answer: a mask that leaks, targets that are not moved on, or text that is in both parts.",
-        "change one late token and see whether an earlier prediction moves (chapter 05); compare x with y.",
+        "change one late token and see whether an earlier prediction moves (chapter 06); compare x with y.",
     )
 
 
@@ -295,7 +295,7 @@ def stalled(run: Run) -> Finding | None:
         "stalled",
         f"{_less_than('half', run)}, and training fell by no more than {_fell(run):.2f} in the last four fifths of the steps.",
         "The steps are too long or too short, the model is far too small, or something in it is broken.",
-        "another learning rate first, tenfold up and down; then a batch learned by heart (chapter 07).",
+        "another learning rate first, tenfold up and down; then a batch learned by heart (chapter 08).",
     )
 
 

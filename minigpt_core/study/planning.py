@@ -112,8 +112,8 @@ def fitting_tokenizer(look: Look, train_text: str | None = None) -> Tokenizer:
 def propose(
     train_ids: Tensor, val_ids: Tensor, tokenizer: Tokenizer, seconds: float | None = None, **chosen: Any
 ) -> tuple[GPTConfig, TrainConfig]:
-    """A model and a recipe for a text and a time: narrow for little text, deeper where there is time (chapter 06), dropout
-    where the text is read many times (chapter 08), and as many steps as `seconds` allow here, or without them the usual
+    """A model and a recipe for a text and a time: narrow for little text, deeper where there is time (chapter 07), dropout
+    where the text is read many times (chapter 09), and as many steps as `seconds` allow here, or without them the usual
     number, but none that would only learn by heart. Settings of `GPTConfig` and `TrainConfig` that are already `chosen`
     stay as they are, and the others are fitted to them. `explain` says why.
 

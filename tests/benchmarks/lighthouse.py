@@ -19,7 +19,7 @@ import threading
 from pathlib import Path
 
 ROUNDS = 3
-PAGES = ("book/index.html", "notebooks/02_windows.html", "notebooks/09_sampling.html")
+PAGES = ("book/index.html", "notebooks/02_windows.html", "notebooks/10_sampling.html")
 CATEGORIES = ("performance", "accessibility", "best-practices")
 METRICS = (
     "first-contentful-paint",

@@ -95,7 +95,7 @@ def main() -> None:
             print(
                 f"{count} tokens: page {ours:.0f} a second, PyTorch on one thread {python:.0f}, first after {first:.0f} ms"
             )
-        page.goto((book / "notebooks/09_sampling.html").absolute().as_uri())
+        page.goto((book / "notebooks/10_sampling.html").absolute().as_uri())
         page.locator("[data-minigpt=sampler]").scroll_into_view_if_needed()
         page.wait_for_selector("[data-minigpt=sampler] tbody tr")
         times = page.evaluate(SLIDE)

@@ -1,0 +1,35 @@
+"""The record of the first neural model: of these runs, whole, and not stale."""
+
+import importlib.util
+import itertools
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+spec = importlib.util.spec_from_file_location("neural_tool", ROOT / "book" / "tools" / "neural.py")
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+
+
+def test_the_record_is_not_stale():
+    assert tool.stale() is None
+
+
+def test_every_shape_has_all_seeds_and_as_many_weights_as_it_should():
+    runs = json.loads(tool.RECORD.read_text(encoding="utf-8"))["runs"]
+    found = [(run["k"], run["hidden"], run["seed"]) for run in runs]
+    shapes = itertools.product(tool.SETTINGS["k"], tool.SETTINGS["hidden"], range(tool.SETTINGS["seeds"]))
+    assert found == list(shapes)
+    V, C = 60, tool.RECIPE["embedding"]
+    for run in runs:
+        k, H = run["k"], run["hidden"]
+        assert run["parameters"] == V * C + (k * C + 1) * H + (H + 1) * V
+        assert run["train_loss"] < run["val_loss"] and len(run["first"]) == tool.STEPS
+
+
+def test_the_longer_run_has_all_seeds_and_overfits():
+    longer = json.loads(tool.RECORD.read_text(encoding="utf-8"))["longer"]
+    assert [(r["k"], r["hidden"], r["seed"]) for r in longer] == [
+        (5, 512, seed) for seed in range(tool.SETTINGS["seeds"])
+    ]
+    assert all(r["train_loss"] < r["val_loss"] - 0.3 for r in longer)
