@@ -23,6 +23,7 @@ from minigpt_core import (
 )
 from minigpt_core.pretrained import PRETRAINED, load_card
 from minigpt_core.sampling import Mulberry32, draw, shape_logits
+from minigpt_core.study.lens import inner_values
 from minigpt_core.widgets.export import VERSION, as_script, describe, model_file
 
 RUNNER = Path(__file__).parent / "engine.js"
@@ -327,34 +328,6 @@ def test_its_maps_are_the_models(files):
                 )
 
 
-def inner_values(model: GPT, ids: list[int], layer: int) -> dict[str, torch.Tensor]:
-    """What PyTorch's hooks see of one block and of the ends of the model, by the names that the engine gives."""
-    seen: dict[str, torch.Tensor] = {}
-    block, T = model.blocks[layer], len(ids)
-    ends = {name: getattr(model, name) for name in ("token_embedding", "position_embedding", "norm")}
-    inner = {name: getattr(block, name) for name in ("norm1", "norm2", "attention", "feed_forward")}
-    parts = {name: getattr(block.attention, name) for name in ("query", "key", "value")}
-    modules = ends | inner | parts | {"widen": block.feed_forward.widen, "leaving": block, "logits": model.head}
-    hooks = [
-        module.register_forward_hook(lambda _, __, output, name=name: seen.update({name: output.clone().squeeze(0)}))
-        for name, module in modules.items()
-    ]
-    inputs = {"entering": block.norm1, "joined": block.attention.output, "between": block.norm2, "stream": model.norm}
-    hooks += [
-        module.register_forward_pre_hook(lambda _, given, name=name: seen.update({name: given[0].clone().squeeze(0)}))
-        for name, module in inputs.items()
-    ]
-    with torch.no_grad():
-        model(torch.tensor([ids]))
-        for hook in hooks:
-            hook.remove()
-        q, k = (block.attention.split_heads(seen[name][None])[0] for name in ("query", "key"))  # (H, T, D)
-        seen["products"] = q @ k.transpose(-2, -1)  # (H, T, T)
-        seen["weights"] = block.attention.weights(seen["norm1"][None])[0]
-    assert seen["products"].shape == seen["weights"].shape == (model.config.n_head, T, T)
-    return seen
-
-
 @pytest.mark.parametrize("name", PRETRAINED)
 @pytest.mark.parametrize("layer", [0, -1])
 def test_the_inner_values_of_a_block_are_those_of_pytorchs_hooks(name, layer, files):
@@ -363,7 +336,7 @@ def test_the_inner_values_of_a_block_are_those_of_pytorchs_hooks(name, layer, fi
     dice = random.Random(6)
     for length in (1, 17, model.config.block_size):
         ids = [dice.randrange(model.config.vocab_size) for _ in range(length)]
-        expected = inner_values(model, ids, layer)
+        expected = inner_values(model, torch.tensor(ids), layer)
         found = engine("inside", model=files[name], ids=ids, layer=layer)
         assert set(found) == set(expected) | {"layer"}
         padded = [[row + [0] * (length - len(row)) for row in head] for head in found.pop("weights")]
