@@ -32,7 +32,7 @@
     const parts = formula.split(/([_^](?:\{[^}]*\}|\w))/).filter(Boolean);
     return parts.map((part) => {
       const tag = { _: "sub", "^": "sup" }[part[0]];
-      return tag ? make(tag, { textContent: part.slice(1).replace(/[{}]/g, "").replace("_", "") }) : part;
+      return tag ? make(tag, {}, ...typeset(part.slice(1).replace(/[{}]/g, ""))) : part;
     });
   };
 
@@ -247,7 +247,7 @@
         row(title, strip(this.ofHead(vector), most, role), ...Array(columns.length).fill("")));
       const rows = [...others(above), ...values, ...others(below)];
       const left = this.names.length - near.length;
-      const rest = left ? ` ${count(left, "position")} more ${left === 1 ? "has" : "have"} no row here.` : "";
+      const rest = left ? ` ${count(left, "other position")} ${left === 1 ? "has" : "have"} no row here.` : "";
       this.stage.replaceChildren(table(caption + rest, ["token", name, ...columns.map(([title]) => title)], rows));
     }
 
@@ -308,7 +308,7 @@
       this.positions(`Divided by √D = √${this.D} = ${round(root)}.`, "key",
         [["q · k", (s) => round(products[s])], ["scaled", (s) => round(products[s] / root)]], [QUERY]);
       this.say(
-        `A sum of ${this.D} terms grows with √${this.D}.`,
+        `The usual size of a sum of ${this.D} terms grows with √${this.D}.`,
         "The division undoes this, so that softmax does not give everything to one position from the start.",
       );
     }
