@@ -28,14 +28,13 @@ def address(tmp_path_factory) -> str:
         "host.js": "\n".join(map(source, ("bridge.js", "parts.js", "host.js"))),
         "engine.js": f"minigpt.engineSource = {json.dumps(engine_source())};",
         "anatomy.js": widget_source("anatomy"),
-        "widgets.css": source("widgets.css"),
     }
     for name in ("tales-char", "tales-zh"):
         files[f"data/{name}.js"] = as_script(name, model_file(*load_pretrained(name)))
     files["page.html"] = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The anatomy</title>'
-        '<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="widgets.css"></head>'
-        f'<body><main>{Anatomy(text=TEXT).still()}</main><script defer src="host.js"></script></body></html>'
+        '<meta name="viewport" content="width=device-width">'
+        f'<style>{source("widgets.css")}</style></head><body><main>{Anatomy(text=TEXT).still()}</main><script defer src="host.js"></script></body></html>'
     )
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")

@@ -228,6 +228,7 @@
       const numbers = (values) => `${Array.from(values.subarray(0, 2), round).join(" ")} …`;
       const rows = vectors.map(([name, values, role]) => row(name, strip(values, most, role), numbers(values)));
       this.stage.replaceChildren(table(caption, ["", "", "first two"], rows));
+      this.stage.firstChild.classList.add("mg-tall"); // few rows, many numbers
     }
 
     // A row for each position near the chosen one, and others above and below them.
