@@ -1,11 +1,11 @@
-"""Draw the schematics of the chapters, book/assets/schematic-NAME.svg: how attention, a block, a window and so on work. Where they
-hold numbers, these are computed here, by a model that ships with the book or from the chapter's own small example.
+"""Draw the schematics of the chapters, book/assets/schematic-NAME.svg: how attention, a block, a window and so on work.
+Where they hold numbers, these are computed here, by a model that ships with the book or from the chapter's own example.
 
-    make schematics                   all of them; and the list of their alt texts
+    make schematics                   all of them, and a table of their alt texts, which the chapters' cells need
     make schematics NAME=attention    one
 
-One hand for all: 400 units wide, legible at 360 pixels; ground and text are the page's own (currentColor), so that they serve
-light and dark; a vector is a row of bars, up for positive numbers and down for negative ones.
+One hand for all: 400 units wide, legible at 360 pixels. Ground and text are the page's own (currentColor), so that they
+serve light and dark. A vector is a row of bars, up for positive numbers and down for negative ones.
 """
 
 import functools
@@ -136,17 +136,15 @@ class Drawing:
         height at `most`."""
         self.add("rect", "thin", x=x, y=y, width=width, height=height, rx=3)
         step, middle = width / len(values), y + height / 2
-        gap = 0.2 if step > 1.5 else 0.0
-        tops = [(x + i * step, -value / most * (height / 2 - 1)) for i, value in enumerate(values)]
-        d = "".join(
-            f"M{number(left)} {number(middle)}v{number(up)}h{number(step - gap)}V{number(middle)}z" for left, up in tops
-        )
+        tops = [middle - value / most * (height / 2 - 1) for value in values]
+        outline = "".join(f"V{number(top)}H{number(x + (i + 1) * step)}" for i, top in enumerate(tops))
+        d = f"M{number(x)} {number(middle)}{outline}V{number(middle)}z"
         self.add("path", look, d=d)
 
     def squares(
         self, x: float, y: float, size: float, rows: Iterable[Sequence[float | None]], said: Callable[[float], str]
     ) -> None:
-        """A matrix of shares: the larger, the stronger the colour. Where there is nothing (None), a pale square is crossed out."""
+        """A matrix of shares: the larger, the stronger the colour. Nothing (None) is a pale square."""
         for i, row in enumerate(rows):
             for j, value in enumerate(row):
                 left, top = x + j * size, y + i * size
@@ -162,11 +160,13 @@ class Drawing:
         style = "\n".join(
             f"    #{name} {selector} {{ {look}; }}" for selector, look in LOOKS.items() if self.uses(selector)
         )
-        size = f'viewBox="0 0 {WIDTH} {number(self.height)}" width="{SHOWN}" height="{number(SHOWN / WIDTH * self.height)}"'
+        shown = f'width="{SHOWN}" height="{number(SHOWN / WIDTH * self.height)}"'
+        box = f'viewBox="0 0 {WIDTH} {number(self.height)}"'
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" id="{name}" {size} role="img" aria-labelledby="{name}-title {name}-desc" '
-            f'font-family="{FONTS}">\n'
-            f'  <title id="{name}-title">{escape(self.title)}</title>\n  <desc id="{name}-desc">{escape(self.description)}</desc>\n'
+            f'<svg xmlns="http://www.w3.org/2000/svg" id="{name}" {box} {shown} role="img" '
+            f'aria-labelledby="{name}-title {name}-desc" font-family="{FONTS}">\n'
+            f'  <title id="{name}-title">{escape(self.title)}</title>\n'
+            f'  <desc id="{name}-desc">{escape(self.description)}</desc>\n'
             f"  <style>\n{style}\n  </style>\n" + "".join(f"  {part}\n" for part in self.parts) + "</svg>\n"
         )
 
@@ -176,7 +176,8 @@ class Drawing:
 
 @functools.cache
 def shipped() -> tuple[GPT, CharTokenizer]:
-    """The model of the English tales, in double precision, so that the pictures come out the same on every machine."""
+    """The model of the English tales, in double precision, so that the pictures come out the same on every "
+    "machine."""
     model, tokenizer = load_pretrained("tales-char")
     return model.double(), tokenizer
 
@@ -186,7 +187,8 @@ WORD, HEAD = "Wren", 3  # what attention reads, and which head of the first laye
 
 @torch.no_grad()
 def attention_parts() -> dict[str, Tensor]:
-    """What one head of the shipped model computes for WORD: h (T, C), q, k, v (T, D), scores and shares (T, T), out (T, D)."""
+    """What one head of the shipped model computes for WORD: h (T, C), q, k, v (T, D), scores and shares (T, T), "
+    "out (T, D)."""
     model, tokenizer = shipped()
     ids = torch.tensor(tokenizer.encode(WORD))
     block = model.blocks[0]
@@ -210,10 +212,11 @@ def attention() -> Drawing:
     draw = Drawing(
         "attention",
         "Attention, step by step",
-        f"One head of the model of the tales reads {', '.join(WORD)}. Each letter's vector h, 128 numbers as bars, gives a query, "
-        "a key and a value of 32 numbers each. A table of scores: row for the letter that asks, column for the letter that is "
-        "asked; above the diagonal the mask forbids the letters to come. Softmax makes shares of each row, which add up to 1. "
-        f"The last letter, {last}, takes {given}: each value is shrunk by its share, and their sum is what the head hands on.",
+        f"One head of the model of the tales reads {', '.join(WORD)}. Each letter's vector h, 128 numbers as "
+        "bars, gives a query, a key and a value of 32 numbers each. A table of scores: row for the letter that "
+        "asks, column for the letter that is asked; above the diagonal the mask forbids the letters to come. "
+        f"Softmax makes shares of each row, which add up to 1. The last letter, {last}, takes {given}: each value "
+        "is shrunk by its share, and their sum is what the head hands on.",
         680,
     )
     draw.label(12, 20, "1. Each h gives a query, a key and a value", "name")
@@ -287,9 +290,10 @@ def triangle() -> Drawing:
     draw = Drawing(
         "triangle",
         "The triangle of shares",
-        "A table of four rows times four vectors of two numbers. Row 0 gives all to position 0; row 1 a half each to positions 0 and 1; "
-        "row 2 a third each to three; row 3 a quarter each to four. Above the diagonal nothing: the future is not there. The "
-        "product has the averages 1 and 0, 2 and 1, 2 and 2, 3 and 2.",
+        "A table of four rows times four vectors of two numbers. Row 0 gives all to position 0; row 1 a half "
+        "each to positions 0 and 1; row 2 a third each to three; row 3 a quarter each to four. Above the "
+        "diagonal nothing: the future is not there. The product has the averages 1 and 0, 2 and 1, 2 and 2, 3 "
+        "and 2.",
         242,
     )
     size, top = 38, 60
@@ -324,16 +328,17 @@ def heads() -> Drawing:
     draw = Drawing(
         "heads",
         "Every head reads all columns",
-        "At the top h: six positions, eight numbers each. From its whole width an arrow leads to head 0, another to "
-        "head 1. Each head has three matrices of its own, for query, key and value, with eight rows and four columns, and "
-        "gives six rows of four numbers. Below, both results lie side by side: six rows of eight numbers again.",
+        "At the top h: six positions, eight numbers each. From its whole width an arrow leads to head 0, another "
+        "to head 1. Each head has three matrices of its own, for query, key and value, with eight rows and four "
+        "columns, and gives six rows of four numbers. Below, both results lie side by side: six rows of eight "
+        "numbers again.",
         514,
     )
     width, row = 20, 20
     left = 200 - C * width / 2
     draw.label(200, 18, "h  (T, C)", "name", "middle")
     for t in range(T):
-        draw.bars(left, 28 + row * t, C * width, row - 3, h[t].tolist(), "plain", 2)
+        draw.bars(left, 28 + row * t, C * width, row - 3, h[t].tolist(), "plain", h.abs().max().item())
     draw.label(292, 82, "all C columns", "note")
     draw.label(292, 99, "to each head", "note")
     bottom = 28 + row * T
@@ -354,8 +359,8 @@ def heads() -> Drawing:
         half = 118 + 84 * i
         draw.arrow((x, bottom + 170), (x, bottom + 190), (half + 40, bottom + 190), (half + 40, top - 2))
         for t in range(T):
-            draw.bars(half, top + row * t, D * width, row - 3, out[i, t].tolist(), "value", 4)
-    draw.label(10, bottom + 208, "each W: C rows, D columns", "small")
+            draw.bars(half, top + row * t, D * width, row - 3, out[i, t].tolist(), "value", out.abs().max().item())
+    draw.label(12, bottom + 212, "each W: (C, D)", "note")
     draw.label(292, top + 54, "side by side:", "note")
     draw.label(292, top + 71, "(T, C) again", "note")
     draw.label(158, top + row * T + 15, "D columns", "small", "middle")
@@ -367,10 +372,11 @@ def block() -> Drawing:
     draw = Drawing(
         "block",
         "A block, with pre-norm and with post-norm",
-        "Two blocks side by side, from top to bottom. At the left, pre-norm: the stream runs straight down through two adders. Before "
-        "each adder a branch leaves the stream, is normalised, goes through attention, or through feed-forward, and is added. "
-        "No norm stands on the stream. At the right, post-norm: the branch is not normalised; a norm stands on the stream "
-        "itself, after each adder, so everything that runs on goes through it.",
+        "Two blocks side by side, from top to bottom. At the left, pre-norm: the stream runs straight down "
+        "through two adders. Before each adder a branch leaves the stream, is normalised, goes through "
+        "attention, or through feed-forward, and is added. No norm stands on the stream. At the right, "
+        "post-norm: the branch is not normalised; a norm stands on the stream itself, after each adder, so "
+        "everything that runs on goes through it.",
         472,
     )
     parts = "attention", "feed-forward"
@@ -416,10 +422,11 @@ def windows() -> Drawing:
     draw = Drawing(
         "windows",
         "A window, its shifted copy, and a batch",
-        "Above, the numbers 100 to 109 in a row. The window x holds 100 to 103, its copy y, shifted by one, 101 to 104. An arrow leads "
-        "from each number of x to the one of y that comes next: four questions in one window. Below, the training text as a "
-        f"long ribbon of {N:,} letters with {B} marks, the places that were drawn. The windows that begin at the first four "
-        f"are the first four rows of the batch, which has {B} rows of {length} letters.",
+        "Above, the numbers 100 to 109 in a row. The window x holds 100 to 103, its copy y, shifted by one, 101 "
+        "to 104. An arrow leads from each number of x to the one of y that comes next: four questions in one "
+        f"window. Below, the training text as a long ribbon of {N:,} letters with {B} marks, the places that were "
+        f"drawn. The windows that begin at the first four are the first four rows of the batch, which has {B} "
+        f"rows of {length} letters.",
         432,
     )
     size = 36
@@ -470,8 +477,8 @@ def one_hot() -> Drawing:
     draw = Drawing(
         "one_hot",
         "A one-hot row picks a row of the table",
-        "The ids 2, 0, 2 as rows of three zeros with a single one, at place 2, 0 and 2. Times the table with the rows 0.1 0.2, 1 −1 and "
-        "5 7, that gives row 2, row 0, row 2 of the table: 5 7, 0.1 0.2, 5 7.",
+        "The ids 2, 0, 2 as rows of three zeros with a single one, at place 2, 0 and 2. Times the table with the "
+        "rows 0.1 0.2, 1 −1 and 5 7, that gives row 2, row 0, row 2 of the table: 5 7, 0.1 0.2, 5 7.",
         196,
     )
     size, top = 34, 56
@@ -508,69 +515,84 @@ def shapes() -> Drawing:
     draw = Drawing(
         "shapes",
         "Shapes through the whole GPT",
-        f"From top to bottom, what each part gives, drawn as wide as it has numbers a position: ids, 1; embeddings of token and "
-        f"place, C = {C}; in a block attention, {C}, the widened layer of feed-forward, 4 C = {4 * C}, narrowed again, {C}; the block "
-        f"is repeated {L} times; the last norm, {C}; the head, V = {V} logits. Nothing changes the {B} texts of the batch and their "
-        f"{T} positions.",
-        580,
+        "From top to bottom, what each part gives, drawn as wide as it has numbers at a position: ids, 1; the "
+        f"sum of token and position embedding, C = {C}; in a block attention, {C}, which is added to the stream, "
+        f"then the hidden layer of feed-forward, 4 C = {4 * C}, and its result, {C}, which is added too; the "
+        f"block comes {L} times; the last norm, {C}; the head, V = {V} logits. No part changes B = {B} texts and "
+        f"T = {T} positions.",
+        428,
     )
-    unit, middle = 0.33, 214.0
-    rows: list[tuple[float, str, int, str]] = [
-        (30, "ids", 1, "(B, T)"),
-        (92, "token + place", C, "(B, T, C)"),
-        (170, "attention, added", C, "(B, T, C)"),
-        (232, "widen, ReLU", 4 * C, "(B, T, 4C)"),
-        (294, "narrow, added", C, "(B, T, C)"),
-        (372, "last norm", C, "(B, T, C)"),
-        (434, "head: logits", V, "(B, T, V)"),
-    ]
-    draw.box(4, 150, 392, 196, "thin", round_=8)
-    draw.label(388, 338, f"a block, {L} times", "note", "end")
-    for y, said, width, shape in rows:
-        draw.label(12, y + 12, said, "note" if width == 4 * C else "name")
-        draw.box(middle - unit * width / 2, y + 18 if width == 4 * C else y, unit * width, 24, "plain")
-        draw.label(388, y + 12, f"{shape}", "note", "end")
+    unit, middle, past = 0.25, 212, 140
+
+    def part(y: float, said: str, shape: str, width: int) -> None:
+        wide = max(2, unit * width)
+        draw.box(middle - wide / 2, y, wide, 18, "plain")
+        draw.label(12, y + 14, said, "note")
+        draw.label(290, y + 8, f"(B, T, {shape})" if shape else "(B, T)", "note")
+        draw.label(290, y + 24, f"{B} × {T}" + (f" × {width}" if shape else ""), "small")
+
+    draw.label(12, 20, "Width = numbers at a position", "name")
+    draw.box(4, 126, 392, 204, "thin", round_=8)
+    draw.label(388, 322, f"a block, {L} times", "note", "end")
+    part(40, "ids", "", 1)
+    part(84, "token + place", "C", C)
+    part(152, "attention", "C", C)
+    part(226, "hidden, ReLU", "4C", 4 * C)
+    part(268, "feed-forward", "C", C)
+    part(350, "last norm", "C", C)
+    part(394, "head: logits", "V", V)
+    for upper, lower in ((58, 84), (102, 152), (170, 184), (202, 226), (244, 268), (286, 298), (316, 350), (368, 394)):
+        (draw.line if lower in (184, 298) else draw.arrow)((middle, upper), (middle, lower))
+    for branch, joins in ((138, 193), (214, 307)):
+        draw.arrow((middle, branch), (past, branch), (past, joins), (middle - 9, joins))
+        draw.adder(middle, joins)
     return draw
 
 
 def parameters() -> Drawing:
     config = GPTConfig(60, n_layer=2)  # the chapter's model
     V, T, C, L = config.vocab_size, config.block_size, config.n_embd, config.n_layer
-    attention, feed_forward = 4 * (C * C + C), 8 * C * C + 5 * C
+    attention, feed_forward, norm = 4 * (C * C + C), 8 * C * C + 5 * C, 2 * C
+    drawn = 2 * V * C + T * C + 12 * L * C * C
     draw = Drawing(
         "parameters",
         "Every parameter, to scale",
-        f"All {config.n_parameters:,} parameters of a GPT with {L} blocks as rectangles, each as high and as wide as its matrix has rows and "
-        f"columns. Small ones: the table of {V} tokens, that of {T} places and the head. In each block four squares, query, key, "
-        f"value and output, together {attention:,} with their biases, and two long ones four times as wide, widen and narrow, "
-        f"together {feed_forward:,}: two thirds of the block.",
-        466,
+        f"The {config.n_parameters:,} parameters of a GPT with {L} blocks as rectangles; each side is as long as "
+        f"the matrix has rows or columns. Small ones: the table of {V} tokens, that of {T} places, and the head. "
+        f"In each block four squares, for query, key, value and output, together {attention:,} with their biases; "
+        f"and two four times as long, of feed-forward, together {feed_forward:,}: two thirds of the block.",
+        424,
     )
-    unit = 0.345  # of a row, or a column
+    unit = 0.363  # of a row, or a column
     side = unit * C
 
-    def matrix(x: float, y: float, rows: int, columns: int, said: str, look: str) -> None:
+    def matrix(x: float, y: float, rows: int, columns: int, look: str, said: str = "") -> None:
         draw.box(x, y, unit * columns, unit * rows, look)
         draw.box(x, y, unit * columns, unit * rows, "thin")
-        draw.label(x + unit * columns / 2, y + unit * rows / 2 + 5, said, "note", "middle")
+        if said:
+            draw.label(x + unit * columns / 2, y + unit * rows / 2 + 5, said, "note", "middle")
 
     draw.label(12, 20, f"{config.n_parameters:,} parameters", "name")
     draw.label(388, 20, "area = how many", "note", "end")
-    matrix(12, 36, V, C, "", "pale")
-    draw.label(12 + side + 8, 51, f"tokens  (V, C)  {V * C:,}", "note")
-    matrix(206, 36, T, C, "", "pale")
-    draw.label(206 + side + 8, 51, f"places  {T * C:,}", "note")
+    for x, y, rows, said in (
+        (12, 34, V, f"tokens  {V * C:,}"),
+        (202, 34, T, f"places  {T * C:,}"),
+        (12, 376, V, f"head  {C * V:,}"),
+    ):
+        matrix(x, y, rows, C, "pale")
+        draw.label(x + side + 8, y + 16, said, "note")
     for i in range(L):
-        top = 74 + 172 * i
-        draw.label(12, top + 16, f"block {i}", "name")
+        top = 88 + 144 * i
+        draw.label(12, top, f"block {i}", "name")
         for j, (said, look) in enumerate((("W_q", "query"), ("W_k", "key"), ("W_v", "value"), ("W_o", "plain"))):
-            matrix(12 + (side + 4) * j, top + 26, C, C, said, look)
-        draw.label(212, top + 46, f"attention  {attention:,}", "note")
+            matrix(12 + (side + 3) * j, top + 10, C, C, look, said)
+        draw.label(212, top + 28, f"attention  {attention:,}", "note")
+        draw.label(212, top + 48, f"feed-forward  {feed_forward:,}", "note")
         for j, said in enumerate(("widen", "narrow")):
-            matrix(12 + (4 * side + 4) * j, top + 32 + side, C, 4 * C, said, "pale")
-        draw.label(12, top + 50 + 2 * side, f"feed-forward  {feed_forward:,}", "note")
-    matrix(12, 430, V, C, "", "pale")
-    draw.label(12 + side + 8, 445, f"head  (C, V)  {V * C:,}", "note")
+            matrix(12 + (4 * side + 4) * j, top + 14 + side, C, 4 * C, "pale", said)
+    draw.label(206, 391, "biases, norms", "note")
+    draw.label(206, 409, f"{config.n_parameters - drawn:,}, not drawn", "note")
+    assert drawn + L * (attention + feed_forward - 12 * C * C + 2 * norm) + norm == config.n_parameters
     return draw
 
 
@@ -589,12 +611,13 @@ def dart() -> Drawing:
     draw = Drawing(
         "dart",
         "A dart on the line from 0 to 1",
-        "Above, the line from 0 to 1 in three pieces, as long as the chances 0.5, 0.25 and 0.25. Four darts, 0.1, 0.49, 0.6 and "
-        "0.99, hit the first, the first, the second and the third. Below, the same line for the letters that the model of the "
-        f"tales expects after “Where is the”, the likeliest first: {', '.join(letters[:5])} and so on. Three cuts on it: "
+        "Above, the line from 0 to 1 in three pieces, as long as the chances 0.5, 0.25 and 0.25. Four darts, "
+        "0.1, 0.49, 0.6 and 0.99, hit the first, the first, the second and the third. Below, the same line for "
+        "the letters that the model of the tales expects after “Where is the”, the likeliest first: "
+        f"{', '.join(letters[:5])} and so on. Three cuts on it: "
         + "; ".join(f"{name} keeps {n} letters, together {p[:n].sum():.2f}" for name, n in kept.items())
-        + ". What is kept is stretched to the whole line, and the dart is thrown at that.",
-        436,
+        + ". Last, what top-k kept is stretched to the whole line, and a dart is thrown at that.",
+        498,
     )
     left, long = 16.0, 368.0
 
@@ -626,7 +649,11 @@ def dart() -> Drawing:
         draw.label(12, y, f"{name}: {n} letters, {p[:n].sum():.2f}", "note")
         line(y + 7, p.tolist(), letters, n)
         y += 58
-    n = kept["min-p = 0.5"]
+    five, u = (p[:5] / p[:5].sum()).tolist(), 0.7
+    hit = letters[next(i for i, edge in enumerate(accumulate(five)) if u < edge)]
+    draw.label(12, 428, f"4. The top 5, stretched: {u:g} hits {hit}", "name")
+    draw.arrow((left + long * u, 436), (left + long * u, 454))
+    line(456, five, letters, 5)
     return draw
 
 
@@ -634,10 +661,11 @@ def cache() -> Drawing:
     draw = Drawing(
         "cache",
         "The key-value cache grows by one column a step",
-        f"Four steps of writing, one below the other; the letters {', '.join(WORD)} are read one at a time. In each step only the new "
-        "letter gets a query, a key and a value, drawn in full colour. The keys and values of the earlier letters are kept, drawn "
-        "pale. The query is multiplied with all keys so far. With the cache that makes 4 computed columns, without it 1 + 2 + 3 + 4.",
-        440,
+        f"Four steps of writing, one below the other; the letters {', '.join(WORD)} are read one at a time. In "
+        "each step only the new letter gets a query, a key and a value, drawn in full colour. The keys and "
+        "values of the earlier letters are kept, drawn pale. The query meets all keys so far. With the cache 4 "
+        "keys and 4 values are computed, without it 1 + 2 + 3 + 4 of each.",
+        424,
     )
     size = 30
     draw.label(12, 20, "Read one letter, add one key, one value", "name")
@@ -658,7 +686,7 @@ def cache() -> Drawing:
                 draw.box(x, y, size, size, "thin")
         draw.label(306, top + 20, f"{step} kept,", "note")
         draw.label(306, top + 38, "1 computed", "note")
-    draw.label(12, 428, "Without a cache: 1 + 2 + 3 + 4 columns instead of 4.", "note")
+    draw.label(12, 414, "Without a cache: 1 + 2 + 3 + 4 of each, not 4.", "note")
     return draw
 
 
@@ -678,7 +706,7 @@ def main(names: Sequence[str]) -> None:
             sys.exit(f"there is no schematic {name!r}: choose one of {', '.join(SCHEMATICS)}")
         drawing = SCHEMATICS[name]()
         write_atomic(path_of(name), drawing.svg().encode())
-        print(f"{path_of(name).name}: {drawing.description}\n")
+        print(f"| {path_of(name).name} | {drawing.description} |")
 
 
 if __name__ == "__main__":
