@@ -103,6 +103,12 @@ class Drawing:
     def box(self, x: float, y: float, width: float, height: float, look: str = "box", round_: float = 0) -> None:
         self.add("rect", look, x=x, y=y, width=width, height=height, **({"rx": round_} if round_ else {}))
 
+    def filled(self, x: float, y: float, width: float, height: float, look: str, strength: float = 0.5) -> None:
+        """A box of a colour, in a thin frame; so light that text on it is legible on a light page and on a dark "
+        "one."""
+        self.add("rect", look, x=x, y=y, width=width, height=height, opacity=f"{strength:.2f}")
+        self.box(x, y, width, height, "thin")
+
     def named_box(self, x: float, y: float, width: float, height: float, said: str, look: str = "name") -> None:
         self.box(x, y, width, height, round_=4)
         self.label(x + width / 2, y + height / 2 + SIZES[look] * 0.36, said, look, "middle")
@@ -149,11 +155,10 @@ class Drawing:
             for j, value in enumerate(row):
                 left, top = x + j * size, y + i * size
                 if value is None:
-                    self.box(left, top, size, size, "pale")
+                    self.filled(left, top, size, size, "pale", 1)
                 else:
-                    self.add("rect", "share", x=left, y=top, width=size, height=size, opacity=f"{0.75 * value:.2f}")
+                    self.filled(left, top, size, size, "share", 0.75 * value)
                     self.label(left + size / 2, top + size / 2 + 4.5, said(value), "small", "middle")
-                self.box(left, top, size, size, "thin")
 
     def svg(self) -> str:
         name = f"schematic-{self.name}"
@@ -322,8 +327,8 @@ def heads() -> Drawing:
     torch.manual_seed(0)  # the numbers of the chapter's cell
     T, C, H = 6, 8, 2
     D = C // H
-    h = torch.randn(T, C)
-    q, k, v = (part.double().view(T, H, D).transpose(0, 1)[None] for part in h @ torch.randn(3, C, C))  # (1, H, T, D)
+    h, W = torch.randn(T, C).double(), torch.randn(3, C, C).double()
+    q, k, v = (part.view(T, H, D).transpose(0, 1)[None] for part in h @ W)  # (1, H, T, D)
     out = (attention_weights(q, k) @ v)[0]  # (H, T, D)
     draw = Drawing(
         "heads",
@@ -489,9 +494,7 @@ def one_hot() -> Drawing:
         y = top + size * i
         draw.label(30, y + 22, str(chosen), "name", "middle")
         for j in range(len(table)):
-            draw.box(48 + size * j, y, size, size, "thin")
-            if j == chosen:
-                draw.add("rect", "chosen", x=48 + size * j, y=y, width=size, height=size, opacity="0.5")
+            draw.filled(48 + size * j, y, size, size, "chosen", 0.5 if j == chosen else 0)
             draw.label(
                 48 + size * (j + 0.5), y + 22, str(int(j == chosen)), "name" if j == chosen else "note", "middle"
             )
@@ -567,8 +570,7 @@ def parameters() -> Drawing:
     side = unit * C
 
     def matrix(x: float, y: float, rows: int, columns: int, look: str, said: str = "") -> None:
-        draw.box(x, y, unit * columns, unit * rows, look)
-        draw.box(x, y, unit * columns, unit * rows, "thin")
+        draw.filled(x, y, unit * columns, unit * rows, look, 1 if look == "pale" else 0.6)
         if said:
             draw.label(x + unit * columns / 2, y + unit * rows / 2 + 5, said, "note", "middle")
 
@@ -586,8 +588,8 @@ def parameters() -> Drawing:
         draw.label(12, top, f"block {i}", "name")
         for j, (said, look) in enumerate((("W_q", "query"), ("W_k", "key"), ("W_v", "value"), ("W_o", "plain"))):
             matrix(12 + (side + 3) * j, top + 10, C, C, look, said)
-        draw.label(212, top + 28, f"attention  {attention:,}", "note")
-        draw.label(212, top + 48, f"feed-forward  {feed_forward:,}", "note")
+        draw.label(218, top + 28, f"attention  {attention:,}", "note")
+        draw.label(218, top + 48, f"feed-forward  {feed_forward:,}", "note")
         for j, said in enumerate(("widen", "narrow")):
             matrix(12 + (4 * side + 4) * j, top + 14 + side, C, 4 * C, "pale", said)
     draw.label(206, 391, "biases, norms", "note")
@@ -626,7 +628,7 @@ def dart() -> Drawing:
         edges = [left + long * edge for edge in accumulate(shares, initial=0.0)]
         for i, (a, b) in enumerate(pairwise(edges)):
             if i < green:
-                draw.add("rect", "chosen", x=a, y=y, width=b - a, height=28, opacity="0.35")
+                draw.filled(a, y, b - a, 28, "chosen", 0.35)
             if b - a > 1.5:
                 draw.box(a, y, b - a, 28, "thin")
             if b - a > 13:
@@ -662,9 +664,9 @@ def cache() -> Drawing:
         "cache",
         "The key-value cache grows by one column a step",
         f"Four steps of writing, one below the other; the letters {', '.join(WORD)} are read one at a time. In "
-        "each step only the new letter gets a query, a key and a value, drawn in full colour. The keys and "
-        "values of the earlier letters are kept, drawn pale. The query meets all keys so far. With the cache 4 "
-        "keys and 4 values are computed, without it 1 + 2 + 3 + 4 of each.",
+        "each step only the new letter gets a query, a key and a value, drawn in a strong colour and a frame. "
+        "The keys and values of the earlier letters are kept, drawn pale. The query meets all keys so far. With "
+        "the cache 4 keys and 4 values are computed, without it 1 + 2 + 3 + 4 of each.",
         424,
     )
     size = 30
@@ -673,7 +675,8 @@ def cache() -> Drawing:
         top = 40 + 92 * step
         draw.letter(12, top + 18, letter)
         draw.arrow((40, top + 30), (60, top + 30))
-        draw.box(64, top + 15, size, size, "query")
+        draw.filled(64, top + 16, size, size, "query", 0.6)
+        draw.box(64, top + 16, size, size)
         draw.label(64 + size / 2, top + 35, "q", "note", "middle")
         draw.arrow((98, top + 30), (138, top + 30))
         for row, name in enumerate(("key", "value")):
@@ -681,9 +684,9 @@ def cache() -> Drawing:
             for j in range(len(WORD)):
                 x, y = 166 + (size + 2) * j, top + 32 * row
                 if j <= step:
-                    draw.add("rect", name, x=x, y=y, width=size, height=size, opacity="1" if j == step else "0.35")
+                    draw.filled(x, y, size, size, name, 0.6 if j == step else 0.2)
                     draw.label(x + size / 2, y + 20, WORD[j], "note", "middle")
-                draw.box(x, y, size, size, "thin")
+                draw.box(x, y, size, size, "box" if j == step else "thin")
         draw.label(306, top + 20, f"{step} kept,", "note")
         draw.label(306, top + 38, "1 computed", "note")
     draw.label(12, 414, "Without a cache: 1 + 2 + 3 + 4 of each, not 4.", "note")
