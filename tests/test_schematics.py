@@ -83,6 +83,38 @@ def test_attention_is_drawn_with_what_the_model_computes():
     assert tool.torch.allclose(parts["shares"] @ parts["v"], parts["out"])
 
 
+def cells(chapter):
+    (path,) = (ROOT / "notebooks").glob(f"{chapter}_*.ipynb")
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+@pytest.mark.parametrize(
+    ("chapter", "example"),
+    [
+        ("02", "numbers = torch.arange(100, 110)\nT = 4\n"),
+        ("02", "V, N, T, B = tokenizer.vocab_size, len(train_ids), 64, 16\n"),
+        ("02", "x, y = get_batch(train_ids, T, B, seed=0, step=1)\n"),
+        ("05", "torch.tensor([[0.1, 0.2], [1.0, -1.0], [5.0, 7.0]])  # (V, C)\nids = torch.tensor([2, 0, 2])\n"),
+        ("06", "x = torch.tensor([[1.0, 0.0], [3.0, 2.0], [2.0, 4.0], [6.0, 2.0]])"),
+        ("06", "torch.manual_seed(0)\nT, C, H = 6, 8, 2\nD = C // H\nh = torch.randn(T, C)\n"),
+        ("07", "C, T, L = 128, 64, 2\n"),
+        ("10", "simple = torch.tensor([0.5, 0.25, 0.25])\ndarts = [0.1, 0.49, 0.6, 0.99]\n"),
+        (
+            "10",
+            'cuts = {"top_k = 5": {"top_k": 5}, "top_p = 0.5": {"top_p": 0.5},\n        "min_p = 0.5": {"min_p": 0.5}}',
+        ),
+    ],
+)
+def test_the_small_examples_are_those_of_the_chapters(chapter, example):
+    assert any(example in "".join(cell["source"]) for cell in cells(chapter))
+
+
+def test_the_merges_are_those_that_the_chapter_prints():
+    printed = [line for cell in cells("01") for out in cell.get("outputs", []) for line in out.get("text", [])]
+    rows = [line.split("   ")[:2] for line in printed]
+    assert [row for row in rows if row[0] in tool.MERGES] == [[piece, str(n)] for piece, n in tool.MERGES.items()]
+
+
 def test_a_name_that_there_is_not_is_refused():
-    with pytest.raises(SystemExit, match="there is no schematic 'nothing': choose one of windows"):
+    with pytest.raises(SystemExit, match="there is no schematic 'nothing': choose one of writing"):
         tool.main(["nothing"])

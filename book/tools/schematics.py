@@ -23,7 +23,8 @@ from minigpt_core import GPT, CharTokenizer, GPTConfig, get_batch, load_corpus, 
 from minigpt_core.attention import attention_weights
 from minigpt_core.data import step_seed
 from minigpt_core.files import write_atomic
-from minigpt_core.sampling import keep_min_p, keep_top_k, keep_top_p
+from minigpt_core.sampling import Mulberry32, keep_min_p, keep_top_k, keep_top_p
+from minigpt_core.sampling import draw as draw_token
 
 ASSETS = Path(__file__).parents[1] / "assets"
 WIDTH = 400
@@ -693,9 +694,116 @@ def cache() -> Drawing:
     return draw
 
 
+MERGES = {"he": 4, "the": 4, "▁the": 2, "▁o": 1, "ther": 1}  # how often each pair occurred: the output of the chapter
+
+
+def merges() -> Drawing:
+    words = [list(word) for word in ("the", "▁then", "▁the", "▁other")]  # as in the chapter
+    draw = Drawing(
+        "merges",
+        "Byte-pair encoding, merge by merge",
+        "The words the, then, the and other, in six rows. In the first each letter is a piece of its own; ▁ "
+        "stands for the space before a word. Each row below joins one pair, everywhere it occurs: "
+        + ", ".join(f"{piece} ({count} times)" for piece, count in MERGES.items())
+        + ". At the end the, ▁the, ▁the n and ▁o ther are left.",
+        256,
+    )
+    cell, gap, left = 15.5, 7, 90
+    draw.label(12, 20, "new", "note")
+    draw.label(82, 20, "times", "note", "end")
+    for row, (new, count) in enumerate([("", 0), *MERGES.items()]):
+        y, x = 30 + 37 * row, float(left)
+        if new:
+            draw.label(12, y + 20, new, "name")
+            draw.label(76, y + 20, str(count), "note", "end")
+        for word in words:
+            for i in range(len(word) - 1, 0, -1):
+                if word[i - 1] + word[i] == new:
+                    word[i - 1 : i + 1] = [new]
+            for piece in word:
+                width = cell * len(piece)
+                draw.filled(x + 1, y, width - 2, 28, "chosen", 0.4 if piece == new else 0)
+                for j, letter in enumerate(piece):
+                    draw.label(x + cell * (j + 0.5), y + 19, letter, "note", "middle")
+                x += width
+            x += gap
+    return draw
+
+
+@torch.no_grad()
+def writing() -> Drawing:
+    model, tokenizer = shipped()
+    text, darts, frames = "The ", Mulberry32(38), 4
+    draw = Drawing("writing", "Writing: read, draw, append, repeat", "", 8 + 112 * frames)
+    told = []
+    draw.label(12, 20, "text so far", "note")
+    draw.label(150, 20, "what may come next", "note")
+    draw.label(392, 20, "drawn", "note", "end")
+    for frame in range(frames):
+        top = 30 + 112 * frame
+        logits = model(torch.tensor([tokenizer.encode(text)]))[0][0, -1]
+        p, drawn = logits.softmax(0), draw_token(logits, darts.uniform())
+        likeliest = p.topk(4).indices.tolist()
+        letter = tokenizer.tokens[drawn]
+        draw.named_box(12, top + 20, 92, 32, text.replace(" ", "▁"), "note")
+        draw.arrow((106, top + 36), (132, top + 36))
+        for i, token in enumerate(dict.fromkeys([*likeliest, drawn])):
+            y = top + 4 + 20 * i
+            draw.label(152, y + 12, tokenizer.tokens[token], "name" if token == drawn else "note", "middle")
+            draw.box(164, y, 150 * p[token].item(), 16, "chosen" if token == drawn else "plain")
+            draw.label(170 + 150 * p[token].item(), y + 12.5, f"{p[token]:.2f}", "small")
+        told.append(f"after {text.strip()} it draws {letter}")
+        if frame < frames - 1:
+            draw.arrow((378, top + 48), (378, top + 111), (58, top + 111), (58, top + 130))
+        draw.letter(366, top + 24, letter)
+        draw.arrow((340, top + 36), (364, top + 36))
+        text += tokenizer.decode([drawn])
+    draw.description = (
+        "Four frames, one below the other. In each the model of the tales reads the text so far and gives each "
+        "letter that may come a probability, drawn as a bar; one letter is drawn by chance, in green, and "
+        f"appended to the text, which the next frame reads: {'; '.join(told)}."
+    )
+    return draw
+
+
+def induction() -> Drawing:
+    letters, noted = "melome", 2
+    draw = Drawing(
+        "induction",
+        "Two looks that copy what came last time",
+        "The letters m, e, l, o, m, e in a row. In the first layer each letter looks at the one before it and "
+        "notes it: the l now carries a note, after e. In the second layer the last e looks for the place that "
+        "carries the note after e, finds the l, and takes over its letter: l is what came after e last time, and "
+        "is the guess for what comes now.",
+        288,
+    )
+    size, pitch, left = 34, 58, 34
+    middles = [left + pitch * i + size / 2 for i in range(len(letters))]
+    draw.label(12, 20, "1. Each letter notes the one before it", "name")
+    for i, (x, letter) in enumerate(zip(middles, letters, strict=True)):
+        draw.letter(x - size / 2, 34, letter, size)
+        draw.arrow((x, 70), (x, 122))
+        if i == noted:
+            draw.filled(x - size / 2, 124, size, size, "chosen", 0.4)
+        draw.letter(x - size / 2, 124, letter, size)
+        if i:
+            draw.arrow((middles[i - 1] + 6, 70), (x - 8, 122))
+            draw.label(x, 174, f"after {letters[i - 1]}", "name" if i == noted else "small", "middle")
+    draw.arrow((middles[-1], 182), (middles[-1], 214), (middles[noted], 214), (middles[noted], 182))
+    draw.label((middles[-1] + middles[noted]) / 2, 207, "query fits key", "note", "middle")
+    draw.label(12, 244, "2. The last e looks for “after e”,", "name")
+    draw.label(12, 268, "finds the l, takes over its letter:", "name")
+    draw.filled(320, 242, size, size, "chosen", 0.4)
+    draw.letter(320, 242, letters[noted], size)
+    return draw
+
+
 SCHEMATICS = {
     function.__name__: function
-    for function in (windows, one_hot, triangle, attention, heads, block, shapes, parameters, dart, cache)
+    for function in (
+        *(writing, merges, windows, one_hot, triangle, attention, heads),
+        *(block, shapes, parameters, induction, dart, cache),
+    )
 }
 
 
