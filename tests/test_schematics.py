@@ -103,6 +103,7 @@ def cells(chapter):
             "10",
             'cuts = {"top_k = 5": {"top_k": 5}, "top_p = 0.5": {"top_p": 0.5},\n        "min_p = 0.5": {"min_p": 0.5}}',
         ),
+        ("14", "q, k, theta = torch.tensor([1.0, 0.5]), torch.tensor([0.3, 1.0]), 0.4\n"),
     ],
 )
 def test_the_small_examples_are_those_of_the_chapters(chapter, example):

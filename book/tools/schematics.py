@@ -8,6 +8,7 @@ One hand for all: 400 units wide, legible at 360 pixels. Ground and text are the
 serve light and dark. A vector is a row of bars, up for positive numbers and down for negative ones.
 """
 
+import cmath
 import functools
 import re
 import sys
@@ -25,6 +26,7 @@ from minigpt_core.data import step_seed
 from minigpt_core.files import write_atomic
 from minigpt_core.sampling import Mulberry32, keep_min_p, keep_top_k, keep_top_p
 from minigpt_core.sampling import draw as draw_token
+from minigpt_core.tokenizer import Tokenizer
 
 ASSETS = Path(__file__).parents[1] / "assets"
 WIDTH = 400
@@ -68,13 +70,13 @@ def number(x: float) -> str:
     return f"{round(x + 1e-9, 2) or 0:.2f}".rstrip("0").rstrip(".")
 
 
-def signed(x: float, digits: int = 1) -> str:
-    """A number as it stands in a picture, with a real minus sign.
+def signed(x: float) -> str:
+    """A number as it stands in a picture, with one decimal and a real minus sign.
 
     >>> signed(-1.26), signed(-0.01)
     ('−1.3', '0.0')
     """
-    return f"{round(x, digits) or 0.0:.{digits}f}".replace("-", "−")
+    return f"{round(x, 1) or 0.0:.1f}".replace("-", "−")
 
 
 class Drawing:
@@ -86,8 +88,7 @@ class Drawing:
 
     def add(self, tag: str, look: str, **attributes: float | str) -> None:
         said = "".join(
-            f' {key.replace("_", "-")}="{value if isinstance(value, str) else number(value)}"'
-            for key, value in attributes.items()
+            f' {key}="{value if isinstance(value, str) else number(value)}"' for key, value in attributes.items()
         )
         self.parts.append(f'<{tag} class="{look}"{said}/>')
 
@@ -96,7 +97,7 @@ class Drawing:
         first, *low = re.split(r"_(\w)", said)
         inner = escape(first, quote=False)
         for letter, rest in zip(low[::2], low[1::2], strict=True):
-            inner += f'<tspan dy="3" font-size="10">{letter}</tspan>'
+            inner += f'<tspan dy="3" font-size="11">{letter}</tspan>'
             inner += f'<tspan dy="-3">{escape(rest, quote=False)}</tspan>' if rest else ""
         anchor = "" if at == "start" else f' text-anchor="{at}"'
         self.parts.append(f'<text class="{look}" x="{number(x)}" y="{number(y)}"{anchor}>{inner}</text>')
@@ -104,9 +105,8 @@ class Drawing:
     def box(self, x: float, y: float, width: float, height: float, look: str = "box", round_: float = 0) -> None:
         self.add("rect", look, x=x, y=y, width=width, height=height, **({"rx": round_} if round_ else {}))
 
-    def filled(self, x: float, y: float, width: float, height: float, look: str, strength: float = 0.5) -> None:
-        """A box of a colour, in a thin frame; so light that text on it is legible on a light page and on a dark "
-        "one."""
+    def filled(self, x: float, y: float, width: float, height: float, look: str, strength: float) -> None:
+        """A box of a colour, in a thin frame; up to 0.6, text on it is legible on light and on dark pages."""
         self.add("rect", look, x=x, y=y, width=width, height=height, opacity=f"{strength:.2f}")
         self.box(x, y, width, height, "thin")
 
@@ -129,6 +129,23 @@ class Drawing:
         self.line(*points[:-1], (x - 7 * dx, y - 7 * dy))
         corners = (x, y), (x - 9 * dx + 4.5 * dy, y - 9 * dy - 4.5 * dx), (x - 9 * dx - 4.5 * dy, y - 9 * dy + 4.5 * dx)
         self.add("path", "head", d="M" + "L".join(f"{number(x)} {number(y)}" for x, y in corners) + "z")
+
+    def ray(self, x: float, y: float, tip: complex, look: str) -> None:
+        """A vector of two numbers as a thick arrow from (x, y), its tip so far to the right and up."""
+        ahead = tip / abs(tip)
+        sides = (
+            2j,
+            2j - 9,
+            7j - 9,
+            0,
+            -7j - 9,
+            -2j - 9,
+            -2j,
+        )  # from the foot to the tip, where the shaft ends, and back
+        feet = (0, tip, tip, tip, tip, tip, 0)
+        corners = [foot + side * ahead for foot, side in zip(feet, sides, strict=True)]
+        d = "M" + "L".join(f"{number(x + corner.real)} {number(y - corner.imag)}" for corner in corners) + "z"
+        self.add("path", look, d=d)
 
     def adder(self, x: float, y: float) -> None:
         """A circle with a plus: what arrives is added."""
@@ -181,9 +198,8 @@ class Drawing:
 
 
 @functools.cache
-def shipped() -> tuple[GPT, CharTokenizer]:
-    """The model of the English tales, in double precision, so that the pictures come out the same on every "
-    "machine."""
+def shipped() -> tuple[GPT, Tokenizer]:
+    """The model of the English tales, in double precision: so the pictures come out the same on every machine."""
     model, tokenizer = load_pretrained("tales-char")
     return model.double(), tokenizer
 
@@ -193,8 +209,7 @@ WORD, HEAD = "Wren", 3  # what attention reads, and which head of the first laye
 
 @torch.no_grad()
 def attention_parts() -> dict[str, Tensor]:
-    """What one head of the shipped model computes for WORD: h (T, C), q, k, v (T, D), scores and shares (T, T), "
-    "out (T, D)."""
+    """What one head of the model computes for WORD: h (T, C), q, k, v and out (T, D), scores and shares (T, T)."""
     model, tokenizer = shipped()
     ids = torch.tensor(tokenizer.encode(WORD))
     block = model.blocks[0]
@@ -798,11 +813,38 @@ def induction() -> Drawing:
     return draw
 
 
+def rotary() -> Drawing:
+    q, k, theta = 1 + 0.5j, 0.3 + 1j, 0.4  # as in the chapter; a pair of numbers is a point, turned by a product
+    places = (9, 5), (59, 55), (11, 5)
+    scores = [(q * cmath.exp(1j * t * theta) * (k * cmath.exp(1j * j * theta)).conjugate()).real for t, j in places]
+    draw = Drawing(
+        "rotary",
+        "Rotary positions: the score knows the distance",
+        "Three circles, in each a query and a key as arrows from the middle. At places 9 and 5, and at 59 and "
+        "55, the arrows point elsewhere, but the angle between them is the same, and so is the score, "
+        f"{signed(scores[0])}. At places 11 and 5, farther apart, the angle is another, and so is the score, "
+        f"{signed(scores[2])}.",
+        214,
+    )
+    draw.label(12, 20, "Each place turns q and k a step further", "name")
+    for x, (t, j), score in zip((70, 200, 330), places, scores, strict=True):
+        y = 108
+        draw.add("circle", "thin", cx=x, cy=y, r=61)
+        for point, place, look in ((k, j, "key"), (q, t, "query")):
+            tip = 40 * point * cmath.exp(1j * place * theta)
+            draw.ray(x, y, tip, look)
+            beyond = tip * (1 + 9 / abs(tip))
+            draw.label(x + beyond.real, y - beyond.imag + 4, look[0], "note", "middle")
+        draw.label(x, 192, f"places {t}, {j}", "note", "middle")
+        draw.label(x, 209, f"score {signed(score)}", "name", "middle")
+    return draw
+
+
 SCHEMATICS = {
     function.__name__: function
     for function in (
         *(writing, merges, windows, one_hot, triangle, attention, heads),
-        *(block, shapes, parameters, induction, dart, cache),
+        *(block, shapes, parameters, induction, dart, cache, rotary),
     )
 }
 
