@@ -64,7 +64,7 @@ def test_no_schematic_is_left_that_nothing_draws():
     }
 
 
-def test_a_chapter_gives_a_schematic_its_own_description():
+def test_a_chapter_shows_a_schematic_as_it_is_and_gives_it_its_own_description():
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             for name in re.findall(r"schematic-(\w+)\.svg", "".join(cell["source"])):
@@ -72,6 +72,8 @@ def test_a_chapter_gives_a_schematic_its_own_description():
                 assert image["alt"] == tool.SCHEMATICS[name]().description and "minigpt-map" in image["classes"], (
                     path.name
                 )
+                (shown,) = ("".join(output["data"]["image/svg+xml"]) for output in cell["outputs"])
+                assert ElementTree.canonicalize(shown) == ElementTree.canonicalize(stored(name).strip()), path.name
 
 
 def test_attention_is_drawn_with_what_the_model_computes():
@@ -94,6 +96,8 @@ def cells(chapter):
         ("02", "numbers = torch.arange(100, 110)\nT = 4\n"),
         ("02", "V, N, T, B = tokenizer.vocab_size, len(train_ids), 64, 16\n"),
         ("02", "x, y = get_batch(train_ids, T, B, seed=0, step=1)\n"),
+        ("03", "z = torch.tensor([2.0, 1.0, 0.0])\n"),
+        ("03", "came = 2\n"),
         ("05", "torch.tensor([[0.1, 0.2], [1.0, -1.0], [5.0, 7.0]])  # (V, C)\nids = torch.tensor([2, 0, 2])\n"),
         ("06", "x = torch.tensor([[1.0, 0.0], [3.0, 2.0], [2.0, 4.0], [6.0, 2.0]])"),
         ("06", "torch.manual_seed(0)\nT, C, H = 6, 8, 2\nD = C // H\nh = torch.randn(T, C)\n"),

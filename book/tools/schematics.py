@@ -840,10 +840,43 @@ def rotary() -> Drawing:
     return draw
 
 
+def push() -> Drawing:
+    z, came = torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64), 2  # as in the chapter
+    p = z.softmax(0).tolist()
+    slopes = [share - (i == came) for i, share in enumerate(p)]
+    draw = Drawing(
+        "push",
+        "Predicted minus came: which way each logit has to go",
+        f"Three tokens with the logits {', '.join(f'{x:g}' for x in z.tolist())}. Softmax gives them {p[0]:.2f}, "
+        f"{p[1]:.2f} and {p[2]:.2f}, drawn as bars; the third has come, and a green mark stands at what came: 0, "
+        f"0 and 1. The slopes are the differences, {', '.join(f'{x:.2f}'.replace('-', '−') for x in slopes)}. An "
+        "arrow leads from each bar to its mark: the first two have to come down, the third has to go up.",
+        214,
+    )
+    floor, long = 160, 110
+    draw.label(12, 20, "p, what came, and the slope p − came", "name")
+    draw.line((40, floor), (290, floor))
+    draw.label(30, floor + 4, "0", "small", "end")
+    draw.label(30, floor - long + 4, "1", "small", "end")
+    draw.line((34, floor - long), (40, floor - long))
+    for i, (logit, share, slope) in enumerate(zip(z.tolist(), p, slopes, strict=True)):
+        x, goal = 52 + 80 * i, floor - long * (i == came)
+        draw.filled(x, floor - long * share, 40, long * share, "share", 0.6)
+        draw.line((x - 3, goal), (x + 43, goal), look="chosen-line")
+        draw.arrow((x + 54, floor - long * share), (x + 54, goal))
+        draw.label(x + 20, floor - long * share - 5, f"{share:.2f}", "note", "middle")
+        draw.label(x + 20, floor + 18, f"z = {logit:g}", "small", "middle")
+        draw.label(x + 20, floor + 38, f"{slope:+.2f}".replace("-", "−"), "name", "middle")
+    draw.label(300, 74, "green: what", "note")
+    draw.label(300, 91, "came", "note")
+    draw.label(300, floor + 38, "slope", "name")
+    return draw
+
+
 SCHEMATICS = {
     function.__name__: function
     for function in (
-        *(writing, merges, windows, one_hot, triangle, attention, heads),
+        *(writing, merges, windows, push, one_hot, triangle, attention, heads),
         *(block, shapes, parameters, induction, dart, cache, rotary),
     )
 }
