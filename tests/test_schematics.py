@@ -58,6 +58,34 @@ def test_the_texts_of_a_schematic_lie_within_it_and_are_legible_at_360_pixels(na
         assert size * 360 / width > 10, said
 
 
+def luminance(colour):
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def rgb(colour):
+    return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+
+
+@every
+@pytest.mark.parametrize(("ground", "ink"), [("#ffffff", "#222832"), ("#14181e", "#ced6dd")])  # the theme's
+def test_text_on_a_colour_has_contrast_on_light_and_on_dark_pages(name, ground, ink):
+    root = ElementTree.fromstring(stored(name))
+    looks = {selector[1:]: look for selector, look in tool.LOOKS.items()}
+    for box in root.iter(f"{SVG}rect"):
+        look = looks[box.get("class")]
+        if "fill: none" in look:
+            continue
+        fill = rgb(found[0]) if (found := re.findall(r"#\w+", look)) else rgb(ink)
+        strength = float(box.get("opacity", 1)) * float((re.findall(r"fill-opacity: ([\d.]+)", look) or [1])[0])
+        mixed = [strength * a + (1 - strength) * b for a, b in zip(fill, rgb(ground), strict=True)]
+        x, y, width, height = (float(box.get(key)) for key in ("x", "y", "width", "height"))
+        dark, light = sorted([luminance(mixed), luminance(rgb(ink))])
+        for text in root.iter(f"{SVG}text"):
+            if x < float(text.get("x")) < x + width and y < float(text.get("y")) < y + height:
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, "".join(text.itertext())
+
+
 def test_no_schematic_is_left_that_nothing_draws():
     assert {path.name for path in tool.ASSETS.glob("schematic-*")} == {
         tool.path_of(name).name for name in tool.SCHEMATICS

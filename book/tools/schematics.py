@@ -106,7 +106,7 @@ class Drawing:
         self.add("rect", look, x=x, y=y, width=width, height=height, **({"rx": round_} if round_ else {}))
 
     def filled(self, x: float, y: float, width: float, height: float, look: str, strength: float) -> None:
-        """A box of a colour, in a thin frame; up to 0.6, text on it is legible on light and on dark pages."""
+        """A box of a colour, in a thin frame; strong or faint: text on it has to stay legible, light or dark."""
         self.add("rect", look, x=x, y=y, width=width, height=height, opacity=f"{strength:.2f}")
         self.box(x, y, width, height, "thin")
 
@@ -175,7 +175,7 @@ class Drawing:
                 if value is None:
                     self.filled(left, top, size, size, "pale", 1)
                 else:
-                    self.filled(left, top, size, size, "share", 0.75 * value)
+                    self.filled(left, top, size, size, "share", 0.7 * value)
                     self.label(left + size / 2, top + size / 2 + 4.5, said(value), "small", "middle")
 
     def svg(self) -> str:
@@ -586,7 +586,7 @@ def parameters() -> Drawing:
     side = unit * C
 
     def matrix(x: float, y: float, rows: int, columns: int, look: str, said: str = "") -> None:
-        draw.filled(x, y, unit * columns, unit * rows, look, 1 if look == "pale" else 0.6)
+        draw.filled(x, y, unit * columns, unit * rows, look, 1 if look == "pale" else 0.45)
         if said:
             draw.label(x + unit * columns / 2, y + unit * rows / 2 + 5, said, "note", "middle")
 
@@ -691,7 +691,7 @@ def cache() -> Drawing:
         top = 40 + 92 * step
         draw.letter(12, top + 18, letter)
         draw.arrow((40, top + 30), (60, top + 30))
-        draw.filled(64, top + 16, size, size, "query", 0.6)
+        draw.filled(64, top + 16, size, size, "query", 0.45)
         draw.box(64, top + 16, size, size)
         draw.label(64 + size / 2, top + 35, "q", "note", "middle")
         draw.arrow((98, top + 30), (138, top + 30))
@@ -700,7 +700,7 @@ def cache() -> Drawing:
             for j in range(len(WORD)):
                 x, y = 166 + (size + 2) * j, top + 32 * row
                 if j <= step:
-                    draw.filled(x, y, size, size, name, 0.6 if j == step else 0.2)
+                    draw.filled(x, y, size, size, name, 0.45 if j == step else 0.15)
                     draw.label(x + size / 2, y + 20, WORD[j], "note", "middle")
                 draw.box(x, y, size, size, "box" if j == step else "thin")
         draw.label(306, top + 20, f"{step} kept,", "note")
