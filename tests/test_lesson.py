@@ -51,7 +51,9 @@ def test_a_part_that_the_map_lacks_is_refused_with_those_it_has():
 
 def width(text: str, size: float, weight: str) -> float:
     """In a wide font; most systems' own are narrower."""
-    return TextPath((0, 0), text, size=size, prop=FontProperties(family="DejaVu Sans", weight=weight)).get_extents().width
+    return (
+        TextPath((0, 0), text, size=size, prop=FontProperties(family="DejaVu Sans", weight=weight)).get_extents().width
+    )
 
 
 def test_every_text_of_the_strip_lies_in_its_box_and_every_box_in_its_row():
