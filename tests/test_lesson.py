@@ -86,14 +86,14 @@ def test_every_text_of_the_map_lies_in_its_box_or_in_the_drawing():
         name = text.get("class") == "name"
         said = "".join(text.itertext())
         wide = width(said, 18 if name else 15, "bold" if name else "normal")
-        left = float(text.get("x")) - (wide / 2 if text.get("text-anchor") == "middle" else 0)
+        left = float(text.get("x")) - {"middle": wide / 2, "end": wide}.get(text.get("text-anchor"), 0)
         box = boxes.get(id(text))
         if box is None or text.get("text-anchor") != "middle":
             low, high, floor = 4.0, right - 4, bottom
         else:
             low, floor = float(box.get("x")) + 4, float(box.get("y")) + float(box.get("height"))
             high = low + float(box.get("width")) - 8
-        assert low < left and left + wide < high and float(text.get("y")) < floor, said
+        assert low < left < left + wide < high and float(text.get("y")) < floor, said
 
 
 def test_the_source_shown_is_the_packages_without_the_docstring():
