@@ -1,11 +1,14 @@
 """What only the notebooks use."""
 
+import io
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
+from PIL import Image
 
 from minigpt_core import training
 from minigpt_core.notebook import lesson
@@ -74,6 +77,26 @@ def test_every_text_of_the_strip_lies_in_its_box_and_every_box_in_its_row():
             assert ends.get(y, 0) + 3 < x + left and 24 < y < height - 16, use.get("href")
             ends[y] = x + left + wide
         assert max(ends.values()) < right and len(ends) == {"wide": 1, "narrow": 2}[form.get("class")]
+
+
+@pytest.mark.parametrize("window, rows", [(1280, 1), (360, 2)])
+def test_the_strip_shows_the_form_that_fits_the_page(browser, tmp_path, window, rows):
+    """As a picture of a page, in the book's style: the first and the last part are lit, in as many rows."""
+    (tmp_path / "strip.svg").write_text(lesson.lit_map("text", "optimizer").data, encoding="utf-8")
+    style = (ASSETS / "book.css").read_text(encoding="utf-8")
+    html = f'<style>body {{ margin: 12px }} {style}</style><div class="bd-content"><img class="lit-map" src="strip.svg"></div>'
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    page = browser.new_page(viewport={"width": window, "height": 300})
+    page.goto((tmp_path / "page.html").as_uri())
+    box = page.locator("img").bounding_box()
+    assert box["width"] == min(680, window - 24) and box["height"] / box["width"] == pytest.approx(
+        {1: 56 / 680, 2: 96 / 358}[rows], rel=0.02
+    )
+    picture = np.asarray(Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")).astype(int)
+    lit = (np.abs(picture - [0xD9, 0xEF, 0xE6]) < 4).all(2)  # the ground of what is lit
+    lines = np.flatnonzero(lit.any(1))
+    assert len(lines) and 1 + (np.diff(lines) > 5).sum() == rows
+    page.close()
 
 
 def test_every_text_of_the_map_lies_in_its_box_or_in_the_drawing():

@@ -99,6 +99,27 @@ def test_in_the_page_a_check_is_one_line_that_holds_its_cell_and_the_prose_leads
     assert (tmp_path / "html" / "_static" / "receipts.js").is_file()
 
 
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_a_check_unfolds_on_a_click_and_where_the_prose_leads_to_it(browser, tmp_path, scripts):
+    built(
+        tmp_path,
+        "",
+        new_markdown_cell("It holds [✓](#a-01)."),
+        code("assert 1", "check", printed="it holds\n", id="a-01"),
+    )
+    page = browser.new_page(java_script_enabled=scripts)
+    page.goto((tmp_path / "html" / "chapter.html").as_uri())
+    cell, summary = page.locator("#a-01"), page.locator("details.receipt > summary")
+    assert not cell.is_visible() and summary.is_visible()
+    summary.click()
+    assert cell.is_visible()
+    summary.click()
+    assert not cell.is_visible()
+    page.locator("a.receipt-link").click()
+    cell.wait_for(state="visible", timeout=5000)
+    page.close()
+
+
 def test_a_check_without_assert_a_tick_that_leads_nowhere_and_an_unknown_count_are_complained_of(tmp_path):
     _, _, complaints = built(
         tmp_path,
