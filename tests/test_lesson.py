@@ -94,7 +94,8 @@ def test_the_strip_shows_the_form_that_fits_the_page(browser, tmp_path, window, 
     )
     picture = np.asarray(Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")).astype(int)
     lit = (np.abs(picture - [0xD9, 0xEF, 0xE6]) < 4).all(2)  # the ground of what is lit
-    lines = np.flatnonzero(lit.any(1))
+    columns, lines = np.flatnonzero(lit.any(0)), np.flatnonzero(lit.any(1))
+    assert columns[0] < 0.05 * box["width"] and columns[-1] > (0.9 if rows == 1 else 0.8) * box["width"]
     assert len(lines) and 1 + (np.diff(lines) > 5).sum() == rows
     page.close()
 
