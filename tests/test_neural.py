@@ -3,7 +3,10 @@
 import importlib.util
 import itertools
 import json
+import sys
 from pathlib import Path
+
+from remake import remake
 
 ROOT = Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location("neural_tool", ROOT / "book" / "tools" / "neural.py")
@@ -33,3 +36,14 @@ def test_the_longer_run_has_all_seeds_and_overfits():
         (5, 512, seed) for seed in range(tool.SETTINGS["seeds"])
     ]
     assert all(r["train_loss"] < r["val_loss"] - 0.3 for r in longer)
+
+
+def test_the_command_writes_what_is_made_and_with_check_only_tells(tmp_path, monkeypatch, capsys):
+    record = tmp_path / "small.json"
+    monkeypatch.setattr(sys, "argv", ["small.py", "--check"])
+    assert remake("", record, lambda: "it is old", lambda: {"runs": [1]}) == 1 and not record.exists()
+    assert "book/records/small.json is stale: it is old; remake it with make small" in capsys.readouterr().out
+    assert remake("", record, lambda: None, lambda: {"runs": [1]}) == 0 and not record.exists()
+    monkeypatch.setattr(sys, "argv", ["small.py"])
+    assert remake("", record, lambda: "it is old", lambda: {"runs": [1]}) == 0
+    assert record.read_text(encoding="utf-8") == '{"runs":[1]}'

@@ -9,8 +9,6 @@ The network and its training are the chapter's, written out again here, since th
 one of these settings live and compares.
 """
 
-import argparse
-import hashlib
 import itertools
 import json
 import sys
@@ -18,11 +16,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from remake import remake, settings_on_tales, tales
 from torch import Tensor, nn
 from tqdm import tqdm
-
-from minigpt_core import CharTokenizer, load_corpus, split_text
-from minigpt_core.files import write_atomic
 
 RECORD = Path(__file__).parents[1] / "records" / "neural.json"
 SETTINGS = {"k": [2, 3, 5, 8], "hidden": [32, 128, 512], "seeds": 3}
@@ -75,11 +71,10 @@ def mean_loss(network: Network, x: Tensor, y: Tensor) -> float:
 
 
 def run(k: int, hidden: int, seed: int, stop_after: int | None = None, steps: int = RECIPE["steps"]) -> dict:
-    text = load_corpus("tales")
-    tokenizer = CharTokenizer.train(text)
-    train, val = (examples(torch.tensor(tokenizer.encode(part)), k) for part in split_text(text, parts=3)[:2])
+    *ids, vocab_size = tales()
+    train, val = (examples(part, k) for part in ids)
     torch.manual_seed(seed)
-    network = Network(tokenizer.vocab_size, k, hidden, RECIPE["embedding"])
+    network = Network(vocab_size, k, hidden, RECIPE["embedding"])
     losses = fit(network, *train, steps, seed, stop_after)
     found = {"k": k, "hidden": hidden, "seed": seed, "first": [round(loss, 4) for loss in losses[:STEPS]]}
     if stop_after is None:
@@ -89,8 +84,7 @@ def run(k: int, hidden: int, seed: int, stop_after: int | None = None, steps: in
 
 
 def settings() -> dict:
-    sha256 = hashlib.sha256(load_corpus("tales").encode("utf-8")).hexdigest()
-    return {"corpus": "tales", "corpus_sha256": sha256, "split": "documents", **SETTINGS, **RECIPE, "longer": LONGER}
+    return settings_on_tales({**SETTINGS, **RECIPE, "longer": LONGER})
 
 
 def stale() -> str | None:
@@ -107,19 +101,15 @@ def stale() -> str | None:
     return None
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="only tell whether the record is stale")
-    if parser.parse_args().check:
-        if reason := stale():
-            print(f"book/records/neural.json is stale: {reason}; remake it with make neural")
-        return 1 if reason else 0
+def make() -> dict:
     trials = list(itertools.product(SETTINGS["k"], SETTINGS["hidden"], range(SETTINGS["seeds"])))
     runs = [run(*trial) for trial in tqdm(trials, unit="run")]
     longer = [run(**LONGER, seed=seed) for seed in tqdm(range(SETTINGS["seeds"]), unit="longer run")]
-    found = {"settings": settings(), "runs": runs, "longer": longer}
-    write_atomic(RECORD, json.dumps(found, separators=(",", ":")).encode("utf-8"))
-    return 0
+    return {"settings": settings(), "runs": runs, "longer": longer}
+
+
+def main() -> int:
+    return remake(__doc__, RECORD, stale, make)
 
 
 if __name__ == "__main__":

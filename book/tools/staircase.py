@@ -10,8 +10,6 @@ longer window, and trained for longer. The chapters write the parts by hand and 
 the steps of the others, and says how far seeds lie apart.
 """
 
-import argparse
-import hashlib
 import itertools
 import json
 import math
@@ -22,12 +20,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from remake import remake, settings_on_tales, tales
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from minigpt_core import CharTokenizer, GPTConfig, load_corpus, split_text
+from minigpt_core import GPTConfig
 from minigpt_core.attention import CausalSelfAttention
-from minigpt_core.files import write_atomic
 from minigpt_core.layers import Block, FeedForward
 from minigpt_core.pretrained import load_card
 from minigpt_core.study.counting import ngram_probabilities
@@ -66,14 +64,6 @@ MIXES: dict[str, Callable[[], nn.Module]] = {
     "+ a small start": lambda: nn.Sequential(*blocks(2)),
 }
 ASIDE = {"+ feed-forward, a small start": lambda: nn.Sequential(*heads_and_network())}  # a start without its stream
-
-
-def tales() -> tuple[Tensor, Tensor, int]:
-    """The ids of the training and of the validation part, and V."""
-    text = load_corpus("tales")
-    tokenizer = CharTokenizer.train(text)
-    train, val = (torch.tensor(tokenizer.encode(part)) for part in split_text(text, parts=3)[:2])
-    return train, val, tokenizer.vocab_size
 
 
 def learned_bigram(train: Tensor, val: Tensor, vocab_size: int) -> float:
@@ -138,9 +128,7 @@ def run(name: str, seed: int, steps: int = STEPS) -> dict:
 
 
 def settings() -> dict:
-    sha256 = hashlib.sha256(load_corpus("tales").encode("utf-8")).hexdigest()
-    recipe = {"steps": STEPS, "batch": BATCH, "learning_rate": RATE, "warmup_steps": RISING}
-    return {"corpus": "tales", "corpus_sha256": sha256, "split": "documents", **recipe}
+    return settings_on_tales({"steps": STEPS, "batch": BATCH, "learning_rate": RATE, "warmup_steps": RISING})
 
 
 def stale() -> str | None:
@@ -166,20 +154,15 @@ def stale() -> str | None:
     return None
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="only tell whether the record is stale")
-    if parser.parse_args().check:
-        if reason := stale():
-            print(f"book/records/staircase.json is stale: {reason}; remake it with make staircase")
-        return 1 if reason else 0
+def make() -> dict:
     before, after, rivals = before_and_after()
     trained = {name: [run(name, seed) for seed in range(SEEDS)] for name in tqdm(MIXES | ASIDE, unit="step")}
     aside = {name: trained.pop(name) for name in ASIDE}
-    found = {"settings": settings(), "steps": before | trained | after, "aside": aside, "rivals": rivals}
-    text = json.dumps(found, separators=(",", ":"))
-    write_atomic(RECORD, text.encode("utf-8"))
-    return 0
+    return {"settings": settings(), "steps": before | trained | after, "aside": aside, "rivals": rivals}
+
+
+def main() -> int:
+    return remake(__doc__, RECORD, stale, make)
 
 
 if __name__ == "__main__":
