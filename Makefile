@@ -9,7 +9,7 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600
 TORCH_INDEX := $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && \
 	echo "--extra-index-url https://download.pytorch.org/whl/cpu --retries 0 --timeout 5")
 
-.PHONY: help book test check matrix lint notebooks address layout records ladder neural staircase film models bench clean
+.PHONY: help book test verify check matrix lint notebooks address layout records ladder neural staircase film models bench clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -21,6 +21,10 @@ book: $(INSTALLED)  ## build the book into _build/html
 
 test: lint  ## run all tests: lint, types, package, command line, every notebook, the book
 	$(PYTEST) $(NBVAL) tests notebooks
+
+verify: $(INSTALLED)  ## run every notebook again, compare its outputs with those stored, say how much that was
+	$(PYTEST) $(NBVAL) notebooks
+	@$(BIN)/python book/tools/receipts.py
 
 check: lint  ## lint, types and unit tests only, in under three minutes
 	$(PYTEST) tests --ignore tests/test_book.py

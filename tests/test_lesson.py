@@ -1,7 +1,14 @@
 """What only the notebooks use."""
 
+import io
+import xml.etree.ElementTree as ET
+
+import numpy as np
 import pytest
 import torch
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
+from PIL import Image
 
 from minigpt_core import training
 from minigpt_core.notebook import lesson
@@ -12,15 +19,105 @@ def in_the_notebooks_folder(monkeypatch):
     monkeypatch.chdir(lesson.Path(__file__).parents[1] / "notebooks")
 
 
-def test_the_lit_map_is_the_map_with_these_parts_lit():
-    plain, lit = lesson.lit_map().data, lesson.lit_map("loss", "optimizer").data
-    assert lit.replace("</style>", "").startswith(plain[: plain.index("</style>")])
-    assert lit.count("fill: #d9efe6") == 2 and "#loss rect {" in lit and "fill: #d9efe6" not in plain
+SVG = "{http://www.w3.org/2000/svg}"
+ASSETS = lesson.Path(__file__).parents[1] / "book" / "assets"
+
+
+def parts_of(drawing: str) -> list[str]:
+    return [g.get("id") for g in ET.fromstring(drawing).iter(f"{SVG}g") if "part" in g.get("class", "").split()]
+
+
+def test_the_strip_has_the_parts_of_the_map_in_both_its_forms():
+    strip = lesson.lit_map().data
+    assert sorted(parts_of(strip)) == sorted(parts_of((ASSETS / "map.svg").read_text(encoding="utf-8")))
+    wide, narrow = ET.fromstring(strip).findall(f"{SVG}svg")
+    assert (wide.get("class"), narrow.get("class")) == ("wide", "narrow")
+    for form in (wide, narrow):
+        assert [use.get("href") for use in form.findall(f"{SVG}use")] == [f"#{part}" for part in parts_of(strip)]
+
+
+def test_only_the_lit_parts_are_marked_and_the_title_names_them():
+    strip = lesson.lit_map("optimizer", "feed-forward").data
+    drawing = ET.fromstring(strip)
+    lit = [g.get("id") for g in drawing.iter(f"{SVG}g") if "lit" in g.get("class", "").split()]
+    assert lit == ["feed-forward", "optimizer"]
+    assert drawing.findtext(f"{SVG}title") == "The parts of the machine. Lit: feed-forward, optimizer"
+    assert ET.fromstring(lesson.lit_map().data).findtext(f"{SVG}title") == "The parts of the machine"
+    style = drawing.findtext(f"{SVG}style")
+    assert ".lit path { display: inline; }" in style and ".lit text { font-weight: 700;" in style  # not colour alone
 
 
 def test_a_part_that_the_map_lacks_is_refused_with_those_it_has():
     with pytest.raises(ValueError, match="no part 'sea': choose among text, tokenizer"):
         lesson.lit_map("loss", "sea")
+
+
+def width(text: str, size: float, weight: str) -> float:
+    """In a wide font; most systems' own are narrower."""
+    return (
+        TextPath((0, 0), text, size=size, prop=FontProperties(family="DejaVu Sans", weight=weight)).get_extents().width
+    )
+
+
+def test_every_text_of_the_strip_lies_in_its_box_and_every_box_in_its_row():
+    """Bold, as where it is lit."""
+    drawing = ET.fromstring(lesson.lit_map().data)
+    boxes = {}
+    for part in drawing.iter(f"{SVG}g"):
+        rect = part.find(f"{SVG}rect")
+        boxes[f"#{part.get('id')}"] = (float(rect.get("x")), float(rect.get("width")))
+        for text in part.findall(f"{SVG}text"):
+            assert width(text.text, 12, "bold") < float(rect.get("width")) - 3, text.text
+    for form in drawing.findall(f"{SVG}svg"):
+        *_, right, height = map(float, form.get("viewBox").split())
+        ends = {}  # of each row, as far as it is filled
+        for use in form.findall(f"{SVG}use"):
+            x, y = float(use.get("x")), float(use.get("y"))
+            left, wide = boxes[use.get("href")]
+            assert ends.get(y, 0) + 3 < x + left and 24 < y < height - 16, use.get("href")
+            ends[y] = x + left + wide
+        assert max(ends.values()) < right and len(ends) == {"wide": 1, "narrow": 2}[form.get("class")]
+
+
+@pytest.mark.parametrize("window, rows", [(1280, 1), (360, 2)])
+def test_the_strip_shows_the_form_that_fits_the_page(browser, tmp_path, window, rows):
+    """As a picture of a page, in the book's style: the first and the last part are lit, in as many rows."""
+    (tmp_path / "strip.svg").write_text(lesson.lit_map("text", "optimizer").data, encoding="utf-8")
+    style = (ASSETS / "book.css").read_text(encoding="utf-8")
+    html = f'<style>body {{ margin: 12px }} {style}</style><div class="bd-content"><img class="lit-map" src="strip.svg"></div>'
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    page = browser.new_page(viewport={"width": window, "height": 300})
+    page.goto((tmp_path / "page.html").as_uri())
+    box = page.locator("img").bounding_box()
+    assert box["width"] == min(680, window - 24) and box["height"] / box["width"] == pytest.approx(
+        {1: 56 / 680, 2: 96 / 358}[rows], rel=0.02
+    )
+    picture = np.asarray(Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")).astype(int)
+    lit = (np.abs(picture - [0xD9, 0xEF, 0xE6]) < 4).all(2)  # the ground of what is lit
+    columns, lines = np.flatnonzero(lit.any(0)), np.flatnonzero(lit.any(1))
+    assert columns[0] < 0.05 * box["width"] and columns[-1] > (0.9 if rows == 1 else 0.8) * box["width"]
+    assert len(lines) and 1 + (np.diff(lines) > 5).sum() == rows
+    page.close()
+
+
+def test_every_text_of_the_map_lies_in_its_box_or_in_the_drawing():
+    drawing = ET.fromstring((ASSETS / "map.svg").read_text(encoding="utf-8"))
+    *_, right, bottom = map(float, drawing.get("viewBox").split())
+    boxes = {id(text): g.find(f"{SVG}rect") for g in drawing.iter(f"{SVG}g") for text in g.findall(f"{SVG}text")}
+    for text in drawing.iter(f"{SVG}text"):
+        if text.get("transform"):
+            continue
+        name = text.get("class") == "name"
+        said = "".join(text.itertext())
+        wide = width(said, 18 if name else 15, "bold" if name else "normal")
+        left = float(text.get("x")) - {"middle": wide / 2, "end": wide}.get(text.get("text-anchor"), 0)
+        box = boxes.get(id(text))
+        if box is None or text.get("text-anchor") != "middle":
+            low, high, floor = 4.0, right - 4, bottom
+        else:
+            low, floor = float(box.get("x")) + 4, float(box.get("y")) + float(box.get("height"))
+            high = low + float(box.get("width")) - 8
+        assert low < left < left + wide < high and float(text.get("y")) < floor, said
 
 
 def test_the_source_shown_is_the_packages_without_the_docstring():

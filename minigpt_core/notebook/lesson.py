@@ -21,19 +21,20 @@ def _book() -> Path:
 
 
 def lit_map(*parts: str) -> SVG:
-    """The map of the machine with these parts lit, by their names in book/assets/map.svg.
+    """The parts of the machine in one row, a slim form of its map, with these lit, by their names in book/assets/strip.svg.
 
     >>> lit_map("loss", "optimizer")                                                    # doctest: +SKIP
     """
-    drawing = (_book() / "assets" / "map.svg").read_text(encoding="utf-8")
+    drawing = (_book() / "assets" / "strip.svg").read_text(encoding="utf-8")
     known = re.findall(r'<g id="([^"]+)" class="part">', drawing)
     if unknown := set(parts) - set(known):
         raise ValueError(f"the map has no part {min(unknown)!r}: choose among {', '.join(known)}")
-    lit = "".join(
-        f"#{part} rect {{ fill: #d9efe6; stroke: #009E73; stroke-width: 3; stroke-dasharray: none; }}\n"
-        for part in parts
-    )
-    return SVG(drawing.replace("</style>", f"{lit}</style>"))  # type: ignore[no-untyped-call]
+    lit = [part for part in known if part in parts]
+    for part in lit:
+        drawing = drawing.replace(f'<g id="{part}" class="part">', f'<g id="{part}" class="part lit">')
+    if lit:
+        drawing = drawing.replace("</title>", f". Lit: {', '.join(lit)}</title>")
+    return SVG(drawing)  # type: ignore[no-untyped-call]
 
 
 def show_source(item: Any) -> Markdown:

@@ -1,0 +1,140 @@
+"""Claims with receipts: cells tagged `check` fold in the page, prose leads to them, and the counts are of what is there."""
+
+import html
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import receipts
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+ROOT = Path(__file__).parents[1]
+
+
+def code(source: str, *tags: str, printed: str = "", id: str = "a-01") -> nbformat.NotebookNode:
+    outputs = [new_output("stream", name="stdout", text=printed)] if printed else []
+    return new_code_cell(source, id=id, outputs=outputs, execution_count=1, metadata={"tags": list(tags)})
+
+
+def test_asserts_are_counted_wherever_they_stand_and_magics_do_no_harm():
+    source = "%pip list\nfor i in range(3):\n    assert i < 3\nassert 'assert' in 'an assert'  # assert"
+    assert receipts.asserts(code(source)) == 2
+
+
+def test_what_was_checked_is_the_last_line_printed():
+    assert receipts.what_was_checked(code("", printed="1.2\nall rows sum to 1\n\n")) == "all rows sum to 1"
+    assert receipts.what_was_checked(code("")) == ""
+
+
+def test_a_cell_that_asserts_or_says_nothing_or_shows_more_is_no_receipt():
+    assert receipts.fault(code("assert x", printed="fine\n")) == ""
+    assert "asserts nothing" in receipts.fault(code("print('fine')", printed="fine\n"))
+    assert "prints no line" in receipts.fault(code("assert x"))
+    shown = code("assert x", printed="fine\n")
+    shown.outputs.append(new_output("display_data", data={"image/png": ""}))
+    assert "shows more" in receipts.fault(shown)
+
+
+def test_the_counts_are_of_the_cells_that_are_there(tmp_path):
+    exercise = "**1.** Why?\n\n<details><summary>Solution</summary>\n\nSo.\n\n</details>"
+    cells = [
+        code("assert 1\nx = 1", "setup", id="a-01"),
+        code("x", "nbval-ignore-output", id="a-02"),
+        code("assert x == 1\nassert x", id="a-03"),
+        code("", id="a-04"),
+        new_markdown_cell(f"assert nothing\n\n{exercise}\n\n{exercise}"),
+    ]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "a.ipynb")
+    assert receipts.count([tmp_path / "a.ipynb"]) == {"cells": 3, "compared": 2, "asserts": 2, "exercises": 2}
+
+
+def built(folder: Path, index: str, *cells: nbformat.NotebookNode) -> tuple[str, str, str]:
+    """A book of two pages: the front page, the chapter, and what Sphinx complained of."""
+    source = folder / "source"
+    source.mkdir()
+    (source / "index.md").write_text(f"# A book\n\n{index}\n\n```{{toctree}}\nchapter\n```\n", encoding="utf-8")
+    notebook = new_notebook(cells=[new_markdown_cell("# A chapter"), *cells])
+    notebook.metadata = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    nbformat.write(notebook, source / "chapter.ipynb")
+    settings = {
+        "extensions": "myst_nb,receipts",
+        "nb_execution_mode": "off",
+        "html_static_path": ROOT / "book" / "assets",
+    }
+    options = [part for name, value in settings.items() for part in ("-D", f"{name}={value}")]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-C", "-n", *options, source, folder / "html"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "book" / "tools")},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    pages = [(folder / "html" / f"{name}.html").read_text(encoding="utf-8") for name in ("index", "chapter")]
+    return pages[0], pages[1], done.stderr
+
+
+def test_in_the_page_a_check_is_one_line_that_holds_its_cell_and_the_prose_leads_to_it(tmp_path):
+    front, chapter, complaints = built(
+        tmp_path,
+        "{count}`asserts` in {count}`cells` cells",
+        new_markdown_cell("Shares sum to 1 [✓](#a-02)."),
+        code("shares = 1", id="a-01"),
+        code("assert shares < 2", "check", printed="numbers:\nshares < 2 & whole\n", id="a-02"),
+    )
+    assert complaints == ""
+    assert "1 in 2 cells" in front and "receipts.js" not in front
+    folded = re.findall(r'<details class="receipt">(.*?)</details>', chapter, re.DOTALL)
+    assert len(folded) == 1 and "shares = 1" not in html.unescape(re.sub("<[^>]*>", "", folded[0]))
+    summary, cell = folded[0].split("</summary>")
+    assert re.sub("<[^>]*>", "", summary) == "✓ shares &lt; 2 &amp; whole" and 'aria-label="Checked:"' in summary
+    assert re.search(r'<div [^>]*class="cell [^>]*id="a-02"', cell) and "numbers:" in cell
+    link = re.search(r"<a [^>]*receipt-link[^>]*>", chapter)[0]
+    assert 'href="#a-02"' in link and 'title="Checked: shares &lt; 2 &amp; whole"' in link
+    assert re.search(r"<script [^>]*receipts\.js", chapter)
+    assert (tmp_path / "html" / "_static" / "receipts.js").is_file()
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_a_check_unfolds_on_a_click_and_where_the_prose_leads_to_it(browser, tmp_path, scripts):
+    built(
+        tmp_path,
+        "",
+        new_markdown_cell("It holds [✓](#a-01)."),
+        code("assert 1", "check", printed="it holds\n", id="a-01"),
+    )
+    page = browser.new_page(java_script_enabled=scripts)
+    page.goto((tmp_path / "html" / "chapter.html").as_uri())
+    cell, summary = page.locator("#a-01"), page.locator("details.receipt > summary")
+    assert not cell.is_visible() and summary.is_visible()
+    summary.click()
+    assert cell.is_visible()
+    summary.click()
+    assert not cell.is_visible()
+    page.locator("a.receipt-link").click()
+    cell.wait_for(state="visible", timeout=5000)
+    page.close()
+
+
+def test_a_check_without_assert_a_tick_that_leads_nowhere_and_an_unknown_count_are_complained_of(tmp_path):
+    _, _, complaints = built(
+        tmp_path,
+        "{count}`sea`",
+        new_markdown_cell("It rains [✓](#a-01). It snows [✓](#a-03)."),
+        code("x = 1", id="a-01"),
+        code("print('fine')", "check", printed="fine\n", id="a-02"),
+    )
+    assert "cell a-02 is tagged check, but it asserts nothing" in complaints
+    assert complaints.count("xref_missing") == 2 and "there is no count of 'sea': choose among cells" in complaints
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_cell_that_a_chapter_folds_may_fold(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert {
+        cell.id: receipts.fault(cell) for cell in cells if receipts.tagged(cell, "check") and receipts.fault(cell)
+    } == {}
