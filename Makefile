@@ -9,7 +9,11 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600
 TORCH_INDEX := $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && \
 	echo "--extra-index-url https://download.pytorch.org/whl/cpu --retries 0 --timeout 5")
 
+<<<<<<< ours
 .PHONY: help book test verify check matrix lint notebooks address layout records ladder neural staircase film models bench clean
+=======
+.PHONY: help book test check matrix lint notebooks address layout records ladder neural schematics staircase film models bench clean
+>>>>>>> theirs
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -57,6 +61,9 @@ neural: $(INSTALLED)  ## train the small networks of chapter 05 anew
 
 staircase: $(INSTALLED)  ## train each step of the growing model anew
 	$(BIN)/python book/tools/staircase.py
+
+schematics: $(INSTALLED)  ## draw the schematics of the chapters, print their alt texts (NAME=attention for one)
+	@$(BIN)/python book/tools/schematics.py $(NAME)
 
 film: $(INSTALLED)  ## make the film of README and index from the record of its run
 	$(BIN)/python book/tools/film.py
