@@ -29,6 +29,10 @@ const answers = {
     engine.forward(ids, engine.newCache(), maps);
     return maps;
   },
+  inside: ({ model, ids, layer }) => {
+    const plain = ([name, value]) => [name, value instanceof Float32Array ? Array.from(value) : value];
+    return Object.fromEntries(Object.entries(load(model).inside(ids, layer)).map(plain));
+  },
   loss: ({ model, windows }) => {
     const engine = load(model);
     let sum = 0, count = 0;

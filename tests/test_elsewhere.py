@@ -7,6 +7,7 @@ from elsewhere import Elsewhere
 from minigpt_core import GPT, CharTokenizer, GPTConfig, attention_maps, evaluate, generate, stream
 from minigpt_core.study.ablation import PARTS, knocked_out, remove
 from minigpt_core.study.lens import induction_scores, repeat_probability
+from minigpt_core.widgets.anatomy import Anatomy
 from minigpt_core.widgets.attention import AttentionMaps
 from minigpt_core.widgets.playground import Playground
 from minigpt_core.widgets.repetition import Repetition
@@ -36,6 +37,7 @@ DONE = {
     "playground": lambda model: Playground(model, TOKENIZER, prompt="a ").picture(),
     "sampler": lambda model: Sampler(model, TOKENIZER, prompt="a ").picture(),
     "attention": lambda model: AttentionMaps(model, TOKENIZER, text="a small").picture(),
+    "anatomy": lambda model: Anatomy(model, TOKENIZER, text="a small").picture(),
     "repetition": lambda model: Repetition(model, TOKENIZER, prompt="a ").picture(),
     "file": lambda model: Playground(model, TOKENIZER).file("yours"),
     "generate": lambda model: list(generate(model, [1, 2], 40, frequency_penalty=0.1)),

@@ -23,6 +23,7 @@ from minigpt_core import (
 )
 from minigpt_core.pretrained import PRETRAINED, load_card
 from minigpt_core.sampling import Mulberry32, draw, shape_logits
+from minigpt_core.study.lens import inner_values
 from minigpt_core.widgets.export import VERSION, as_script, describe, model_file
 
 RUNNER = Path(__file__).parent / "engine.js"
@@ -325,6 +326,34 @@ def test_its_maps_are_the_models(files):
                 assert torch.allclose(
                     torch.tensor(row, dtype=torch.float), expected[layer, head, t, : t + 1], atol=1e-5
                 )
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+@pytest.mark.parametrize("layer", [0, -1])
+def test_the_inner_values_of_a_block_are_those_of_pytorchs_hooks(name, layer, files):
+    model, _ = load_pretrained(name)
+    layer %= model.config.n_layer
+    dice = random.Random(6)
+    for length in (1, 17, model.config.block_size):
+        ids = [dice.randrange(model.config.vocab_size) for _ in range(length)]
+        expected = inner_values(model, torch.tensor(ids), layer)
+        found = engine("inside", model=files[name], ids=ids, layer=layer)
+        assert set(found) == set(expected) | {"layer"}
+        padded = [[row + [0] * (length - len(row)) for row in head] for head in found.pop("weights")]
+        assert torch.allclose(torch.tensor(padded, dtype=torch.float), expected.pop("weights"), atol=1e-5)
+        for value, numbers in expected.items():
+            ours = torch.tensor(found[value], dtype=torch.float).view(numbers.shape)
+            assert torch.allclose(ours, numbers, atol=1e-4, rtol=1e-4), value
+
+
+def test_the_worker_tells_the_inner_values_of_the_end_of_a_text_that_is_too_long(files):
+    model, tokenizer = load_pretrained("tales-char")
+    T = model.config.block_size
+    asked = [{"action": "inside", "text": text, "layer": 1} for text in ("The sea. " * 30, "")]
+    (long,), (empty,) = engine("work", model=files["tales-char"], messages=asked)
+    assert long["done"]["ids"] == tokenizer.encode("The sea. " * 30)[-T:]
+    assert long["done"]["names"] == [tokenizer.tokens[i] for i in long["done"]["ids"]]
+    assert len(long["done"]["seen"]["stream"]) == T * model.config.n_embd and empty["done"]["seen"] is None
 
 
 def test_a_character_it_does_not_know_and_half_a_character_are_refused_in_a_sentence(files):

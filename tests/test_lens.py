@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from minigpt_core import GPT, GPTConfig, attention_maps
-from minigpt_core.study.lens import induction_scores, repeat_probability
+from minigpt_core.beyond.fast import FastConfig, FastGPT
+from minigpt_core.study.lens import induction_scores, inner_values, repeat_probability
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +128,31 @@ def test_a_model_with_a_layer_without_attention_has_no_maps_and_keeps_no_hooks()
     with pytest.raises(ValueError, match="only 1 of the model's 2 layers have attention"):
         attention_maps(model, torch.tensor([[1, 2]]))
     assert not model.blocks[0].attention._forward_hooks
+
+
+def test_the_inner_values_add_up_without_dropout_and_leave_no_hooks(model):
+    model.train()
+    ids = torch.tensor([3, 1, 4, 1, 5])
+    seen = inner_values(model, ids, layer=0)
+    assert model.training and not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
+    assert torch.equal(seen["token_embedding"] + seen["position_embedding"], seen["entering"])
+    assert torch.equal(seen["entering"] + seen["attention"], seen["between"])
+    assert torch.equal(seen["between"] + seen["feed_forward"], seen["leaving"])
+    value = seen["value"].view(5, 2, 4).transpose(0, 1)  # (H, T, D)
+    assert torch.allclose((seen["weights"] @ value).transpose(0, 1).reshape(5, 8), seen["joined"], atol=1e-5)
+    assert torch.equal(seen["weights"], attention_maps(model, ids[None])[0, 0])
+    assert torch.equal(inner_values(model, ids, layer=1)["entering"], seen["leaving"])
+
+
+def test_what_has_no_such_inside_is_refused_in_a_sentence(model):
+    ids = torch.tensor([3, 1, 4])
+    with pytest.raises(ValueError, match="layer=2 is none of the model's 2 layers"):
+        inner_values(model, ids, layer=2)
+    with pytest.raises(ValueError, match="ids"):
+        inner_values(model, torch.tensor([11]), layer=0)
+    with pytest.raises(ValueError, match="not a FastGPT"):
+        inner_values(FastGPT(FastConfig(11, block_size=24, n_layer=1, n_head=2, n_embd=8)), ids, layer=0)
+    hollow = GPT(GPTConfig(11, block_size=24, n_layer=1, n_head=2, n_embd=8))
+    hollow.blocks[0].attention = torch.nn.Identity()
+    with pytest.raises(ValueError, match="layer 0 of the model lacks attention"):
+        inner_values(hollow, ids, layer=0)

@@ -7,6 +7,7 @@ import gzip
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from minigpt_core.widgets.anatomy import Anatomy
 from minigpt_core.widgets.attention import AttentionMaps
 from minigpt_core.widgets.curves import Curves
 from minigpt_core.widgets.playground import Playground
@@ -107,6 +108,7 @@ PANELS = {
     "sampler": Sampler(prompt="a ").state,
     "attention": AttentionMaps(text="a ").state,
     "attention film": AttentionMaps(text="a ").state | {"model": "film"},
+    "anatomy": Anatomy(text="a ").state,
     "curves": Curves().state,
     "repetition": Repetition(prompt="a ").state,
     "tokenizer": Tokenization("a ").state,

@@ -8,9 +8,10 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
-from minigpt_core import GPT, CharTokenizer, GPTConfig, load_pretrained, stream
+from minigpt_core import GPT, CharTokenizer, GPTConfig, attention_maps, load_pretrained, stream
 from minigpt_core.pretrained import PRETRAINED
 from minigpt_core.widgets import ENGINE, FOLDER, engine_source, source
+from minigpt_core.widgets.anatomy import Anatomy
 from minigpt_core.widgets.attention import AttentionMaps
 from minigpt_core.widgets.export import model_file
 from minigpt_core.widgets.playground import Playground
@@ -30,6 +31,7 @@ GRAPH = {
     "repetition": BASE | {"study.counting", "sampling"},
     "curves": {"__init__", "base", "records"},
     "attention": BASE | {"study.lens"},
+    "anatomy": BASE | {"study.lens"},
     "tokenizer": BASE | {"export", "records"},
 }
 
@@ -107,7 +109,7 @@ def test_the_readers_own_model_travels_when_it_is_asked_for():
 MARKUP = """<script>alert('1')</script><b>&amp;"q" &lt;img src=x onerror=alert(1)> $x$"""
 
 
-@pytest.mark.parametrize("widget", [Playground, Sampler, AttentionMaps, Repetition, Tokenization])
+@pytest.mark.parametrize("widget", [Playground, Sampler, AttentionMaps, Anatomy, Repetition, Tokenization])
 def test_text_of_the_reader_is_text_in_every_still_face(widget):
     tokenizer = CharTokenizer.train(MARKUP)
     torch.manual_seed(0)
@@ -117,7 +119,9 @@ def test_text_of_the_reader_is_text_in_every_still_face(widget):
         refused = Faces(Tokenization(MARKUP, {"none": CharTokenizer.train("a")}).still())
         assert "character '<'" in refused.text.replace("Character", "character")
     else:
-        face = Faces(widget(model, tokenizer, **{"text" if widget is AttentionMaps else "prompt": MARKUP}).still())
+        face = Faces(
+            widget(model, tokenizer, **{"text" if widget in (AttentionMaps, Anatomy) else "prompt": MARKUP}).still()
+        )
     assert MARKUP in face.text
     assert not {tag for tag, _ in face.tags} & {"script"} and len([tag for tag, _ in face.tags if tag == "b"]) <= 1
     images = [attributes for tag, attributes in face.tags if tag == "img"]
@@ -142,7 +146,7 @@ def test_a_text_that_ends_at_once_says_so():
     assert "endoftext" not in Repetition(model, tokenizer, prompt="ab").still()
 
 
-@pytest.mark.parametrize("widget", [Playground, Sampler, AttentionMaps])
+@pytest.mark.parametrize("widget", [Playground, Sampler, AttentionMaps, Anatomy])
 def test_showing_a_model_leaves_it_in_its_mode_and_shows_it_without_dropout(widget):
     """A model that is shown in the middle of its training goes on training with dropout."""
     model, tokenizer = own_model()
@@ -152,6 +156,27 @@ def test_showing_a_model_leaves_it_in_its_mode_and_shows_it_without_dropout(widg
             part.p = 0.5
     model.train()
     assert widget(model, tokenizer).still() == still and all(part.training for part in model.modules())
+
+
+def test_the_anatomys_still_table_holds_the_models_numbers():
+    model, tokenizer = load_pretrained("tales-char")
+    text = "the ship"
+    face = Faces(Anatomy(text=text, layer=1, head=2).still())
+    x = torch.tensor([tokenizer.encode(text)])
+    shares = attention_maps(model, x)[1, 0, 2, -1]  # (T,)
+    with torch.no_grad():
+        p = model(x)[0][0, -1].softmax(0)
+    assert all(f"{share:.2f}" in face.text for share in shares)
+    assert f"{tokenizer.tokens[int(p.argmax())]} ({p.max():.2f})" in face.text
+    assert len([tag for tag, _ in face.tags if tag == "svg"]) == 1 + len(text)  # the query, and the keys
+    long = Faces(Anatomy(text="the ship, the sea").still()).text
+    assert "Rows of the last 12 positions" in long
+
+
+@pytest.mark.parametrize("where", [{"layer": 9}, {"head": -1}])
+def test_the_anatomy_of_a_layer_or_a_head_that_is_not_there_is_refused(where):
+    with pytest.raises(ValueError, match="is none of"):
+        Anatomy(text="the ship", **where).still()
 
 
 def test_a_model_without_its_tokenizer_is_refused():

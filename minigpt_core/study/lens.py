@@ -1,12 +1,15 @@
 """Looking into a model while it reads: what normal use computes and throws away."""
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
-from ..attention import CausalSelfAttention
+from ..attention import CausalSelfAttention, attention_weights
 from ..checks import check_idx
 from ..config import check_whole
 from ..data import check_ids
+from ..layers import Block, FeedForward
 from ..model import GPT, evaluating
 
 
@@ -36,6 +39,65 @@ def attention_maps(model: GPT, idx: Tensor) -> Tensor:
         for hook in hooks:
             hook.remove()
     return torch.stack(maps)
+
+
+@torch.no_grad()
+def inner_values(model: GPT, ids: Tensor, layer: int) -> dict[str, Tensor]:
+    """What `model` computes for the ids (T,) of one text on the way to its logits (T, V), inside the block `layer`, as hooks
+    see it. By the names of the modules: token_embedding, position_embedding, norm1, query, key, value, attention, norm2,
+    feed_forward and norm are (T, C), widen is (T, 4 C). joined is what the heads found, side by side, (T, C); products are
+    queries times keys, before scale and mask, and weights what becomes of them, (H, T, T). The stream is `entering` the block,
+    `between` its two parts, `leaving` it, and `stream` after the last block. What is no plain GPT, no ids of it, or no layer
+    of it, is a `ValueError`.
+
+    >>> inner_values(model, torch.tensor([5, 6, 7]), layer=0)["weights"].shape           # doctest: +SKIP
+    torch.Size([4, 3, 3])
+    """
+    if type(model) is not GPT:
+        raise ValueError(f"only the plain GPT is taken apart here, not a {type(model).__name__}")
+    check_ids("ids", ids, model.config.vocab_size)
+    if not 0 <= layer < model.config.n_layer:
+        raise ValueError(f"layer={layer} is none of the model's {model.config.n_layer} layers: they count from 0")
+    block = cast(Block, model.blocks[layer])
+    attention, seen = block.attention, {}
+    if not (isinstance(attention, CausalSelfAttention) and isinstance(block.feed_forward, FeedForward)):
+        raise ValueError(f"layer {layer} of the model lacks attention or feed-forward: there is nothing to take apart")
+    outputs = {
+        "token_embedding": model.token_embedding,
+        "position_embedding": model.position_embedding,
+        "norm1": block.norm1,
+        "query": attention.query,
+        "key": attention.key,
+        "value": attention.value,
+        "attention": attention,
+        "norm2": block.norm2,
+        "widen": block.feed_forward.widen,
+        "feed_forward": block.feed_forward,
+        "leaving": block,
+        "norm": model.norm,
+        "logits": model.head,
+    }
+    inputs = {"entering": block.norm1, "joined": attention.output, "between": block.norm2, "stream": model.norm}
+
+    def keep(name: str, numbers: Tensor) -> None:
+        seen[name] = numbers.reshape(len(ids), -1).clone()
+
+    hooks = [
+        part.register_forward_hook(lambda _, __, output, name=name: keep(name, output))
+        for name, part in outputs.items()
+    ]
+    hooks += [
+        part.register_forward_pre_hook(lambda _, given, name=name: keep(name, given[0]))
+        for name, part in inputs.items()
+    ]
+    try:
+        with evaluating(model):
+            model(ids[None].to(model.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    q, k = (attention.split_heads(seen[name][None])[0] for name in ("query", "key"))  # (H, T, D)
+    return seen | {"products": q @ k.transpose(-2, -1), "weights": attention_weights(q[None], k[None])[0]}
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ WIDGETS = {
     "playground": ("playground.js",),
     "sampler": ("engine/sampling.js", "sampler.js"),
     "attention": ("attention.js",),
+    "anatomy": ("engine/sampling.js", "anatomy.js"),
     "curves": ("curves.js",),
     "repetition": ("repetition.js",),
     "tokenizer": ("engine/tokenizer.js", "tokenizer.js"),

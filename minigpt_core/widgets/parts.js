@@ -237,7 +237,9 @@
     });
     list.addEventListener("keydown", (event) => {
       const all = items(), from = all.indexOf(event.target);
-      const to = { ArrowRight: from + 1, ArrowLeft: from - 1, Home: 0, End: all.length - 1 }[event.key];
+      const next = from + 1, last = from - 1;
+      const places = { ArrowRight: next, ArrowDown: next, ArrowLeft: last, ArrowUp: last, Home: 0, End: all.length - 1 };
+      const to = places[event.key];
       if (all[to] === undefined) return;
       event.preventDefault();
       all[to].focus();

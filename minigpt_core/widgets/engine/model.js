@@ -116,8 +116,9 @@
     }
 
     // The logits (V) after the last of `ids`, which follow what is in `cache`. With `maps`, an array, it also appends
-    // to it the attention weights of each layer: (H, T, S) as arrays.
-    forward(ids, cache, maps) {
+    // to it the attention weights of each layer: (H, T, S) as arrays. Into `seen`, an object, it puts what the block
+    // `seen.layer` computes on the way, and the stream after the last block.
+    forward(ids, cache, maps, seen) {
       const { n_embd: C, n_head: H, n_layer, block_size, vocab_size: V } = this.config;
       const W = this.weights, T = ids.length, start = cache.length, D = C / H;
       if (start + T > block_size)
@@ -129,23 +130,60 @@
           x[t * C + i] = W["token_embedding.weight"][ids[t] * C + i] + W["position_embedding.weight"][(start + t) * C + i];
       for (let layer = 0; layer < n_layer; layer++) {
         const of = (name) => W[`blocks.${layer}.${name}`];
+        const note = (name, numbers) => seen?.layer === layer && (seen[name] = numbers.slice());
+        note("entering", x);
         const K = cache.keys[layer], U = cache.values[layer];
         layerNorm(x, T, C, of("norm1.weight"), of("norm1.bias"), h);
+        note("norm1", h);
         linear(h, T, of("attention.query.weight"), of("attention.query.bias"), C, C, q);
         linear(h, T, of("attention.key.weight"), of("attention.key.bias"), C, C, K.subarray(start * C));
         linear(h, T, of("attention.value.weight"), of("attention.value.bias"), C, C, U.subarray(start * C));
+        note("query", q);
+        note("key", K.subarray(0, (start + T) * C));
+        note("value", U.subarray(0, (start + T) * C));
         this.attend(q, K, U, T, start, y, maps);
+        note("joined", y);
         linear(y, T, of("attention.output.weight"), of("attention.output.bias"), C, C, h);
+        note("attention", h);
         for (let i = 0; i < T * C; i++) x[i] += h[i];
+        note("between", x);
         layerNorm(x, T, C, of("norm2.weight"), of("norm2.bias"), h);
+        note("norm2", h);
         linear(h, T, of("feed_forward.widen.weight"), of("feed_forward.widen.bias"), 4 * C, C, wide);
+        note("widen", wide);
         for (let i = 0; i < 4 * T * C; i++) if (wide[i] < 0) wide[i] = 0;
         linear(wide, T, of("feed_forward.narrow.weight"), of("feed_forward.narrow.bias"), C, 4 * C, h);
+        note("feed_forward", h);
         for (let i = 0; i < T * C; i++) x[i] += h[i];
+        note("leaving", x);
       }
+      if (seen) seen.stream = x;
       cache.length = start + T;
       const last = layerNorm(x.subarray((T - 1) * C), 1, C, W["norm.weight"], W["norm.bias"], new Float32Array(C));
       return linear(last, 1, W["head.weight"], null, V, C, new Float32Array(V));
+    }
+
+    // What happens between `ids` and the logits of every position, with the inside of one block, by the names of the modules in
+    // Python. Shapes: token_embedding, position_embedding, norm1, query, key, value, joined (the heads side by side),
+    // attention, norm2, feed_forward, norm and the stream (entering the block, between its two parts, leaving it, and after the
+    // last block: stream) are (T, C), widen is (T, 4 C), products (query times key, before scale and mask) is (H, T, T),
+    // logits are (T, V); weights is an array [head][t][s] up to s = t.
+    inside(ids, layer) {
+      const { n_embd: C, n_head: H, vocab_size: V } = this.config, W = this.weights, T = ids.length, D = C / H;
+      const maps = [], seen = { layer };
+      this.forward(ids, this.newCache(), maps, seen);
+      seen.weights = maps[layer];
+      seen.token_embedding = new Float32Array(T * C);
+      ids.forEach((id, t) => seen.token_embedding.set(W["token_embedding.weight"].subarray(id * C, (id + 1) * C), t * C));
+      seen.position_embedding = W["position_embedding.weight"].slice(0, T * C);
+      seen.products = new Float32Array(H * T * T);
+      for (let head = 0, at = 0; head < H; head++)
+        for (let t = 0; t < T; t++)
+          for (let s = 0; s < T; s++, at++)
+            for (let i = head * D; i < (head + 1) * D; i++) seen.products[at] += seen.query[t * C + i] * seen.key[s * C + i];
+      seen.norm = layerNorm(seen.stream, T, C, W["norm.weight"], W["norm.bias"], new Float32Array(T * C));
+      seen.logits = linear(seen.norm, T, W["head.weight"], null, V, C, new Float32Array(T * V));
+      return seen;
     }
 
     // Each position takes values from itself and those before it, by how well its query fits their keys.

@@ -61,6 +61,13 @@
       return { maps, names: ids.map((id) => tokenizer.name(id)) };
     },
 
+    // What the model computes between the text and its guesses, with the inside of one block: `Model.inside`, and the ids and
+    // names of the text's tokens. Of a text longer than the window, its end.
+    inside: ({ name, text, layer }) => {
+      const { model, tokenizer } = models.get(name), ids = tokenizer.encode(text).slice(-model.config.block_size);
+      return { names: ids.map((id) => tokenizer.name(id)), ids, seen: ids.length ? model.inside(ids, layer) : null };
+    },
+
     // The mean probability per token (geometric) of the second half of the phrase, the first, second, third time in a row:
     // repeat_probability of minigpt_core/study/lens.py.
     repeat: ({ name, phrase, times }) => {

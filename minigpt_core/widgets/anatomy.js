@@ -1,0 +1,430 @@
+// One forward pass taken apart: from a token to the probabilities of the next one. Each step has its line of code, its formula
+// and its numbers, those of one position in one layer and head.
+(() => {
+  "use strict";
+  const { minigpt } = globalThis;
+  const { make, draw, slider, field, choice, percent, sentence, count, alone, patiently, Prompt, later, newId, fill, rove } =
+    minigpt.parts;
+  const BEFORE = 12, AFTER = 3; // rows for positions up to the chosen one, and after it
+  const LIKELIEST = 8;
+  const QUERY = ["query", "query", "mg-query"]; // what a row that is no position shows: its name, its vector, its colour
+
+  // name, line of code, formula (what follows _ stands below, what follows ^ above), and the method that shows it
+  const STEPS = [
+    ["token and position", "x = token_embedding(idx) + position_embedding(positions)", "x_t = E[id] + P[t]", "showEmbedding"],
+    ["layer norm", "h = norm1(x)", "h = g (x − mean) / spread + b", "showNorm"],
+    ["query", "q = split_heads(query(h))", "q_t = W_q h_t + b_q", "showQuery"],
+    ["keys", "k = split_heads(key(h))", "k_s = W_k h_s + b_k", "showKeys"],
+    ["products", "scores = q @ k.transpose(-2, -1)", "q_t · k_s = Σ_i q_{t,i} k_{s,i}", "showProducts"],
+    ["scaled", "scores = scores / math.sqrt(D)", "z_s = q_t · k_s / √D", "showScaled"],
+    ["masked", "scores = scores.masked_fill(~causal_mask(q, k), -math.inf)", "z_s = −∞ where s > t", "showMasked"],
+    ["softmax", "weights = scores.softmax(dim=-1)", "a_s = e^{z_s} / Σ_r e^{z_r}", "showShares"],
+    ["values mixed", "y = weights @ v", "y = Σ_s a_s v_s", "showValues"],
+    ["heads joined", "y = y.transpose(1, 2).reshape(x.shape)", "[y_0, y_1, …]", "showJoined"],
+    ["added to the stream", "x = x + output(y)", "x + W_o y + b_o", "showBetween"],
+    ["feed-forward", "f = narrow(widen(norm2(x)).relu())", "f = W_2 max(0, W_1 h + b_1) + b_2", "showFeedForward"],
+    ["added again", "x = x + f", "x + f", "showLeaving"],
+    ["logits", "logits = head(norm(x))", "z = W norm(x)", "showLogits"],
+    ["probabilities", "p = logits.softmax(dim=-1)", "p_i = e^{z_i} / Σ_j e^{z_j}", "showProbabilities"],
+  ];
+
+  const typeset = (formula) => {
+    const parts = formula.split(/([_^](?:\{[^}]*\}|\w))/).filter(Boolean);
+    return parts.map((part) => {
+      const tag = { _: "sub", "^": "sup" }[part[0]];
+      return tag ? make(tag, {}, ...typeset(part.slice(1).replace(/[{}]/g, ""))) : part;
+    });
+  };
+
+  const round = (number) => (+number.toFixed(2) || 0).toFixed(2).replace("-", "−");
+
+  const largest = (...vectors) => Math.max(...vectors.flatMap((vector) => Array.from(vector, Math.abs)));
+
+  const norm = (vector) => Math.hypot(...vector);
+
+  // A vector: a bar for each number, from the middle, up if positive and down if negative; the whole half at `most`.
+  const strip = (values, most, role = "") => {
+    const d = Array.from(values, (value, i) => `M${i} 1v${(-value / (most || 1)).toFixed(3)}h.8V1z`).join("");
+    const size = { viewBox: `0 0 ${values.length} 2`, preserveAspectRatio: "none" };
+    return draw("svg", { ...size, class: `mg-vector ${role}`, "aria-hidden": "true" }, draw("path", { d }));
+  };
+
+  const row = (name, ...cells) => {
+    const head = make("th", { textContent: name });
+    head.setAttribute("scope", "row");
+    const wide = (cell) => (cell instanceof Node ? { className: "mg-wide" } : {});
+    return make("tr", {}, head, ...cells.map((cell) => make("td", wide(cell), cell)));
+  };
+
+  const table = (caption, columns, rows) => {
+    const head = columns.map((name) => {
+      const cell = make("th", { textContent: name });
+      cell.setAttribute("scope", "col");
+      return cell;
+    });
+    return make("table", { className: "mg-bars" },
+      make("caption", { textContent: caption }), make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
+  };
+
+  const bar = (share) => {
+    const bars = make("span", { className: "mg-bar" });
+    bars.style.width = `${(100 * share).toFixed(1)}%`;
+    return make("span", { className: "mg-level" }, bars);
+  };
+
+  class Anatomy {
+    constructor(root, state, engine, tell) {
+      const id = newId("anatomy");
+      Object.assign(this, { state, engine, tell, seen: null, names: [], token: state.token ?? null, step: state.step ?? 0 });
+      this.model = choice(`${id}-model`, state.models, state.model);
+      this.prompt = new Prompt(`${id}-text`, "text", state.text, 1, engine, this.model);
+      const { layer, head } = state; // how many there are, the model will tell
+      this.layer = slider(`${id}-layer`, ["layer", 0, layer, 1, layer], later(root, () => this.read()));
+      this.head = slider(`${id}-head`, ["head", 0, head, 1, head], () => this.show());
+      this.tokens = make("div", { className: "mg-tokens", role: "listbox" });
+      this.tokens.setAttribute("aria-label", "position");
+      this.lines = make("div", { className: "mg-steps", role: "listbox" });
+      this.lines.setAttribute("aria-label", "step");
+      this.lines.append(...STEPS.map(([name, code], place) => this.line(name, code, place)));
+      this.title = make("p", { className: "mg-step" });
+      this.stage = make("div");
+      this.status = make("p", { className: "mg-status", role: "status" });
+      const back = make("button", { type: "button", textContent: "← back", onclick: () => this.go(this.step - 1) });
+      const forward = make("button", { type: "button", textContent: "forward →", onclick: () => this.go(this.step + 1) });
+      const buttons = make("div", { className: "mg-buttons" }, back, forward);
+      buttons.onkeydown = (event) => {
+        const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+        if (by) this.go(this.step + by);
+      };
+      this.alone = alone(root, (error) => this.empty(sentence(error)));
+      this.prompt.input.oninput = later(root, () => this.read());
+      this.model.onchange = () => this.read();
+      rove(this.tokens, (place) => this.choose(place));
+      rove(this.lines, (place) => this.go(place));
+      fill(
+        root,
+        make("div", { className: "mg-shared" }, this.prompt.field, field("model", this.model)),
+        make("div", { className: "mg-knobs" }, this.layer.row, this.head.row),
+        this.tokens,
+        make("div", { className: "mg-anatomy" },
+          make("div", { className: "mg-path" }, this.lines, buttons),
+          make("div", { className: "mg-stage" }, this.title, this.stage, this.status)),
+      );
+      this.light();
+      this.read();
+    }
+
+    line(name, code, place) {
+      const line = make("div", { onclick: () => this.go(place), tabIndex: -1 }, make("code", { textContent: code }));
+      line.setAttribute("role", "option");
+      line.setAttribute("aria-label", `${place + 1}, ${name}: ${code}`);
+      return line;
+    }
+
+    // Ask for what one layer computes.
+    read() {
+      return this.alone(async (signal) => {
+        const loading = patiently(this.status, "Loading the model…", this.prompt.load(signal));
+        const { name, prompt, config, names: vocabulary } = await loading;
+        this.prompt.keep();
+        for (const [knob, size] of [[this.layer, config.n_layer], [this.head, config.n_head]]) {
+          knob.input.max = size - 1;
+          knob.set(Math.min(+knob.input.value, size - 1));
+        }
+        const layer = +this.layer.input.value;
+        const { ids, seen, names } = await this.engine.ask("inside", { name, text: prompt, layer }, { signal });
+        if (!seen) return this.empty("Type a text: what the model computes with it appears here.");
+        const last = names.length - 1, atEnd = this.token === null || this.token === this.names.length - 1;
+        Object.assign(this, { config, vocabulary, ids, seen, names, D: config.n_embd / config.n_head });
+        this.token = atEnd ? last : Math.min(this.token, last);
+        this.tokens.replaceChildren(
+          ...names.map((token, place) => {
+            const span = make("span", { textContent: token, onclick: () => this.choose(place) });
+            span.setAttribute("role", "option");
+            return span;
+          }),
+        );
+        this.show();
+      });
+    }
+
+    // Nothing is shown, and why.
+    empty(reason) {
+      Object.assign(this, { seen: null, names: [], token: null });
+      this.tokens.replaceChildren();
+      this.stage.replaceChildren();
+      this.status.textContent = reason;
+    }
+
+    choose(place) {
+      this.token = place;
+      this.show();
+    }
+
+    go(place) {
+      this.step = Math.max(0, Math.min(place, STEPS.length - 1));
+      this.light();
+      this.show();
+    }
+
+    // The line of code and the formula of the step.
+    light() {
+      [...this.lines.children].forEach((line, place) => {
+        line.setAttribute("aria-selected", String(place === this.step));
+        line.tabIndex = place === this.step ? 0 : -1;
+      });
+      const lit = this.lines.children[this.step], { lines } = this;
+      lines.scrollTop += lit.getBoundingClientRect().top - lines.getBoundingClientRect().top - lines.clientHeight / 2;
+      const [name, , formula] = STEPS[this.step], where = `${this.step + 1} of ${STEPS.length}, ${name}: `;
+      this.title.replaceChildren(make("b", {}, where), make("span", { className: "mg-formula" }, ...typeset(formula)));
+    }
+
+    // What depends on step, position and head.
+    show() {
+      if (!this.seen) return;
+      const share = this.attention();
+      [...this.tokens.children].forEach((span, place) => {
+        span.style.setProperty("--mg-share", Math.sqrt(share[place] ?? 0).toFixed(3));
+        span.setAttribute("aria-selected", String(place === this.token));
+        span.tabIndex = place === this.token ? 0 : -1;
+      });
+      this[STEPS[this.step][3]]();
+      const { token, step, state } = this, layer = +this.layer.input.value, head = +this.head.input.value;
+      this.tell({ state: { ...state, text: this.prompt.value, model: this.model.value, layer, head, token, step } });
+    }
+
+    // Numbers of the chosen position: all of them, or those of the chosen head, there or at another one.
+    vector(name, place = this.token) {
+      const width = this.seen[name].length / this.names.length;
+      return this.seen[name].subarray(place * width, (place + 1) * width);
+    }
+
+    ofHead(name, place = this.token) {
+      const begin = +this.head.input.value * this.D;
+      return this.vector(name, place).subarray(begin, begin + this.D);
+    }
+
+    // The shares of the positions up to the chosen one, and its products with all positions.
+    attention() {
+      return this.seen.weights[+this.head.input.value][this.token];
+    }
+
+    products() {
+      const T = this.names.length, begin = (+this.head.input.value * T + this.token) * T;
+      return this.seen.products.subarray(begin, begin + T);
+    }
+
+    say(...sentences) {
+      this.status.textContent = sentences.join(" ");
+    }
+
+    called(place) {
+      return `“${this.names[place]}” (place ${place})`;
+    }
+
+    // Some vectors of the chosen position, one below the other, all by one measure.
+    vectors(caption, vectors) {
+      const most = largest(...vectors.map(([, values]) => values));
+      const numbers = (values) => `${Array.from(values.subarray(0, 2), round).join(" ")} …`;
+      const rows = vectors.map(([name, values, role]) => row(name, strip(values, most, role), numbers(values)));
+      this.stage.replaceChildren(table(caption, ["", "", "first two"], rows));
+      this.stage.firstChild.classList.add("mg-tall"); // few rows, many numbers
+    }
+
+    // A row for each position near the chosen one, and others above and below them.
+    positions(caption, name, columns, above, below = []) {
+      const first = Math.max(0, this.token - BEFORE + 1), end = Math.min(this.names.length, this.token + 1 + AFTER);
+      const near = this.names.map((_, s) => s).slice(first, end);
+      const vectors = [...above, ...below].map(([, vector]) => this.ofHead(vector));
+      const most = largest(...vectors, ...near.map((s) => this.ofHead(name, s)));
+      const values = near.map((s) => {
+        const bars = strip(this.ofHead(name, s), most, `mg-${name}`);
+        const line = row(this.names[s], bars, ...columns.map(([, cell]) => cell(s)));
+        if (s > this.token && this.step >= 6) line.className = "mg-later";
+        if (s === this.token) line.classList.add("mg-here");
+        return line;
+      });
+      const others = (list) => list.map(([title, vector, role]) =>
+        row(title, strip(this.ofHead(vector), most, role), ...Array(columns.length).fill("")));
+      const rows = [...others(above), ...values, ...others(below)];
+      const left = this.names.length - near.length;
+      const rest = left ? ` ${count(left, "other position")} ${left === 1 ? "has" : "have"} no row here.` : "";
+      this.stage.replaceChildren(table(caption + rest, ["token", name, ...columns.map(([title]) => title)], rows));
+    }
+
+    showEmbedding() {
+      const id = this.ids[this.token], token = this.vector("token_embedding"), position = this.vector("position_embedding");
+      const sum = token.map((number, i) => number + position[i]);
+      this.vectors("What the token is, and where it stands.", [["token", token], ["position", position], ["sum", sum]]);
+      this.say(
+        `${this.called(this.token)} has the id ${id}. Row ${id} of the table of tokens and row ${this.token} of the table of`,
+        `positions, each of ${this.config.n_embd} numbers, are added.`,
+      );
+    }
+
+    showNorm() {
+      const x = this.vector("entering"), mean = x.reduce((a, b) => a + b, 0) / x.length;
+      const spread = Math.sqrt(x.reduce((a, b) => a + (b - mean) ** 2, 0) / x.length);
+      this.vectors("The stream as it enters this layer, and its normalised copy.", [["x", x], ["h", this.vector("norm1")]]);
+      const layer = +this.layer.input.value;
+      const from = layer ? `${count(layer, "layer")} went before` : "this is the sum from step 1";
+      this.say(
+        `The stream x (${from}) has mean ${round(mean)} and spread ${round(spread)}.`,
+        "Attention reads a copy with mean 0 and spread 1, which learned numbers stretch and shift.",
+      );
+    }
+
+    showQuery() {
+      this.vectors(`The query of head ${this.head.input.value}, out of all of h.`, [
+        ["h", this.vector("norm1")], ["query", this.ofHead("query"), "mg-query"],
+      ]);
+      this.say(
+        `Each of the ${this.D} numbers of the query mixes all ${this.config.n_embd} numbers of h.`,
+        `It says what ${this.called(this.token)} looks for.`,
+      );
+    }
+
+    showKeys() {
+      this.positions("Every position has a key.", "key", [], [QUERY]);
+      this.say(
+        `${count(this.names.length, "position")}, each with a key of ${this.D} numbers, made from its own h.`,
+        "A key says what a position has to offer.",
+      );
+    }
+
+    showProducts() {
+      const products = this.products();
+      const columns = [["q · k", (s) => round(products[s])]];
+      this.positions("Query times key: large where their bars point the same way.", "key", columns, [QUERY]);
+      const best = products.indexOf(Math.max(...products));
+      const q = this.ofHead("query"), k = this.ofHead("key", best);
+      this.say(
+        `Largest at ${this.called(best)}: ${round(q[0])} · ${round(k[0])} + ${round(q[1])} · ${round(k[1])} + …,`,
+        `${count(this.D, "term")}, make ${round(products[best])}.`,
+      );
+    }
+
+    showScaled() {
+      const products = this.products(), root = Math.sqrt(this.D);
+      this.positions(`Divided by √D = √${this.D} = ${round(root)}.`, "key",
+        [["q · k", (s) => round(products[s])], ["scaled", (s) => round(products[s] / root)]], [QUERY]);
+      this.say(
+        `The usual size of a sum of ${this.D} terms grows with √${this.D}.`,
+        "The division undoes this, so that softmax does not give everything to one position from the start.",
+      );
+    }
+
+    masked(s) {
+      return s > this.token ? "−∞" : round(this.products()[s] / Math.sqrt(this.D));
+    }
+
+    showMasked() {
+      const later = this.names.length - 1 - this.token, root = Math.sqrt(this.D);
+      this.positions("What comes later is not looked at.", "key",
+        [["scaled", (s) => round(this.products()[s] / root)], ["masked", (s) => this.masked(s)]], [QUERY]);
+      const here = this.called(this.token);
+      if (later) this.say(`${count(later, "position")} after ${here} ${later === 1 ? "gets" : "get"} −∞.`);
+      else this.say(`${here} is the last position.`, "Choose an earlier one to see the mask at work.");
+    }
+
+    // The columns of the shares: numbers and bars.
+    shares() {
+      const shares = this.attention();
+      return [["share", (s) => round(shares[s] ?? 0)], ["", (s) => bar(shares[s] ?? 0)]];
+    }
+
+    showShares() {
+      const shares = this.attention();
+      this.positions("Scores become shares, which add up to 1.", "key",
+        [["masked", (s) => this.masked(s)], ...this.shares()], [QUERY]);
+      const best = shares.indexOf(Math.max(...shares));
+      this.say(`${this.called(this.token)} attends most to ${this.called(best)}: share ${round(shares[best])}.`);
+    }
+
+    showValues() {
+      const shares = this.attention(), mixed = ["mixed", "joined", "mg-value"];
+      this.positions("Each position hands over its value, by its share.", "value", this.shares(), [], [mixed]);
+      const [first] = this.ofHead("joined");
+      const terms = shares.map((share, s) => [share, s]).sort((a, b) => b[0] - a[0]).slice(0, 2);
+      const sum = terms.map(([share, s]) => `${round(share)} · ${round(this.ofHead("value", s)[0])}`).join(" + ");
+      this.say(`The first number of the mix: ${sum}${shares.length > 2 ? " + …" : ""} = ${round(first)}.`);
+    }
+
+    showJoined() {
+      const chosen = +this.head.input.value;
+      const joined = this.vector("joined"), { n_head, n_embd } = this.config;
+      const heads = Array.from({ length: n_head }, (_, head) => [
+        `head ${head}`, joined.subarray(head * this.D, (head + 1) * this.D), head === chosen ? "mg-value" : "",
+      ]);
+      this.vectors("What all heads found, alone and side by side.", [...heads, ["joined", joined]]);
+      this.say(
+        `${count(n_head, "head")} of ${this.D} numbers side by side make ${n_embd}, as many as the stream has.`,
+        `Head ${chosen} is the one that you chose.`,
+      );
+    }
+
+    showBetween() {
+      this.vectors("What attention found is added to the stream.", [
+        ["x", this.vector("entering")], ["output", this.vector("attention")], ["x after", this.vector("between")],
+      ]);
+      this.added("entering", "attention");
+    }
+
+    showFeedForward() {
+      const wide = this.vector("widen"), relu = wide.map((value) => Math.max(0, value)), positive = relu.filter(Boolean).length;
+      this.vectors("Widened, negative numbers set to zero, narrowed.", [
+        ["norm2", this.vector("norm2")], ["widen", wide], ["relu", relu], ["narrow", this.vector("feed_forward")],
+      ]);
+      this.say(
+        `Of ${wide.length.toLocaleString("en")} numbers ${positive} are positive and pass.`,
+        "No other position has a say here.",
+      );
+    }
+
+    showLeaving() {
+      this.vectors("What feed-forward found is added to the stream.", [
+        ["x", this.vector("between")], ["f", this.vector("feed_forward")], ["x after", this.vector("leaving")],
+      ]);
+      this.added("between", "feed_forward");
+    }
+
+    added(stream, found) {
+      const x = this.vector(stream), f = this.vector(found);
+      this.say(
+        `The first number: ${round(x[0])} + ${round(f[0])} = ${round(x[0] + f[0])}.`,
+        `The stream has length ${round(norm(x))}, what is added ${round(norm(f))}.`,
+      );
+    }
+
+    // The likeliest next tokens, each with a number and a bar.
+    guesses(caption, title, number, level) {
+      const logits = Array.from(this.vector("logits"));
+      const best = logits.map((z, id) => [z, id]).sort((a, b) => b[0] - a[0]).slice(0, LIKELIEST);
+      const rows = best.map(([, id]) => row(this.vocabulary[id], bar(level(id)), number(id)));
+      this.stage.replaceChildren(table(caption, ["token", "", title], rows));
+      return best[0][1];
+    }
+
+    showLogits() {
+      const logits = this.vector("logits"), most = Math.max(...logits), least = Math.min(...logits);
+      const left = this.config.n_layer - 1 - this.layer.input.value, shown = Math.min(LIKELIEST, logits.length);
+      const caption = `The ${shown} highest of ${logits.length} logits, bars from the lowest, ${round(least)}.`;
+      const level = (id) => (logits[id] - least) / (most - least || 1);
+      const best = this.guesses(caption, "logit", (id) => round(logits[id]), level);
+      const after = left ? `After ${count(left, "more layer")} the` : "The";
+      this.say(
+        `${after} stream is normalised once more, and each token of the vocabulary gets a logit:`,
+        `“${this.vocabulary[best]}” ${round(most)}.`,
+      );
+    }
+
+    showProbabilities() {
+      const p = minigpt.softmax(this.vector("logits")), next = this.ids[this.token + 1];
+      const best = this.guesses(`What comes after ${this.called(this.token)}.`, "p", (id) => percent(p[id]), (id) => p[id]);
+      const goes = next === undefined ? "" : ` The text goes on with “${this.vocabulary[next]}”: ${percent(p[next])}.`;
+      this.say(`Likeliest next: “${this.vocabulary[best]}”, ${percent(p[best])}.${goes}`);
+    }
+  }
+
+  minigpt.widgets.anatomy = (root, state, engine, tell) => new Anatomy(root, state, engine, tell);
+})();

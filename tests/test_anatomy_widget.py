@@ -1,0 +1,198 @@
+"""The anatomy in a real browser, on a page of its own: the numbers of each step are those of Python's hooks."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import answered
+from minigpt_core import load_pretrained
+from minigpt_core.study.lens import inner_values
+from minigpt_core.widgets import engine_source, source, widget_source
+from minigpt_core.widgets.anatomy import Anatomy
+from minigpt_core.widgets.export import as_script, model_file
+
+TEXT = "the ship, the sea"
+STEPS = 15
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> str:
+    """A page with the widget and the files that the book's pages have."""
+    folder = tmp_path_factory.mktemp("anatomy")
+    (folder / "data").mkdir()
+    files = {
+        "host.js": "\n".join(map(source, ("bridge.js", "parts.js", "host.js"))),
+        "engine.js": f"minigpt.engineSource = {json.dumps(engine_source())};",
+        "anatomy.js": widget_source("anatomy"),
+    }
+    for name in ("tales-char", "tales-zh"):
+        files[f"data/{name}.js"] = as_script(name, model_file(*load_pretrained(name)))
+    files["page.html"] = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The anatomy</title>'
+        '<meta name="viewport" content="width=device-width">'
+        f'<style>{source("widgets.css")}</style></head><body><main>{Anatomy(text=TEXT).still()}</main><script defer src="host.js"></script></body></html>'
+    )
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return Path(folder / "page.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def anatomy(visit, address):
+    seen = visit(address)
+    yield seen.awake("anatomy")
+    assert seen.outside == [] and seen.problems == []
+    seen.page.close()
+
+
+def show(anatomy, text: str, model: str = "tales-char", layer: int = 0, head: int = 0) -> None:
+    anatomy.get_by_label("model").select_option(model)
+    answered(anatomy)
+    anatomy.get_by_label("text", exact=True).fill(text)
+    for name, value in (("layer", layer), ("head", head)):
+        anatomy.get_by_label(name, exact=True).fill(str(value))
+    answered(anatomy)
+
+
+def step(anatomy, place: int) -> list[list[str]]:
+    """The rows of that step's table, counted from 1."""
+    anatomy.locator(".mg-steps [role=option]").nth(place - 1).click()
+    rows = anatomy.locator(".mg-stage tbody tr").all()
+    return [row.locator("th, td").all_text_contents() for row in rows]
+
+
+def said(anatomy) -> str:
+    return anatomy.locator(".mg-status").text_content()
+
+
+def number(text: str) -> float:
+    return -math.inf if text == "−∞" else float(text.replace("−", "-").rstrip("%"))
+
+
+def close(found: list[str], expected: torch.Tensor) -> bool:
+    return [number(each) for each in found] == pytest.approx(expected.tolist(), abs=0.0052)
+
+
+@pytest.mark.parametrize(
+    "model, text, layer, head, place",
+    [("tales-char", TEXT, 0, 0, 16), ("tales-char", TEXT, 3, 2, 7), ("tales-zh", "这是谁的椅子？", 1, 3, 4)],
+)
+def test_the_numbers_of_each_step_are_those_of_the_hooks(anatomy, model, text, layer, head, place):
+    gpt, tokenizer = load_pretrained(model)
+    ids = tokenizer.encode(text)
+    T, D = len(ids), gpt.config.n_embd // gpt.config.n_head
+    seen = inner_values(gpt, torch.tensor(ids), layer)
+    own = slice(head * D, (head + 1) * D)
+    rows = slice(max(0, place - 11), min(T, place + 4))
+    show(anatomy, text, model, layer, head)
+    tokens = anatomy.locator(".mg-tokens span")
+    assert tokens.all_text_contents() == [tokenizer.tokens[i] for i in ids]
+    tokens.nth(place).click()
+
+    def two(at: int, *vectors: torch.Tensor) -> None:
+        """The first two numbers of each vector of that step, from above."""
+        found = [row[2].removesuffix(" …").split() for row in step(anatomy, at)]
+        assert len(found) == len(vectors)
+        assert all(close(numbers, vector[:2]) for numbers, vector in zip(found, vectors, strict=True))
+
+    token, position = seen["token_embedding"][place], seen["position_embedding"][place]
+    two(1, token, position, token + position)
+    two(2, seen["entering"][place], seen["norm1"][place])
+    two(3, seen["norm1"][place], seen["query"][place, own])
+    assert [row[0] for row in step(anatomy, 4)] == ["query", *(tokenizer.tokens[i] for i in ids[rows])]
+    products = seen["products"][head, place]
+    assert close([row[2] for row in step(anatomy, 5)[1:]], products[rows])
+    assert close([row[3] for row in step(anatomy, 6)[1:]], products[rows] / math.sqrt(D))
+    masked = (products / math.sqrt(D)).masked_fill(torch.arange(T) > place, -math.inf)
+    assert close([row[3] for row in step(anatomy, 7)[1:]], masked[rows])
+    shares = seen["weights"][head, place]
+    assert close([row[3] for row in step(anatomy, 8)[1:]], shares[rows])
+    best = int(shares.argmax())
+    assert f"attends most to “{tokenizer.tokens[ids[best]]}” (place {best}): share {shares[best]:.2f}" in said(anatomy)
+    *values, mixed = step(anatomy, 9)
+    assert close([row[2] for row in values], shares[rows]) and mixed[0] == "mixed"
+    assert number(said(anatomy).split(" = ")[1].rstrip(".")) == pytest.approx(
+        seen["joined"][place, own][0].item(), abs=0.0052
+    )
+    two(10, *seen["joined"][place].view(-1, D), seen["joined"][place])
+    two(11, *(seen[name][place] for name in ("entering", "attention", "between")))
+    wide = seen["widen"][place]
+    two(12, seen["norm2"][place], wide, wide.relu(), seen["feed_forward"][place])
+    assert f"Of {len(wide)} numbers {int((wide > 0).sum())} are positive" in said(anatomy)
+    two(13, *(seen[name][place] for name in ("between", "feed_forward", "leaving")))
+    logits = seen["logits"][place]
+    likeliest = logits.topk(8)
+    names = [tokenizer.tokens[i] for i in likeliest.indices]
+    found = step(anatomy, 14)
+    assert [row[0] for row in found] == names and close([row[2] for row in found], likeliest.values)
+    found = step(anatomy, 15)
+    assert [row[0] for row in found] == names
+    assert close([row[2] for row in found], 100 * logits.softmax(0)[likeliest.indices])
+    if place + 1 < T:
+        assert f"The text goes on with “{tokenizer.tokens[ids[place + 1]]}”" in said(anatomy)
+
+
+def lit(anatomy) -> int:
+    """The step whose line of code is lit and whose formula is shown, counted from 1."""
+    chosen = anatomy.locator(".mg-steps [aria-selected=true]")
+    assert chosen.count() == 1 and anatomy.locator(".mg-steps [tabindex='0']").count() == 1
+    place, of, name = re.match(r"(\d+) of (\d+), (.*?): ", anatomy.locator(".mg-step").text_content()).groups()
+    assert chosen.get_attribute("aria-label").startswith(f"{place}, {name}: ") and int(of) == STEPS
+    assert anatomy.locator(".mg-formula").text_content()
+    return int(place)
+
+
+def test_the_arrow_keys_go_forward_and_back(anatomy):
+    show(anatomy, TEXT)
+    step(anatomy, 1)
+    press = anatomy.page.keyboard.press
+    for key, place in (
+        ("ArrowRight", 2),
+        ("ArrowDown", 3),
+        ("ArrowLeft", 2),
+        ("ArrowUp", 1),
+        ("ArrowUp", 1),
+        ("End", STEPS),
+        ("ArrowDown", STEPS),
+        ("Home", 1),
+    ):
+        press(key)
+        assert lit(anatomy) == place, key
+    anatomy.get_by_role("button", name="forward").click()
+    press("ArrowRight")
+    assert lit(anatomy) == 3
+    anatomy.get_by_role("button", name="back").click()
+    assert lit(anatomy) == 2
+    anatomy.locator(".mg-tokens span").last.click()
+    anatomy.locator(".mg-tokens span").last.focus()
+    press("ArrowLeft")
+    assert lit(anatomy) == 2 and anatomy.locator(".mg-tokens [aria-selected=true]").text_content() == "e"
+
+
+def test_bad_input_is_said_in_a_sentence_and_the_last_position_follows_the_text(anatomy):
+    show(anatomy, "caf\u00e9")
+    assert "does not know the character “é”" in said(anatomy) and anatomy.locator(".mg-stage table").count() == 0
+    show(anatomy, "")
+    assert said(anatomy) == "Type a text: what the model computes with it appears here."
+    show(anatomy, "the")
+    assert "“e” (place 2)" in (step(anatomy, 15) and anatomy.locator(".mg-stage caption").text_content())
+    show(anatomy, "the sh")
+    assert "“h” (place 5)" in anatomy.locator(".mg-stage caption").text_content()
+    show(anatomy, "The sea. " * 30)
+    assert anatomy.locator(".mg-tokens span").count() == load_pretrained("tales-char")[0].config.block_size
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("at", [1, 8, 9, 14])
+def test_it_has_no_serious_fault_of_access_and_fits_the_page(anatomy, width, at):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    anatomy.page.set_viewport_size({"width": width, "height": 900})
+    show(anatomy, TEXT, layer=1, head=1)
+    step(anatomy, at)
+    violations = axe.run(anatomy.page, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
+    assert anatomy.page.evaluate("document.documentElement.scrollWidth") <= width
