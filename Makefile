@@ -9,11 +9,7 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600
 TORCH_INDEX := $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && \
 	echo "--extra-index-url https://download.pytorch.org/whl/cpu --retries 0 --timeout 5")
 
-<<<<<<< ours
-.PHONY: help book test verify check matrix lint notebooks address layout records ladder neural staircase film models bench clean
-=======
-.PHONY: help book test check matrix lint notebooks address layout records ladder neural schematics staircase film models bench clean
->>>>>>> theirs
+.PHONY: help book test verify check matrix lint notebooks address layout records ladder neural schematics staircase film models bench clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
