@@ -33,13 +33,20 @@ GRADIENT = "#AA4499"  # what flows back from the loss
 CHINESE_FONT = Path(__file__).parent / "fonts" / "NotoSansSC-subset.otf"
 font_manager.fontManager.addfont(CHINESE_FONT)
 
-InlineBackend.instance().figure_format = "retina"  # a notebook stores twice the pixels that it shows: sharp on any screen
+# A notebook stores twice the pixels that it shows: sharp on any screen.
+InlineBackend.instance().figure_formats = {"retina"}
 
 WIDTH = 4.2  # inches
 LINE = 46  # letters of a title that fit into it
 
 # Of grey curves, one after the other: a dash and a mark.
-LOOKS: tuple[tuple[Any, str], ...] = (("--", "s"), (":", "^"), ("-.", "D"), ((0, (1, 3)), "v"), ((0, (6, 2, 1, 2)), "X"))
+LOOKS: tuple[tuple[Any, str], ...] = (
+    ("--", "s"),
+    (":", "^"),
+    ("-.", "D"),
+    ((0, (1, 3)), "v"),
+    ((0, (6, 2, 1, 2)), "X"),
+)
 
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans", "MiniGPT Noto Sans SC"],
@@ -130,7 +137,8 @@ def losses_side_by_side(
                 validation,
                 references or {},
                 name_references=i == len(runs) - 1,
-                names_at=0.45 if i == 0 else None,
+                names_at=(0.45, 0.62) if i == 0 else None,
+                reach=0.33,
             )
             axes.set_title(plain(name))
         row[0][0].set_ylabel("loss (nats per token)")
@@ -185,7 +193,7 @@ def compare_curves(
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(WIDTH, 3.0), layout="constrained")
         looks = _looks(curves, chosen)
-        for (name, curve), look in zip(curves.items(), looks, strict=True):
+        for curve, look in zip(curves.values(), looks, strict=True):
             axes.plot(list(curve), list(curve.values()), **look, markevery=max(1, len(curve) // 12))
         places = [place for curve in curves.values() for place in curve]
         early = min(places) + 0.8 * (max(places) - min(places))
@@ -204,6 +212,39 @@ def compare_curves(
                 axes.annotate(plain(name), last, (6, 0), textcoords="offset points", **told)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         _name(figure, title, axes, xlabel, ylabel)
+    plt.close(figure)
+    return figure
+
+
+def stacked(
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    chosen: str | None = None,
+    ground: Sequence[tuple[float, float]] = (),
+) -> Figure:
+    """Curves that would tangle, one above the other on the same scales, each a row of points under its name; the `chosen` one is
+    green. The `ground` is drawn broad behind each, for instance the valley that all of them walk through.
+
+    >>> walks = {"slow": [(-1.0, 1.0), (-0.8, 0.64)], "fast": [(-1.0, 1.0), (0.1, 0.01)]}
+    >>> len(stacked(walks, title="Down", xlabel="z", ylabel="z²", ground=[(-1, 1), (0, 0), (1, 1)]).axes)
+    2
+    """
+    _check_chosen(curves, chosen)
+    with plt.rc_context(STYLE):
+        size = WIDTH, 0.9 + 1.05 * len(curves)
+        figure, column = plt.subplots(
+            len(curves), 1, figsize=size, sharex=True, sharey=True, layout="constrained", squeeze=False
+        )
+        for axes, (name, curve) in zip(column[:, 0], curves.items(), strict=True):
+            color = CHOSEN if name == chosen else REFERENCE
+            axes.plot(*zip(*ground, strict=True) if ground else ((), ()), color=REFERENCE, linewidth=4, alpha=0.3)
+            axes.plot(*zip(*curve, strict=True), color=color, linewidth=0.9, marker="o", markersize=3)
+            axes.annotate(plain(name), (1, 1.02), xycoords="axes fraction", ha="right", va="bottom", color=color)
+        _name(figure, title, column[0, 0], "", ylabel)
+        column[-1, 0].set_xlabel(plain(xlabel))
     plt.close(figure)
     return figure
 
@@ -237,26 +278,40 @@ def race(runs: Mapping[str, Mapping[float, float]], *, chosen: str, title: str) 
         axes.set(xscale="log", ylim=(min(losses) - (len(runs) + 0.7) * line, None))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda second, _: f"{second:g}"))
         axes.set_yticks([tick for tick in MaxNLocator(5).tick_values(min(losses), max(losses)) if tick >= min(losses)])
-        _name(figure, title, axes, "seconds of training", "validation loss (nats per token)")
+        _name(figure, title, axes, "seconds of training (logarithmic)", "validation loss (nats per token)")
     plt.close(figure)
     return figure
 
 
-def bars(values: Mapping[str, float], *, title: str, xlabel: str, chosen: str | None = None) -> Figure:
-    """Horizontal bars with their names at the left and their values at the right; the `chosen` one in green, pointed at.
+def bars(
+    values: Mapping[str, float],
+    *,
+    title: str,
+    xlabel: str,
+    chosen: str | None = None,
+    references: Mapping[str, float] | None = None,
+) -> Figure:
+    """Horizontal bars with their names at the left and their values at the right; the `chosen` one in green, pointed at. Grey
+    dashed lines cross them at the `references`.
 
     >>> len(bars({"a": 0.7, "b": 0.3}, title="a leads", xlabel="share").axes[0].patches)
     2
     """
     _check_chosen(values, chosen)
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.27 * len(values)), layout="constrained")
+        height = 0.9 + 0.27 * len(values) + 0.17 * len(references or {})
+        figure, axes = plt.subplots(figsize=(WIDTH, height), layout="constrained")
         colors = [CHOSEN if name == chosen else REFERENCE for name in values]
         drawn = axes.barh(range(len(values)), list(values.values()), color=colors, height=0.6)
         axes.set_yticks(range(len(values)), [plain(name) for name in values])
         labels = [_signed(f"{value:.2f}") + (POINTER if name == chosen else "") for name, value in values.items()]
-        axes.bar_label(drawn, labels, padding=3)
+        if references:  # numbers beside the axes, where no line crosses them
+            for row, label in enumerate(labels):
+                axes.annotate(label, (1.02, row), xycoords=("axes fraction", "data"), va="center")
+        else:
+            axes.bar_label(drawn, labels, padding=3)
         axes.invert_yaxis()
+        _draw_across(axes, references or {}, len(values))
         below = min(values.values()) < 0  # then labels need room at the left, too
         axes.margins(x=0.28 if below else 0.2)
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -294,13 +349,7 @@ def staircase(steps: Mapping[str, float], *, rivals: Mapping[str, float], title:
             axes.annotate(
                 f"{loss:.2f}{mark}", (loss, row), (7, 0), textcoords="offset points", va="center", color=color
             )
-        top = 1.0 + 0.17 * len(rivals) / (0.27 * len(steps) + 0.3)
-        for i, (name, loss) in enumerate(sorted(rivals.items(), key=lambda rival: rival[1])):
-            up = 1 + (top - 1) * (len(rivals) - i) / max(1, len(rivals))  # the leftmost label stands highest
-            line: dict[str, Any] = {"color": REFERENCE, "linestyle": "--", "linewidth": 1, "clip_on": False}
-            axes.plot([loss, loss], [0, up], transform=axes.get_xaxis_transform(), **line)
-            told: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
-            axes.annotate(f"{plain(name)} {loss:.2f}", (loss, up), (4, 2), fontsize=9, **told)
+        _draw_across(axes, rivals, len(steps))
         axes.set_yticks(rows, [plain(name) for name in steps])
         axes.set_ylim(len(steps) - 0.5, -0.5)
         axes.set_xlim(min([*losses, *rivals.values()]) - 0.15, max(losses) + 0.8)
@@ -410,10 +459,10 @@ def points(
         for name, (x, y) in places.items():
             color, mark = look_of.get(name, (REFERENCE, "o"))
             axes.plot(x, y, mark, color=color, markersize=4)
-        told: dict[str, Any] = {"xy": (-0.1, 1.13), "xycoords": "axes fraction", "xytext": (0, 0)}
+        told: dict[str, Any] = {"xy": (-0.1, 1.1), "xycoords": "axes fraction", "xytext": (0, 0), "va": "bottom"}
         for group, (color, _, sign) in zip(groups, looks, strict=False):
             text = axes.annotate(f"{sign} {plain(group)}", textcoords="offset points", color=color, **told)
-            told = {"xy": (1, 0), "xycoords": text, "xytext": (12, 0)}  # the next begins where this one ends
+            told |= {"xy": (1, 0), "xycoords": text, "xytext": (12, 0)}  # the next begins where this one ends
         _name(figure, title, axes, xlabel, ylabel)
         axes.margins(0.08)
         _name_marks(axes, places, {name: look_of.get(name, (REFERENCE, "o"))[0] for name in places})
@@ -450,7 +499,7 @@ def heatmaps(
     side = (WIDTH - 0.4) / columns
     ink = LinearSegmentedColormap.from_list("ink", [(0, 0.447, 0.698, 0.0), (0, 0.447, 0.698, 1.0)])
     with plt.rc_context(STYLE | {"font.size": 9}):
-        height = (side + (0.25 if columns < 3 else 0.4)) * rows + 1.2
+        height = (side + (0.15 if columns < 3 else 0.33)) * rows + 1.2
         figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, height), layout="compressed", squeeze=False)
         for axes in grid.flat[len(maps) :]:
             axes.axis("off")
@@ -477,7 +526,7 @@ def heatmaps(
                 axes.tick_params(length=2, pad=2)
         if scale is not None:
             bar = figure.colorbar(image, ax=grid, location="bottom", shrink=0.7, aspect=30, label=plain(scale))
-            bar.outline.set_visible(False)  # type: ignore[operator]
+            bar.outline.set_visible(False)
         _name(figure, title)
     plt.close(figure)
     return figure
@@ -528,8 +577,8 @@ def graph(
     return figure
 
 
-BOX = 1.3, 1.2  # of a graph, in units of its own
-ACROSS, DOWN = 2.05, 1.5  # between the middles of neighbouring boxes
+BOX = 1.36, 1.2  # of a graph, in units of its own
+ACROSS, DOWN = 2.12, 1.5  # between the middles of neighbouring boxes
 
 
 def _graph_places(count: int, edges: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
@@ -569,8 +618,8 @@ def _graph_arrow(
         bend = -0.25
     dx, dy = end[0] - start[0], end[1] - start[1]
     aside = -1 if bend > 0 else 1  # the label lies above the arrow; of one that bends down, below
-    across = start[0] + dx / 2 + bend * dy / 2 - aside * 0.27 * dy / math.hypot(dx, dy)
-    return start, end, bend, (across, start[1] + dy / 2 - bend * dx / 2 + aside * 0.17 * dx / math.hypot(dx, dy))
+    across = start[0] + dx / 2 + bend * dy / 2 - aside * 0.34 * dy / math.hypot(dx, dy)
+    return start, end, bend, (across, start[1] + dy / 2 - bend * dx / 2 + aside * 0.22 * dx / math.hypot(dx, dy))
 
 
 POINTER = " ◂"  # beside the number of what was chosen
@@ -586,7 +635,7 @@ def _name(figure: Figure, title: str, axes: Axes | None = None, xlabel: str = ""
     figure.suptitle(_lines(title, LINE), color=REFERENCE, fontsize=11, x=0.01, ha="left")
     if axes is not None:
         axes.set_xlabel(_lines(xlabel, LINE))
-        axes.set_ylabel(plain(ylabel), rotation=0, ha="left", va="bottom")
+        axes.set_ylabel(_lines(ylabel, LINE), rotation=0, ha="left", va="bottom")
         axes.yaxis.set_label_coords(-0.1, 1.03)
 
 
@@ -625,32 +674,45 @@ def _draw_losses(
     validation: Mapping[int, float],
     references: Mapping[str, float],
     name_references: bool = True,
-    names_at: float | None = 0.3,
+    names_at: tuple[float, float] | None = (0.24, 0.53),
+    reach: float = 0.14,
 ) -> None:
-    """Both losses of a run; the lines are named inside the axes, at this part of the steps, the references outside."""
+    """Both losses of a run. They are named inside the axes, each around its part of the steps, and a name reaches so far to both
+    sides; the references are named outside."""
     axes.plot(range(1, len(training) + 1), training, color=TRAINING, linewidth=0.8)
     axes.plot(list(validation), list(validation.values()), color=VALIDATION, marker="o", markersize=4)
     heights = [*training, *validation.values(), *references.values()]
     room = 0.14 * (max(heights) - min(heights))  # what a name takes, above or below a curve
     if names_at is not None:
-        place, width = max(1, int(names_at * len(training))), max(1, int(0.2 * len(training)))
-        lowest = min(training[max(0, place - width) : place])
-        below: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top", "color": TRAINING}
-        axes.annotate("training", (place, lowest), (0, -8), **below)
+        place, later, near = (max(1, int(share * len(training))) for share in (*names_at, reach))
+        lowest = min(training[max(0, place - near) : place + near])
+        below: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "top", "color": TRAINING}
+        axes.annotate("training", (place, lowest), (0, -6), **below)
         axes.update_datalim([(place, lowest - room)])  # limits set here would not grow with the curves beside these
         if validation:
-            near = min(validation, key=lambda step: abs(step - 1.3 * place))
-            held = [loss for step, loss in validation.items() if near <= step <= near + width]
-            highest = max([*held, *training[near : near + width]])
-            above: dict[str, Any] = {"textcoords": "offset points", "va": "bottom", "color": VALIDATION}
-            axes.annotate("validation", (near, highest), (0, 6), **above)
-            axes.update_datalim([(near, highest + room)])
+            at = min(validation, key=lambda step: abs(step - later))
+            held = [loss for step, loss in validation.items() if abs(step - at) <= near]
+            highest = max([*held, *training[max(0, at - near) : at + near]])
+            above: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom", "color": VALIDATION}
+            axes.annotate("validation", (at, highest), (0, 6), **above)
+            axes.update_datalim([(at, highest + room)])
         axes.autoscale_view()
     ends = _spread(list(references.values()), 0.09 * (max(heights) - min(heights)), max(heights))
     for (name, loss), end in zip(references.items(), ends, strict=True):
         axes.axhline(loss, color=REFERENCE, linestyle="--", linewidth=1)
         if name_references:
             axes.annotate(f"{plain(name)} {loss:.2f}", (1.01, end), xycoords=("axes fraction", "data"), va="center")
+
+
+def _draw_across(axes: Axes, references: Mapping[str, float], rows: int) -> None:
+    """Grey dashed lines up through all rows, named above the axes; the name farthest left stands highest."""
+    name_height = 0.17 / (0.27 * rows + 0.3)  # as a share of the axes
+    for i, (name, place) in enumerate(sorted(references.items(), key=lambda reference: -reference[1]), 1):
+        up = 1 + i * name_height
+        line: dict[str, Any] = {"color": REFERENCE, "linestyle": "--", "linewidth": 1, "clip_on": False}
+        axes.plot([place, place], [0, up], transform=axes.get_xaxis_transform(), **line)
+        told: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
+        axes.annotate(f"{plain(name)} {place:.2f}", (place, up), (4, 2), fontsize=9, **told)
 
 
 RINGS = 5, 11, 18, 26  # points from a mark to its name
