@@ -51,7 +51,7 @@ LOOKS: tuple[tuple[Any, str], ...] = (
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans", "MiniGPT Noto Sans SC"],
     "font.size": 10,
-    "figure.dpi": 124,  # about 520 px
+    "figure.dpi": 110,  # about 470 px wide
     "figure.facecolor": "none",
     "figure.constrained_layout.h_pad": 0.07,
     "savefig.facecolor": "none",
