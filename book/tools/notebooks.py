@@ -99,7 +99,9 @@ def lighter(png: str) -> str:
     for step in (1, 4, 8, 16, 32, 64, 128):  # at 128 each channel has three levels: 81 colours at most
         steps = np.array([step, step, step, min(4 * step, 128) if step > 1 else 1])
         rounded = np.minimum((pixels + steps // 2) // steps * steps, 255).astype(np.uint8)
-        colours, which = np.unique(rounded.view(np.uint32), return_inverse=True)  # one number a pixel: found much faster
+        colours, which = np.unique(
+            rounded.view(np.uint32), return_inverse=True
+        )  # one number a pixel: found much faster
         if len(colours) <= (256 if step > 1 else 64):
             break
     palette = Image.fromarray(which.reshape(pixels.shape[:2]).astype(np.uint8), "P")
