@@ -7,13 +7,20 @@ from xml.etree import ElementTree
 
 import pytest
 import schematics as tool
+import torch
+import torch.nn.functional as F
+from schematics import attention, block, drawing, fastest, learning, tokens, training, writing
 
+from minigpt_core import BPETokenizer, CharTokenizer, load_corpus, load_pretrained, split_text
+from minigpt_core.beyond.fast import FastConfig, FastGPT
+from minigpt_core.study import clinic
 from minigpt_core.study.lens import attention_maps
+from minigpt_core.tokenizer import END_OF_TEXT
 
 ROOT = Path(__file__).parents[1]
 SVG = "{http://www.w3.org/2000/svg}"
 WIDEST = 0.58  # of a letter's size, a mean in wide fonts
-COLOURS = {tool.QUERY, tool.KEY, tool.VALUE, tool.SHARE, tool.CHOSEN}
+COLOURS = {drawing.QUERY, drawing.KEY, drawing.VALUE, drawing.SHARE, drawing.VALIDATION, drawing.CHOSEN}
 every = pytest.mark.parametrize("name", tool.SCHEMATICS)
 
 
@@ -49,7 +56,7 @@ def test_the_texts_of_a_schematic_lie_within_it_and_are_legible_at_360_pixels(na
     root = ElementTree.fromstring(stored(name))
     _, _, width, height = map(float, root.get("viewBox").split())
     for text in root.iter(f"{SVG}text"):
-        size = tool.SIZES[text.get("class")]
+        size = drawing.SIZES[text.get("class")]
         said, x, y = "".join(text.itertext()), float(text.get("x")), float(text.get("y"))
         long = WIDEST * size * len(said)
         left = x - {"start": 0, "middle": long / 2, "end": long}[text.get("text-anchor", "start")]
@@ -71,7 +78,7 @@ def rgb(colour):
 @pytest.mark.parametrize(("ground", "ink"), [("#ffffff", "#222832"), ("#14181e", "#ced6dd")])  # the theme's
 def test_text_on_a_colour_has_contrast_on_light_and_on_dark_pages(name, ground, ink):
     root = ElementTree.fromstring(stored(name))
-    looks = {selector[1:]: look for selector, look in tool.LOOKS.items()}
+    looks = {selector[1:]: look for selector, look in drawing.LOOKS.items()}
     for box in root.iter(f"{SVG}rect"):
         look = looks[box.get("class")]
         if "fill: none" in look:
@@ -105,12 +112,11 @@ def test_a_chapter_shows_a_schematic_as_it_is_and_gives_it_its_own_description()
 
 
 def test_attention_is_drawn_with_what_the_model_computes():
-    model, tokenizer = tool.load_pretrained("tales-char")
-    ids = tool.torch.tensor([tokenizer.encode(tool.WORD)])
-    maps = attention_maps(model, ids)
-    parts = tool.attention_parts()
-    assert tool.torch.allclose(parts["shares"].float(), maps[0, 0, tool.HEAD], atol=1e-4)
-    assert tool.torch.allclose(parts["shares"] @ parts["v"], parts["out"])
+    model, tokenizer = load_pretrained("tales-char")
+    maps = attention_maps(model, torch.tensor([tokenizer.encode(drawing.WORD)]))
+    parts = attention.attention_parts()
+    assert torch.allclose(parts["shares"].float(), maps[0, 0, attention.HEAD], atol=1e-4)
+    assert torch.allclose(parts["shares"] @ parts["v"], parts["out"])
 
 
 def cells(chapter):
@@ -145,9 +151,9 @@ def test_the_small_examples_are_those_of_the_chapters(chapter, example):
 def test_the_merges_are_those_that_the_chapter_prints():
     printed = [line for cell in cells("01") for out in cell.get("outputs", []) for line in out.get("text", [])]
     rows = [line.split("   ")[:2] for line in printed]
-    assert [row for row in rows if row[0] in tool.MERGES] == [[piece, str(n)] for piece, n in tool.MERGES.items()]
+    assert [row for row in rows if row[0] in tokens.MERGES] == [[piece, str(n)] for piece, n in tokens.MERGES.items()]
 
 
 def test_a_name_that_there_is_not_is_refused():
-    with pytest.raises(SystemExit, match="there is no schematic 'nothing': choose one of writing"):
+    with pytest.raises(SystemExit, match="there is no schematic 'nothing': choose one of merges"):
         tool.main(["nothing"])
