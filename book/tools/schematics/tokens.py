@@ -125,7 +125,7 @@ def batch() -> Drawing:
     draw = Drawing(
         "batch",
         "A batch: stripes of a long ribbon",
-        f"Above, the training text as a ribbon of {N:,} letters with {B} marks, the places that were drawn. The first four "
+        f"Above, the training text as a ribbon of {N:,} tokens with {B} marks, the places that were drawn. The first four "
         f"are green and numbered 0 to 3. From each a window of {T} letters is cut, and the windows lie one below the other: "
         f"a batch x of {B} rows, of which four are drawn, with their first {LETTERS} letters each. The batch y is the same, "
         "shifted by one.",
@@ -159,16 +159,17 @@ FIRST = 0x10000  # a character for each place of a text: the code points from he
 
 
 def held_out(text: str, how: str) -> list[tuple[int, int]]:
-    """Where the pieces that `split_text` holds out begin and end, by a text of which each character is its own place.
+    """Where the pieces that `split_text` holds out begin and end, by a text in which each character is its own place; end
+    marks and blanks stay, and pieces with nothing else between them are one.
 
     >>> held_out("abcdefghij" * 3, "tail")
     [(27, 30)]
     """
-    mark = re.escape(END_OF_TEXT)
-    numbered = re.sub(f"({mark})|.", lambda found: found[1] or chr(FIRST + found.start()), text, flags=re.DOTALL)
+    kept = rf"({re.escape(END_OF_TEXT)}|\s)|."
+    numbered = re.sub(kept, lambda found: found[1] or chr(FIRST + found.start()), text)
     pieces: list[tuple[int, int]] = []
     for place in (ord(c) - FIRST for c in split_text(numbered, how)[1] if ord(c) >= FIRST):
-        joined = pieces and place - pieces[-1][1] <= len(END_OF_TEXT)
+        joined = pieces and not text[pieces[-1][1] : place].replace(END_OF_TEXT, "").strip()
         pieces[-1 if joined else len(pieces) :] = [(pieces[-1][0] if joined else place, place + 1)]
     return pieces
 

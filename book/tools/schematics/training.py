@@ -115,21 +115,23 @@ def patients() -> dict[Callable[[clinic.Run], clinic.Finding | None], clinic.Run
         validation: Mapping[int, float] = {100 * i: loss for i, loss in enumerate(held_out, start=1)}
         return clinic.Run(training, validation, ids % 60, ids % 59, ladder, None, None)
 
-    falling = [4.1 - 0.027 * i for i in range(100)]  # to 1.4
-    healthy = run(falling, [1.6, 1.5])
+    def falling(low: float) -> list[float]:
+        return [4.1 - (4.1 - low) * i / 99 for i in range(100)]
+
+    healthy = run(falling(1.4), [1.6, 1.5])
     return {
         clinic.diverged: run([4.1, nan], [nan]),
         clinic.distribution_shift: replace(healthy, val_ids=ids + 60),
         clinic.data_leakage: replace(healthy, train_ids=ids, val_ids=ids),
-        clinic.target_leakage: run(falling, [0.3, 0.2]),
-        clinic.large_initial_weights: run([11.0, *falling], [1.6, 1.5]),
-        clinic.overfitting: run(falling, [1.5, 1.9]),
-        clinic.overfitting_begins: run([x - 0.6 for x in falling], [1.6, 1.5]),
-        clinic.noisy_validation: run(falling, [1.5, 1.6] * 4),
-        clinic.stalled: run([4.1] + [2.4] * 99, [2.4, 2.4]),
-        clinic.undertrained: run([x + 1 for x in falling], [2.5, 2.4]),
-        clinic.underfitting: run([x + 0.5 for x in falling], [2.0, 1.9]),
-        clinic.validation_below_training: run([x + 0.3 for x in falling], [1.5, 1.4]),
+        clinic.target_leakage: run(falling(0.2), [0.3, 0.2]),
+        clinic.large_initial_weights: run([11.0, *falling(1.4)], [1.6, 1.5]),
+        clinic.overfitting: run(falling(1.4), [1.5, 1.9]),
+        clinic.overfitting_begins: run(falling(0.8), [1.6, 1.5]),
+        clinic.noisy_validation: run(falling(1.4), [1.6, 1.5] * 4),
+        clinic.stalled: run([4.1] + [2.4] * 99, [2.5, 2.4]),
+        clinic.undertrained: run(falling(2.4), [2.5, 2.4]),
+        clinic.underfitting: run(falling(1.9), [2.0, 1.9]),
+        clinic.validation_below_training: run(falling(1.7), [1.5, 1.4]),
         clinic.healthy: healthy,
     }
 
