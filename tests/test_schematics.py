@@ -333,7 +333,7 @@ def test_the_cuts_keep_what_their_rules_say():
 
 def test_every_letter_leads_to_its_most_frequent_follower_and_into_a_circle():
     train_text, follows = split_text(load_corpus("tales"), parts=3)[0], writing.most_frequent_next()
-    assert {word.replace("␣", " ") for word in words("loop") if len(word) == 1} == {" ", *"abcdefghijklmnopqrstuvwxyz"}
+    assert {word.replace("▁", " ") for word in words("loop") if len(word) == 1} == {" ", *"abcdefghijklmnopqrstuvwxyz"}
     for letter in " abcdefghijklmnopqrstuvwxyz":
         counts = {after: len(re.findall(f"(?={re.escape(letter + after)})", train_text)) for after in set(train_text)}
         assert counts[follows[letter]] == max(counts.values())

@@ -172,7 +172,7 @@ def mask() -> Drawing:
     draw.label(left + size * SEEN / 2, 38, "prediction at", "note", "middle")
     draw.label(12, top + 74, "changed", "note")
     draw.label(12, top + 91, "letter", "note")
-    for i, letter in enumerate(SENTENCE[:SEEN].replace(" ", "␣")):
+    for i, letter in enumerate(SENTENCE[:SEEN].replace(" ", "▁")):
         middle = size * (i + 0.5)
         draw.label(left + middle, top - 6, letter, "name", "middle")
         draw.label(left - 14, top + middle + 5, letter, "name", "middle")

@@ -171,7 +171,7 @@ def held_out(text: str, how: str) -> list[tuple[int, int]]:
     for place in (ord(c) - FIRST for c in split_text(numbered, how)[1] if ord(c) >= FIRST):
         joined = pieces and not text[pieces[-1][1] : place].replace(END_OF_TEXT, "").strip()
         pieces[-1 if joined else len(pieces) :] = [(pieces[-1][0] if joined else place, place + 1)]
-    return pieces
+    return [(a, len(text) - len(text[b:].lstrip())) for a, b in pieces]  # with the blanks after them
 
 
 def split() -> Drawing:

@@ -168,7 +168,7 @@ def cache() -> Drawing:
         "The key-value cache grows by one column a step",
         f"Four steps of writing, one below the other; the letters {', '.join(WORD)} are read one at a time. In "
         "each step only the new letter gets a query, a key and a value, drawn in a strong colour and a frame. "
-        "The keys and values of the earlier letters are kept, drawn pale. The query meets all keys so far. With "
+        "The keys and values of the earlier letters are kept, drawn in a weak one. The query meets all keys so far. With "
         "the cache 4 keys and 4 values are computed, without it 1 + 2 + 3 + 4 of each.",
         424,
     )
@@ -250,7 +250,7 @@ def loop() -> Drawing:
         draw.arrow((x + dx, y + dy), (a - dx, b - dy))
         draw.add("circle", "chosen", cx=x, cy=y, r=12, opacity="0.35" if letter in circle else "0")
         draw.add("circle", "box", cx=x, cy=y, r=12)
-        draw.label(x, y + 5, letter.replace(" ", "␣"), "name", "middle")
+        draw.label(x, y + 5, letter.replace(" ", "▁"), "name", "middle")
     draw.add("circle", "box", cx=350, cy=60, r=12)
     draw.label(350, 65, alone[0], "name", "middle")
     draw.arrow((362, 60), (382, 60), (382, 34), (350, 34), (350, 46))
