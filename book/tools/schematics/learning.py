@@ -128,7 +128,7 @@ def adam() -> Drawing:
                 *((x, zero - sign * unit * y) for x, y in zip(middles, spread.tolist(), strict=True)), look="dashes"
             )
         draw.line(*((x, zero - unit * y) for x, y in zip(middles, m.tolist(), strict=True)), look="share-line")
-        draw.label(right + 6, zero - unit * m[-1].item() + (4 if i else 14), "m", "name")
+        draw.label(right + 6, zero - unit * m[-1].item() + (4 if i else 19), "m", "name")
         draw.label(right + 6, zero - unit * spread[-1].item() + 4, "√v", "note")
         draw.line((left, floor), (right, floor), look="thin")
         for value in (0, 1):
