@@ -8,6 +8,10 @@
   // Text with its blanks and line breaks to be seen.
   minigpt.visible = (text) => text.replaceAll(" ", SPACE).replaceAll("\n", "\u21b5").replaceAll("\t", "\u21e5");
 
+  const refuseHalves = (text) => {
+    if (/\p{Surrogate}/u.test(text)) throw new Error("the text holds half of a character (a lone surrogate): remove it");
+  };
+
   class Tokenizer {
     // `about` is the tokenizer of a model file: { kind: "char", characters } or { kind: "bpe", pieces }, a piece being
     // its text, or a number for a byte, and null for the unknown one. No text becomes one of the tokens of `chat`, which are
@@ -43,8 +47,7 @@
     // The text as stretches, each with its ids: one, or those of its bytes. `steps` collects the merges in their order: the id
     // of each joint piece, and the place in the text, counted in characters, where its right half began.
     cut(text, steps = []) {
-      if (/\p{Surrogate}/u.test(text))
-        throw new Error("the text holds half of a character (a lone surrogate): remove it");
+      refuseHalves(text);
       const stretches = [];
       let at = 0;
       const add = (text, ids) => {
@@ -166,6 +169,7 @@
   // it, and then the most frequent pair becomes one piece, again and again, as long as it stands there twice. Yields how things
   // are at first and after each merge: the words in their order, each as its pieces, and all pairs, of which the first comes next.
   minigpt.learnMerges = function* (text) {
+    refuseHalves(text);
     const order = text.replaceAll(END_OF_TEXT, "\n").replaceAll(" ", SPACE).match(/\u2581?[^\u2581\n]+|\u2581|\n/gu) ?? [];
     let words = new Map();
     for (const word of order) {
