@@ -280,7 +280,7 @@
     place.style.minHeight = "";
     const heights = texts.map((text) => {
       place.textContent = text;
-      return place.offsetHeight;
+      return Math.ceil(place.getBoundingClientRect().height);
     });
     place.textContent = now;
     place.style.minHeight = `${Math.max(...heights)}px`;
