@@ -226,12 +226,21 @@ def test_bad_input_ends_in_a_sentence_and_good_input_after_it_is_cut(cuts):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_narrow_window(widget, scheme):
+def test_it_fits_a_narrow_window_and_axe_finds_nothing_serious(widget, scheme):
     cuts = widget(
         "notebooks/01_tokenization.html", "tokenizer", viewport={"width": 360, "height": 800}, color_scheme=scheme
     )
     write(cuts, "好" * 50 + " the lantern" * 20)
     assert cuts.page.evaluate("document.scrollingElement.scrollWidth") <= 360
+    press(cuts, "Learn from this text")
+    for _ in range(12):
+        press(cuts, "One merge")
+    assert said(cuts).startswith("Merge 12:")
+    assert cuts.page.evaluate("document.scrollingElement.scrollWidth") <= 360
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    options = {"resultTypes": ["violations"], "preload": False}  # the theme imports a style that is not there
+    violations = axe.run(cuts.page, context="[data-minigpt=tokenizer]", options=options).response["violations"]
+    assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
 
 
 def chapter(*names: str) -> dict:
