@@ -385,8 +385,8 @@ def test_where_it_learns_bad_input_ends_in_a_sentence_and_a_long_text_is_counted
     learner.get_by_label("text", exact=True).fill("ab " * 3000)
     answered(learner)
     assert table(learner)[0] == ("a", "b", 3000, "✓ next")
-    assert learner.get_by_text("The counts are of the whole text; its first 400 characters are drawn.").is_visible()
-    assert learner.locator(".mg-learner > .mg-pieces").first.locator(".mg-piece").count() < 410
+    assert learner.get_by_text("The counts are of the whole text; its first 200 characters are drawn.").is_visible()
+    assert learner.locator(".mg-learner > .mg-pieces").first.locator(".mg-piece").count() < 210
 
 
 def test_it_can_begin_with_learning_and_its_still_face_has_the_first_table(cuts):

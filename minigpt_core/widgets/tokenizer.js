@@ -4,7 +4,7 @@
   const { minigpt } = globalThis;
   const { make, slider, field, choice, sentence, count, alone, patiently, later, rove, calm, player, newId, fill } = minigpt.parts;
   const DRAWN = 400; // of a long text only so many characters are drawn and merged
-  const PAIRS = 8, MERGES = 60; // rows of the table of pairs; merges in the list
+  const LEARNED = 200, PAIRS = 8, MERGES = 60; // where it learns: characters drawn, rows of the table of pairs, merges in the list
   const utf8 = new TextEncoder();
   const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).toUpperCase().padStart(2, "0")).join(" ");
   const size = (text) => Array.from(text).length;
@@ -194,13 +194,13 @@
       const drawn = [];
       let characters = 0;
       for (const pieces of words) {
-        if (characters >= DRAWN) break;
+        if (characters >= LEARNED) break;
         const places = new Set(this.next ? minigpt.placesOf(pieces, this.next) : []);
         pieces.forEach((text, i) => {
-          const { piece, nodes } = drawPiece(minigpt.visible(text));
+          const { piece } = drawPiece(minigpt.visible(text));
           piece.classList.toggle("mg-left", places.has(i));
           piece.classList.toggle("mg-right", places.has(i - 1));
-          drawn.push(...nodes);
+          drawn.push(piece);
           characters += size(text);
         });
       }
@@ -300,9 +300,9 @@
     // The text has changed, or what is made of it.
     read(step, learned = 0) {
       if (!this.learning && !this.rows.length) return;
-      const text = this.input.value, long = size(text) > DRAWN;
-      this.note.hidden = !long;
-      this.note.textContent = `The counts are of the whole text; its first ${DRAWN} characters are drawn${this.learning ? "" : " and merged"}.`;
+      const text = this.input.value, [most, done] = this.learning ? [LEARNED, "drawn"] : [DRAWN, "drawn and merged"];
+      this.note.hidden = size(text) <= most;
+      this.note.textContent = `The counts are of the whole text; its first ${most} characters are ${done}.`;
       const show = (part) => {
         this.cuts.hidden = part !== "cuts";
         this.merges.hidden = part !== "cuts" || !this.merging.value;
