@@ -96,6 +96,9 @@ def test_keys_and_pointer_move_the_step_and_the_line_with_it(shown):
     choose(shown, "film")
     slider = shown.get_by_label("step", exact=True)
     slider.fill("450")
+    choose(shown, "film", "small")
+    assert slider.input_value() == "450"  # another run, the same step
+    choose(shown, "film")
     slider.focus()
     shown.page.keyboard.press("ArrowRight")
     assert slider.input_value() == "451" and "step 451:" in shown.locator(".mg-status").first.text_content()
@@ -136,6 +139,7 @@ def step_of(shown) -> int:
 
 
 def test_play_draws_the_curve_with_the_step_pauses_and_stops_at_the_end(shown, records):
+    shown.get_by_label("step", exact=True).fill("900")
     choose(shown, "little-text")
     assert (step_of(shown), drawn(shown)) == (900, 900)
     height = shown.bounding_box()["height"]
@@ -268,8 +272,7 @@ def test_the_still_face_of_a_patient_does_not_name_it():
         Curves(patient="Z")
 
 
-def test_it_can_begin_with_a_patient_and_tells_the_kernel(shown):
-    record = json.loads(Curves().file("patients"))
+def test_it_can_begin_with_a_patient_and_tells_the_kernel(shown, wards):
     told = shown.page.evaluate(
         """async ([state, record]) => {
             const root = document.body.appendChild(document.createElement("div")), told = [];
@@ -278,7 +281,7 @@ def test_it_can_begin_with_a_patient_and_tells_the_kernel(shown):
             await new Promise((resolve) => setTimeout(resolve, 100));
             return told;
         }""",
-        [Curves(patient="G", step=100).state, record],
+        [Curves(patient="G", step=100).state, {"diagnoses": DIAGNOSES, "patients": wards}],
     )
     assert told[-1] == {"runs": RUNS, "run": "film", "beside": "", "step": 100, "patient": "G"}
     assert shown.page.locator("#own .mg-status").first.text_content().startswith("Patient G, step 100:")

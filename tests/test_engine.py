@@ -2,17 +2,15 @@
 
 import json
 import random
-import re
 import shutil
 import subprocess
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 
-import nbformat
 import pytest
 import torch
 
+from conftest import learning, pairs_of
 from minigpt_core import (
     GPT,
     BPETokenizer,
@@ -233,16 +231,6 @@ def test_whatever_was_learned_from_it_cuts_as_python_does(text, size, byte_fallb
     assert decoded == [tokenizer.decode(ids) for ids in cut] and (decoded == texts) == byte_fallback
 
 
-def chapter(*names: str) -> dict:
-    """What the code cells of chapter 01 define that define one of the names."""
-    notebook = nbformat.read(RUNNER.parents[1] / "notebooks" / "01_tokenization.ipynb", as_version=4)
-    found = {"Counter": Counter, "re": re}
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and any(f"def {name}(" in cell.source for name in names):
-            exec(cell.source, found)
-    return found
-
-
 LEARNED_FROM = {
     "the words of the chapter": "the then the other",
     "its first exercise": "abab abab",
@@ -260,17 +248,13 @@ LEARNED_FROM = {
 
 @pytest.mark.parametrize("kind", LEARNED_FROM)
 def test_it_learns_the_merges_of_chapter_01_from_the_same_counts(kind):
-    text, code = LEARNED_FROM[kind], chapter("words_of", "learn_bpe")
+    text, code = LEARNED_FROM[kind], learning()
     (states,) = engine("learned", texts=[text])
     counted, words = code["words_of"](text), code["words_of"](text)
     merges = code["learn_bpe"](words, len(states) - 1)
     spoken = text.replace("<|endoftext|>", "\n").replace(" ", "\u2581")
     for at, state in enumerate(states):
-        pairs = Counter()
-        for word, count in words.items():
-            for pair in pairwise(word):
-                pairs[pair] += count
-        table = sorted(pairs.items(), key=lambda item: (-item[1], len("".join(item[0])), "".join(item[0])))
+        table = pairs_of(words)
         assert state["pairs"] == [[*pair, count] for pair, count in table]
         assert Counter(tuple(word) for word in state["words"] if word != ["\n"]) == words
         assert "".join(piece for word in state["words"] for piece in word) == spoken

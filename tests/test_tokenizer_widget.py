@@ -3,13 +3,11 @@
 import gzip
 import json
 import re
-from collections import Counter
 from itertools import pairwise
 
-import nbformat
 import pytest
 
-from conftest import ROOT, answered
+from conftest import answered, learning, pairs_of
 from minigpt_core import BPETokenizer, CharTokenizer, load_corpus
 from minigpt_core.widgets.export import as_script, describe
 from minigpt_core.widgets.records import record_file, trained
@@ -243,16 +241,6 @@ def test_it_fits_a_narrow_window_and_axe_finds_nothing_serious(widget, scheme):
     assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
 
 
-def chapter(*names: str) -> dict:
-    """What the code cells of chapter 01 define that define one of the names."""
-    notebook = nbformat.read(ROOT / "notebooks" / "01_tokenization.ipynb", as_version=4)
-    found = {"Counter": Counter, "re": re}
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and any(f"def {name}(" in cell.source for name in names):
-            exec(cell.source, found)
-    return found
-
-
 @pytest.fixture
 def learner(cuts):
     """The same panel, where it learns; afterwards it cuts again."""
@@ -290,15 +278,11 @@ def table(learner) -> list[tuple[str, str, int, str]]:
 def test_it_learns_as_chapter_01_does_and_shows_each_merge_in_table_and_text(learner, text):
     learner.get_by_label("text", exact=True).fill(text)
     answered(learner)
-    code = chapter("words_of", "learn_bpe")
+    code = learning()
     words, pieces, merges = code["words_of"](text), list(text.replace(" ", "▁")), []
     letters = len(set(pieces))
     while True:
-        counts = Counter()
-        for word, count in words.items():
-            for pair in pairwise(word):
-                counts[pair] += count
-        first = sorted(counts.items(), key=lambda item: (-item[1], len("".join(item[0])), "".join(item[0])))
+        first = pairs_of(words)
         best, times = first[0]
         assert table(learner) == [
             (*pair, n, "✓ next" if i == 0 and n > 1 else "") for i, (pair, n) in enumerate(first[:8])
@@ -325,6 +309,7 @@ def test_it_learns_as_chapter_01_does_and_shows_each_merge_in_table_and_text(lea
         pieces = [piece for part in parts for piece in by_word.get(part, (part,))]
         press(learner, "One merge")
         assert said(learner).startswith(f"Merge {len(merges)}: “{best[0]}” and “{best[1]}” are now “{piece}”.")
+        last = best
     assert merges and not lit
     assert said(learner).endswith("No pair stands there twice: there is nothing left to learn.")
     end = said(learner)
@@ -332,22 +317,9 @@ def test_it_learns_as_chapter_01_does_and_shows_each_merge_in_table_and_text(lea
     assert said(learner) == end
     press(learner, "Back")
     assert said(learner).startswith("Each character is a piece." if len(merges) == 1 else f"Merge {len(merges) - 1}:")
-    assert table(learner)[0][:2] == best_of(text, len(merges) - 1)
+    assert table(learner)[0][:2] == last
     press(learner, "Start again")
     assert said(learner).startswith("Each character is a piece. Next:")
-
-
-def best_of(text: str, merges: int) -> tuple[str, str]:
-    """The pair that is joined after so many merges."""
-    code, best = chapter("words_of", "learn_bpe"), []
-    words = code["words_of"](text)
-    for _, _, after in [("", 0, words), *code["learn_bpe"](words, merges)]:
-        counts = Counter()
-        for word, count in after.items():
-            for pair in pairwise(word):
-                counts[pair] += count
-        best.append(min(counts, key=lambda pair: (-counts[pair], len("".join(pair)), "".join(pair))))
-    return best[-1]
 
 
 def test_play_goes_on_by_itself_pauses_and_stops_at_the_end(learner):

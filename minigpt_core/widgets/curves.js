@@ -37,7 +37,7 @@
       this.verdict = make("p", { className: "mg-verdict", role: "status" });
       this.desk = make("div", {}, make("div", { className: "mg-pair" }, field("your diagnosis", this.diagnosis), ask), this.verdict);
       this.said = make("div", { className: "mg-settings" });
-      this.run.onchange = this.other.onchange = () => this.see();
+      this.run.onchange = this.other.onchange = () => this.see(+this.step.input.value);
       this.patient.onchange = () => this.see();
       this.alone = alone(root, (error) => (this.numbers.textContent = sentence(error)));
       fill(
@@ -98,7 +98,7 @@
       return `✓ Right: ${diagnosis}. ${symptom} It means: ${meaning} Try: ${cure} ${name} is the run “${was}”.`;
     }
 
-    // Another run is shown, at its last step if none is given.
+    // Another run is shown, at that step, or at its last one.
     see(step = Infinity) {
       if (!this.runs) return;
       this.player.stop();

@@ -267,7 +267,7 @@
         this.merges,
         this.learner.section,
       );
-      this.turn(state.learn, state.learned);
+      this.turn(Boolean(state.learn), state.learned);
     }
 
     // To the merges that are learned from the text, or back to the tokenizers of a corpus.
