@@ -67,6 +67,20 @@ def test_compared_curves_are_told_apart_without_colour():
     }  # and each is led to the end of its curve
 
 
+def test_walks_lie_on_their_valley_in_their_order():
+    walks = {"short steps": [-3.0, -2.0, -1.5], "long steps": [-3.0, 4.0, 0.5]}
+    figure = viz.valley(lambda z: z * z, walks, chosen="long steps", title="It jumps", xlabel="z")
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1 == len({axes.get_xlim() for axes in figure.axes})
+    for axes, (name, places) in zip(figure.axes, walks.items(), strict=True):
+        ground, walk, begin, end = axes.lines
+        assert list(walk.get_xdata()) == places and list(walk.get_ydata()) == [z * z for z in places]
+        assert all(y == pytest.approx(z * z) for z, y in zip(*ground.get_data(), strict=True))
+        assert (begin.get_xdata()[0], end.get_xdata()[0]) == (places[0], places[-1])
+        assert len({begin.get_marker(), walk.get_marker(), end.get_marker()}) == 3
+        assert axes.get_title(loc="right") == name
+        assert (walk.get_color() == viz.CHOSEN) == (name == "long steps")
+
+
 def test_the_name_of_a_curve_that_ends_early_stands_at_its_end_and_none_above_the_axes():
     curves = {"short": {1: 4.0, 2: 3.0}, "long": {1: 4.0, 9: 2.0}, "b": {1: 4.0, 9: 4.0}, "c": {1: 4.0, 9: 3.99}}
     axes = viz.compare_curves(curves, chosen="long", title="One stops").axes[0]
@@ -75,17 +89,13 @@ def test_the_name_of_a_curve_that_ends_early_stands_at_its_end_and_none_above_th
     assert max(text.xyann[1] for text in others) == 4.0
 
 
-def test_stacked_curves_share_their_scales_and_their_ground():
-    walks = {"slow": [(-1.0, 1.0), (-0.8, 0.64)], "fast": [(-1.0, 1.0), (0.1, 0.01)]}
-    ground = [(-1.0, 1.0), (0.0, 0.0), (1.0, 1.0)]
-    figure = viz.stacked(walks, chosen="fast", title="Down", xlabel="z", ylabel="z²", ground=ground)
+def test_stacked_curves_share_their_scales():
+    curves = {"fast": [1.0, -1.0, 1.0], "slow": [1.0, 0.5, 0.0]}
+    figure = viz.stacked(curves, title="Two", xlabel="t", ylabel="cosine")
     assert len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}) == 1
-    for axes, (name, walk) in zip(figure.axes, walks.items(), strict=True):
-        valley, line = axes.lines
-        assert list(zip(*valley.get_data(), strict=True)) == ground and list(zip(*line.get_data(), strict=True)) == walk
-        assert [text.get_text() for text in axes.texts] == [name]
-        assert (line.get_color() == viz.CHOSEN) == (name == "fast")
-    assert figure.axes[0].get_ylabel() == "z²" and figure.axes[1].get_xlabel() == "z"
+    assert [list(axes.lines[0].get_ydata()) for axes in figure.axes] == list(curves.values())
+    assert [axes.get_title(loc="right") for axes in figure.axes] == list(curves)
+    assert figure.axes[0].get_ylabel() == "cosine" and figure.axes[1].get_xlabel() == "t"
 
 
 def test_in_a_race_time_runs_to_the_right_and_no_line_crosses_a_name():
@@ -189,9 +199,10 @@ def awkward_figures() -> dict[str, object]:
         "losses_side_by_side": viz.losses_side_by_side(dict.fromkeys(few, run), title=title, references=numbers),
         "rate_and_gradient": viz.rate_and_gradient([1.0], [1.0], clip=1.0, title=title),
         "compare_curves": viz.compare_curves(curves, chosen=few[0], **lines),
+        "valley": viz.valley(abs, {name: [1.0, 2.0] for name in few}, chosen="$$", title=title, xlabel=title),
         "race": viz.race({name: {1.0 + i: 2.0, 20.0 + i: 1.0} for i, name in enumerate(few)}, chosen="$$", title=title),
         "bars": viz.bars(numbers, title=title, xlabel=title, chosen="$x$", references=numbers),
-        "stacked": viz.stacked({name: [(0.0, 1.0)] for name in few}, **lines),
+        "stacked": viz.stacked({name: [0.0, 1.0] for name in few}, **lines),
         "staircase": viz.staircase(numbers, rivals={name: 1.0 for name in few}, title=title),
         "pieces": viz.pieces(dict.fromkeys(AWKWARD, AWKWARD), title=title),
         "distributions": viz.distributions(AWKWARD, {name: list(numbers.values()) for name in few[:2]}, title=title),
@@ -253,6 +264,8 @@ square = [[1.0, 0.0], [0.5, 0.5]]
         (lambda: viz.compare_curves({"a": {1: 2.0}}, chosen="b", title=""), "chosen='b' is none of a"),
         (lambda: viz.compare_curves({c: {1: 2.0} for c in "abcdef"}, title=""), "6 curves .* dashes for 5"),
         (lambda: viz.stacked({}, title="", xlabel="", ylabel=""), "nothing to draw"),
+        (lambda: viz.valley(abs, {}, chosen="a", title="", xlabel=""), "nothing to draw"),
+        (lambda: viz.valley(abs, {"a": []}, chosen="a", title="", xlabel=""), "at least the place where it begins"),
         (lambda: viz.race({"a": {0.0: 2.0}}, chosen="a", title=""), "seconds must be above 0, but one is 0.0"),
         (lambda: viz.race({"a": {1.0: 2.0}}, chosen="b", title=""), "chosen='b' is none of a"),
         (lambda: viz.bars({}, title="", xlabel=""), "nothing to draw"),

@@ -9,7 +9,7 @@ import functools
 import itertools
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -216,33 +216,20 @@ def compare_curves(
     return figure
 
 
-def stacked(
-    curves: Mapping[str, Sequence[tuple[float, float]]],
-    *,
-    title: str,
-    xlabel: str,
-    ylabel: str,
-    chosen: str | None = None,
-    ground: Sequence[tuple[float, float]] = (),
-) -> Figure:
-    """Curves that would tangle, one above the other on the same scales, each a row of points under its name; the `chosen` one is
-    green. The `ground` is drawn broad behind each, for instance the valley that all of them walk through.
+def stacked(curves: Mapping[str, Sequence[float]], *, title: str, xlabel: str, ylabel: str) -> Figure:
+    """Curves that would tangle, one above the other on the same scales, each under its name: values at 0, 1, 2 and so on.
 
-    >>> walks = {"slow": [(-1.0, 1.0), (-0.8, 0.64)], "fast": [(-1.0, 1.0), (0.1, 0.01)]}
-    >>> len(stacked(walks, title="Down", xlabel="z", ylabel="z²", ground=[(-1, 1), (0, 0), (1, 1)]).axes)
+    >>> len(stacked({"fast": [1, -1, 1], "slow": [1, 0, -1]}, title="Two", xlabel="t", ylabel="cosine").axes)
     2
     """
-    _check_chosen(curves, chosen)
+    _check_chosen(curves, None)
     with plt.rc_context(STYLE):
-        size = WIDTH, 0.9 + 1.05 * len(curves)
-        figure, column = plt.subplots(
-            len(curves), 1, figsize=size, sharex=True, sharey=True, layout="constrained", squeeze=False
-        )
+        size = WIDTH, 0.9 + 0.95 * len(curves)
+        rows: dict[str, Any] = {"sharex": True, "sharey": True, "layout": "constrained", "squeeze": False}
+        figure, column = plt.subplots(len(curves), 1, figsize=size, **rows)
         for axes, (name, curve) in zip(column[:, 0], curves.items(), strict=True):
-            color = CHOSEN if name == chosen else REFERENCE
-            axes.plot(*zip(*ground, strict=True) if ground else ((), ()), color=REFERENCE, linewidth=4, alpha=0.3)
-            axes.plot(*zip(*curve, strict=True), color=color, linewidth=0.9, marker="o", markersize=3)
-            axes.annotate(plain(name), (1, 1.02), xycoords="axes fraction", ha="right", va="bottom", color=color)
+            axes.plot(curve, color=REFERENCE, linewidth=0.9, marker="o", markersize=3)
+            axes.set_title(plain(name), loc="right")
         _name(figure, title, column[0, 0], "", ylabel)
         column[-1, 0].set_xlabel(plain(xlabel))
     plt.close(figure)
