@@ -216,6 +216,38 @@ def compare_curves(
     return figure
 
 
+def valley(
+    loss: Callable[[float], float], walks: Mapping[str, Sequence[float]], *, chosen: str, title: str, xlabel: str
+) -> Figure:
+    """The loss (nats) over a number that is turned, a grey valley, once for each of the `walks` down into it: the places of its
+    steps, joined in their order, each under its name. A square is where it begins, a star where it ends; the `chosen` one is
+    green.
+
+    >>> walks = {"short steps": [-2.0, -1.8], "long steps": [-2.0, 1.5]}
+    >>> figure = valley(lambda z: z * z, walks, chosen="long steps", title="Farther down", xlabel="z")
+    >>> [len(axes.lines) for axes in figure.axes]
+    [4, 4]
+    """
+    _check_chosen(walks, chosen)
+    _need(bool(walks) and all(map(len, walks.values())), "a walk needs at least the place where it begins")
+    low, high = min(map(min, walks.values())), max(map(max, walks.values()))
+    margin = 0.06 * (high - low)
+    ground = [low - margin + i / 200 * (high - low + 2 * margin) for i in range(201)]
+    with plt.rc_context(STYLE):
+        figure, column = _column(len(walks))
+        for axes, (name, walk) in zip(column, walks.items(), strict=True):
+            color, heights = CHOSEN if name == chosen else TRAINING, [loss(z) for z in walk]
+            axes.plot(ground, [loss(z) for z in ground], color=REFERENCE, linewidth=4, alpha=0.3)
+            axes.plot(walk, heights, color=color, linewidth=1, marker="o", markersize=3)
+            axes.plot(walk[0], heights[0], color=color, marker="s", markersize=6)
+            axes.plot(walk[-1], heights[-1], color=color, marker="*", markersize=9)
+            axes.set_title(plain(name), color=color, loc="right")
+        _name(figure, title, column[0], "", "loss (nats)")
+        column[-1].set_xlabel(plain(xlabel))
+    plt.close(figure)
+    return figure
+
+
 def stacked(curves: Mapping[str, Sequence[float]], *, title: str, xlabel: str, ylabel: str) -> Figure:
     """Curves that would tangle, one above the other on the same scales, each under its name: values at 0, 1, 2 and so on.
 
@@ -224,14 +256,12 @@ def stacked(curves: Mapping[str, Sequence[float]], *, title: str, xlabel: str, y
     """
     _check_chosen(curves, None)
     with plt.rc_context(STYLE):
-        size = WIDTH, 0.9 + 0.95 * len(curves)
-        rows: dict[str, Any] = {"sharex": True, "sharey": True, "layout": "constrained", "squeeze": False}
-        figure, column = plt.subplots(len(curves), 1, figsize=size, **rows)
-        for axes, (name, curve) in zip(column[:, 0], curves.items(), strict=True):
+        figure, column = _column(len(curves))
+        for axes, (name, curve) in zip(column, curves.items(), strict=True):
             axes.plot(curve, color=REFERENCE, linewidth=0.9, marker="o", markersize=3)
             axes.set_title(plain(name), loc="right")
-        _name(figure, title, column[0, 0], "", ylabel)
-        column[-1, 0].set_xlabel(plain(xlabel))
+        _name(figure, title, column[0], "", ylabel)
+        column[-1].set_xlabel(plain(xlabel))
     plt.close(figure)
     return figure
 
@@ -624,6 +654,14 @@ def _name(figure: Figure, title: str, axes: Axes | None = None, xlabel: str = ""
         axes.set_xlabel(_lines(xlabel, LINE))
         axes.set_ylabel(_lines(ylabel, LINE), rotation=0, ha="left", va="bottom")
         axes.yaxis.set_label_coords(-0.1, 1.03)
+
+
+def _column(count: int) -> tuple[Figure, list[Axes]]:
+    """Axes one above the other, on the same scales."""
+    size = WIDTH, 0.9 + count
+    shared: dict[str, Any] = {"sharex": True, "sharey": True, "layout": "constrained", "squeeze": False}
+    figure, axes = plt.subplots(count, 1, figsize=size, **shared)
+    return figure, list(axes[:, 0])
 
 
 def _looks(curves: Mapping[str, object], chosen: str | None) -> list[dict[str, Any]]:
