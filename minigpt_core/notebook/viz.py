@@ -200,7 +200,7 @@ def compare_curves(
         lasts = {name: list(curve.items())[-1] for name, curve in curves.items()}
         to_the_end = [name for name, (place, _) in lasts.items() if place > early or len(places) == len(curves)]
         heights = [height for curve in curves.values() for height in curve.values()]
-        gap = 0.085 * (max(heights) - min(heights))
+        gap = 0.11 * (max(heights) - min(heights))  # the height of a name
         ends = dict(zip(to_the_end, _spread([lasts[name][1] for name in to_the_end], gap, max(heights)), strict=True))
         for (name, last), look in zip(lasts.items(), looks, strict=True):
             told: dict[str, Any] = {"va": "center", "color": look["color"]}
@@ -649,7 +649,8 @@ def _lines(text: str, letters: int) -> str:
 
 def _name(figure: Figure, title: str, axes: Axes | None = None, xlabel: str = "", ylabel: str = "") -> None:
     """The title at the figure's left, and the names of axes: what goes up is named above, in the reading direction."""
-    figure.suptitle(_lines(title, LINE), color=REFERENCE, fontsize=11, x=0.01, ha="left")
+    look: dict[str, Any] = {"color": REFERENCE, "fontsize": 11, "family": STYLE["font.family"]}
+    figure.suptitle(_lines(title, LINE), x=0.01, ha="left", **look)
     if axes is not None:
         axes.set_xlabel(_lines(xlabel, LINE))
         axes.set_ylabel(_lines(ylabel, LINE), rotation=0, ha="left", va="bottom")
