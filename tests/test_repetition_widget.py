@@ -65,7 +65,7 @@ def test_greedy_and_changed_text_are_what_python_writes(loop, model, prompt, tem
     assert shares[0] == pytest.approx(100 * repeated_share(greedy), abs=0.51)
     assert shares[1] == pytest.approx(100 * repeated_share(changed), abs=0.51)
     if prompt == "Mr Finch ":  # a loop: the end is one piece twice, and the sentence tells its length
-        n = int(re.search(r"loop of (\d+) tokens", said)[1])
+        n = int(re.search(r"The greedy text repeats itself with period (\d+)", loop.text_content())[1])
         assert greedy[-n:] == greedy[-2 * n : -n] and all(greedy[-m:] != greedy[-2 * m : -m] for m in range(1, n))
         assert 2 * n > gpt.config.block_size  # too long to be said twice: the last twelve tokens instead
         assert loop.get_by_label("say again").input_value() == tokenizer.decode(greedy[-12:]).replace("\n", "↵")
