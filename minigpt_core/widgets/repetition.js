@@ -60,8 +60,7 @@
   const tale = ({ tokens, runs }) => {
     const round = loop(tokens, runs), [first, second, length] = longest(runs);
     if (round) return `repeats itself with period ${round[1] - round[0]} from token ${round[0]} on`;
-    if (!length) return `says no ${RUN} tokens twice`;
-    return `is in no loop; its longest repeat, ${count(length, "token")}, begins at ${first} and again at ${second}`;
+    return length ? `no loop; the longest repeat, ${count(length, "token")}, at ${first} and ${second}` : `no ${RUN} tokens come twice`;
   };
 
   const label = (x, y, content, attributes) => draw("text", { x, y, "dominant-baseline": "middle", ...attributes }, content);
@@ -91,7 +90,7 @@
       this.plot.onpointermove = this.plot.onpointerdown = (event) => this.aim(event);
       this.plot.onpointerleave = () => this.forget();
       this.tale = make("p", { className: "mg-status" });
-      this.places = make("p", { className: "mg-status mg-two", role: "status" });
+      this.places = make("p", { className: "mg-status", role: "status" });
       this.greedy = this.written();
       this.changed = this.written();
       this.again = make("table", { className: "mg-bars" });
@@ -120,9 +119,7 @@
             { className: "mg-setting" },
             make("p", { className: "mg-status", textContent: title }),
             this.chart,
-            this.status,
-            this.tale,
-            this.places,
+            make("div", { className: "mg-notes" }, this.status, this.tale, this.places),
           ),
           make("section", { className: "mg-setting" }, this.plot),
         ),
@@ -244,7 +241,7 @@
       this.status.textContent =
         `Greedy: ${whole(share(a.again))} of its pieces of ${PIECE} tokens stood in it before. ` +
         `With the knob ${whole(share(b.again))}, and from token ${begin} on ${whole(known)}.`;
-      this.tale.textContent = `The greedy text ${tale(a)}. With the knob it ${tale(b)}.`;
+      this.tale.textContent = `Greedy: ${tale(a)}. With the knob: ${tale(b)}.`;
       this.begun = begin;
       this.draw();
       this.forget();
@@ -308,7 +305,7 @@
         draw("path", { d: `M${begun} ${ABOVE}V${y(this.begun)}`, class: "mg-cursor", "stroke-dasharray": "3 3" }),
         this.cross,
         label(EDGE, 10, "lower half: greedy"),
-        label(size - RIGHT, 10, "upper half: with the knob", { "text-anchor": "end", fill: "var(--mg-accent)" }),
+        label(size - RIGHT, 10, "upper half: knob", { "text-anchor": "end", fill: "var(--mg-accent)" }),
         label(EDGE + long / 2, end + 30, "position in the text", { "text-anchor": "middle" }),
         label(0, 0, "position in the text", { "text-anchor": "middle", transform: `translate(8 ${ABOVE + long / 2}) rotate(-90)` }),
       );
@@ -317,6 +314,7 @@
         svg.append(label(EDGE - 6, y(tick) + (tick === N ? -5 : tick ? 0 : 5), String(tick), { "text-anchor": "end" }));
       }
       this.plot.replaceChildren(svg);
+      this.drawCross();
     }
 
     // The pointer is over the plot: the run that lies nearest, or what stands at the two positions.
@@ -339,26 +337,32 @@
       const run = longest(side.runs.filter((each) => over(each) !== undefined)), into = place - over(run);
       if (run[2]) return this.point(side, run[0] + into, run[1] + into, run);
       this.forget();
-      this.places.textContent = `${this.named(side, place)}: no ${RUN} tokens around it stand there twice.`;
+      this.places.textContent = `Token ${this.named(side, place)}: no ${RUN} tokens around it stand there twice.`;
     }
 
     named({ tokens }, place) {
-      return place < tokens.length ? `Token ${place}, “${toLine(tokens[place].text)}”` : `Token ${place}, after the end`;
+      return `${place}, ${place < tokens.length ? `“${toLine(tokens[place].text)}”` : "after the end"}`;
     }
 
     // Name two positions of a text, and mark what is the same there.
     point(side, first, second, run) {
       this.forget();
-      const [column, row] = side === this.sides[1] ? [second, first] : [first, second], [x, y] = [column, row].map((place) => this.at(place + 0.5));
-      this.cross.setAttribute("d", `M${EDGE} ${ABOVE + y}h${x}V${ABOVE + this.at(this.state.length)}`);
+      this.pointed = side === this.sides[1] ? [second, first] : [first, second]; // column and row
+      this.drawCross();
       const spans = [...side.text.querySelectorAll("[tabindex]")];
       if (run) for (const from of run.slice(0, 2)) for (const span of spans.slice(from, from + run[2])) span.classList.add("mg-lit");
-      const same = run ? `the same ${count(run[2], "token")}, from ${run[0]} and from ${run[1]} on` : `no ${RUN} tokens are the same there`;
-      this.places.textContent = `${this.named(side, first)}. ${this.named(side, second)}: ${same}.`;
+      const same = run ? `the same ${count(run[2], "token")} begin at ${run[0]} and at ${run[1]}` : `no ${RUN} tokens are the same there`;
+      this.places.textContent = `Token ${this.named(side, first)}, and token ${this.named(side, second)}: ${same}.`;
+    }
+
+    drawCross() {
+      const [x, y] = this.pointed?.map((place) => this.at(place + 0.5)) ?? [];
+      this.cross.setAttribute("d", this.pointed ? `M${EDGE} ${ABOVE + y}h${x}V${ABOVE + this.at(this.state.length)}` : "");
     }
 
     forget() {
-      this.cross?.setAttribute("d", "");
+      this.pointed = null;
+      if (this.cross) this.drawCross();
       for (const lit of [this.greedy, this.changed].flatMap((text) => [...text.querySelectorAll(".mg-lit")])) lit.classList.remove("mg-lit");
       this.places.textContent = POINT;
     }
