@@ -1,10 +1,10 @@
-// The loop: greedy text and its probabilities; a knob that is switched on at some place; where the texts repeat themselves; and a
-// phrase said again and again.
+// The loop: greedy text and its probabilities; a knob that is switched on at some place; where the texts repeat themselves; and
+// a phrase said again and again.
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, draw, slider, field, choice, percent, sentence, count, alone, toLine, rove, Text, Prompt, later, newId, fill } =
-    minigpt.parts;
+  const { make, draw, slider, field, choice, percent, sentence, count } = minigpt.parts;
+  const { alone, toLine, rove, Text, Prompt, later, newId, fill } = minigpt.parts;
   const PIECE = 12; // tokens of a piece that counts as repeated, as in repeated_share
   const TIMES = 6;
   const RUN = 3; // tokens in a row that the dot plot marks
@@ -49,8 +49,8 @@
 
   const longest = (found) => found.reduce((a, b) => (b[2] > a[2] ? b : a), [0, 0, 0]);
 
-  // Its loop: the run that goes on to the end of the text and says a whole round again, the shortest round of such. Where a piece
-  // is not long enough to count, a double letter is no loop.
+  // The loop of a text: the run with the shortest round that goes on to the end and says its whole round again. A repeat that is
+  // shorter than a piece, such as a double letter at the end, is no loop.
   const loop = (tokens, found) =>
     found
       .filter(([a, b, length]) => b + length === tokens.length && length >= Math.max(b - a, PIECE))
@@ -60,10 +60,12 @@
   const tale = ({ tokens, runs }) => {
     const round = loop(tokens, runs), [first, second, length] = longest(runs);
     if (round) return `repeats itself with period ${round[1] - round[0]} from token ${round[0]} on`;
-    return length ? `no loop; the longest repeat, ${count(length, "token")}, at ${first} and ${second}` : `no ${RUN} tokens come twice`;
+    if (!length) return `no ${RUN} tokens come twice`;
+    return `no loop; the longest repeat, ${count(length, "token")}, at ${first} and ${second}`;
   };
 
-  const label = (x, y, content, attributes) => draw("text", { x, y, "dominant-baseline": "middle", ...attributes }, content);
+  const label = (x, y, content, attributes) =>
+    draw("text", { x, y, "dominant-baseline": "middle", ...attributes }, content);
 
   const drawing = (width, height, said, ...parts) =>
     draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said }, ...parts);
@@ -149,8 +151,9 @@
     }
 
     token(side, place) {
-      const { tokens, again } = side, { text } = tokens[place], marked = again.slice(place, place + PIECE).some(Boolean);
-      const span = make("span", { className: `mg-place ${marked ? "mg-again" : ""}`, textContent: text, tabIndex: place ? -1 : 0 });
+      const { text } = side.tokens[place], again = side.again.slice(place, place + PIECE).some(Boolean);
+      const span = make("span", { className: "mg-place", textContent: text, tabIndex: place ? -1 : 0 });
+      span.classList.toggle("mg-again", again);
       span.setAttribute("role", "button");
       span.setAttribute("aria-label", `token ${place}, ${text.trim() || "blank"}`);
       span.onclick = () => {
@@ -269,10 +272,11 @@
       };
       line(this.without, 0, { stroke: "#8888" });
       line(this.with, Math.max(0, this.begun - 1), { stroke: "var(--mg-accent)" });
-      svg.append(draw("line", { x1: x(this.begun), x2: x(this.begun), y1: TOP, y2: bottom, class: "mg-cursor", "stroke-dasharray": "3 3" }));
+      svg.append(draw("path", { d: `M${x(this.begun)} ${TOP}V${bottom}`, class: "mg-cursor", "stroke-dasharray": "3 3" }));
       svg.append(label((LEFT + width - RIGHT) / 2, bottom + 14, "position in the text", { "text-anchor": "middle" }));
       svg.append(label(LEFT, bottom + 32, "grey: greedy"));
-      svg.append(label(width - RIGHT, bottom + 32, "blue: with the knob", { "text-anchor": "end", fill: "var(--mg-accent)" }));
+      const blue = { "text-anchor": "end", fill: "var(--mg-accent)" };
+      svg.append(label(width - RIGHT, bottom + 32, "blue: with the knob", blue));
       this.chart.replaceChildren(svg);
     }
 
@@ -280,13 +284,16 @@
     drawPlot() {
       const size = this.plot.clientWidth, N = this.state.length, long = size - EDGE - RIGHT, end = ABOVE + long;
       if (long <= 0) return;
-      const at = (this.at = (place) => (long * place) / N), x = (place) => EDGE + at(place), y = (place) => ABOVE + at(place);
+      const at = (this.at = (place) => (long * place) / N);
+      const x = (place) => EDGE + at(place), y = (place) => ABOVE + at(place);
       const marks = ([first, second, length], upper) => {
         const [column, row] = upper ? [second, first] : [first, second];
         return `M${x(column).toFixed(2)} ${y(row).toFixed(2)}l${at(length).toFixed(2)} ${at(length).toFixed(2)}`;
       };
-      const path = (upper, role, some) =>
-        draw("path", { class: role, "stroke-width": Math.max(2, at(1)), d: some.map((run) => marks(run, upper)).join("") });
+      const path = (upper, role, some) => {
+        const d = some.map((run) => marks(run, upper)).join("");
+        return draw("path", { class: role, "stroke-width": Math.max(2, at(1)), d });
+      };
       const parts = this.sides.flatMap(({ runs }, upper) => {
         const half = upper ? "mg-upper" : "mg-lower";
         return [
@@ -295,6 +302,7 @@
         ];
       });
       const begun = x(this.begun);
+      const turned = `translate(8 ${ABOVE + long / 2}) rotate(-90)`;
       this.cross = draw("path", { class: "mg-cursor" });
       const svg = drawing(
         size,
@@ -307,7 +315,7 @@
         label(EDGE, 10, "lower half: greedy"),
         label(size - RIGHT, 10, "upper half: knob", { "text-anchor": "end", fill: "var(--mg-accent)" }),
         label(EDGE + long / 2, end + 30, "position in the text", { "text-anchor": "middle" }),
-        label(0, 0, "position in the text", { "text-anchor": "middle", transform: `translate(8 ${ABOVE + long / 2}) rotate(-90)` }),
+        label(0, 0, "position in the text", { "text-anchor": "middle", transform: turned }),
       );
       for (const tick of [0, N / 2, N]) {
         svg.append(label(x(tick), end + 12, String(tick), { "text-anchor": tick === N ? "end" : "middle" }));
@@ -320,12 +328,14 @@
     // The pointer is over the plot: the run that lies nearest, or what stands at the two positions.
     aim(event) {
       if (!this.sides) return;
-      const box = this.plot.getBoundingClientRect(), N = this.state.length, cell = this.at(1);
-      const column = Math.floor((event.clientX - box.left - EDGE) / cell), row = Math.floor((event.clientY - box.top - ABOVE) / cell);
+      const box = this.plot.getBoundingClientRect(), N = this.state.length;
+      const place = (pixels) => Math.floor(pixels / this.at(1));
+      const column = place(event.clientX - box.left - EDGE), row = place(event.clientY - box.top - ABOVE);
       if (Math.min(column, row) < 0 || Math.max(column, row) >= N || column === row) return this.forget();
       const side = this.sides[column > row ? 1 : 0], first = Math.min(column, row), second = Math.max(column, row);
       const off = ([a, b]) => Math.abs(second - first - (b - a));
-      const near = side.runs.filter((run) => off(run) <= NEAR && run[0] - NEAR <= first && first < run[0] + run[2] + NEAR);
+      const along = ([a, , length]) => a - NEAR <= first && first < a + length + NEAR;
+      const near = side.runs.filter((run) => off(run) <= NEAR && along(run));
       const run = near.sort((a, b) => off(a) - off(b) || b[2] - a[2])[0];
       const into = run && Math.max(0, Math.min(first - run[0], run[2] - 1));
       this.point(side, run ? run[0] + into : first, run ? run[1] + into : second, run);
@@ -349,21 +359,25 @@
       this.forget();
       this.pointed = side === this.sides[1] ? [second, first] : [first, second]; // column and row
       this.drawCross();
-      const spans = [...side.text.querySelectorAll("[tabindex]")];
-      if (run) for (const from of run.slice(0, 2)) for (const span of spans.slice(from, from + run[2])) span.classList.add("mg-lit");
-      const same = run ? `the same ${count(run[2], "token")} begin at ${run[0]} and at ${run[1]}` : `no ${RUN} tokens are the same there`;
-      this.places.textContent = `Token ${this.named(side, first)}, and token ${this.named(side, second)}: ${same}.`;
+      const both = `Token ${this.named(side, first)}, and token ${this.named(side, second)}`;
+      this.places.textContent = `${both}: no ${RUN} tokens are the same there.`;
+      if (!run) return;
+      const [a, b, length] = run, spans = [...side.text.querySelectorAll("[tabindex]")];
+      for (const from of [a, b]) for (const span of spans.slice(from, from + length)) span.classList.add("mg-lit");
+      this.places.textContent = `${both}: the same ${count(length, "token")} begin at ${a} and at ${b}.`;
     }
 
     drawCross() {
       const [x, y] = this.pointed?.map((place) => this.at(place + 0.5)) ?? [];
-      this.cross.setAttribute("d", this.pointed ? `M${EDGE} ${ABOVE + y}h${x}V${ABOVE + this.at(this.state.length)}` : "");
+      const end = ABOVE + this.at(this.state.length);
+      this.cross.setAttribute("d", this.pointed ? `M${EDGE} ${ABOVE + y}h${x}V${end}` : "");
     }
 
     forget() {
       this.pointed = null;
       if (this.cross) this.drawCross();
-      for (const lit of [this.greedy, this.changed].flatMap((text) => [...text.querySelectorAll(".mg-lit")])) lit.classList.remove("mg-lit");
+      for (const text of [this.greedy, this.changed])
+        for (const span of text.querySelectorAll(".mg-lit")) span.classList.remove("mg-lit");
       this.places.textContent = POINT;
     }
 

@@ -2,7 +2,8 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, draw, knobs, field, choice, percent, sentence, count, alone, patiently, Prompt, later, newId, fill } = minigpt.parts;
+  const { make, draw, knobs, field, choice, percent, sentence, count } = minigpt.parts;
+  const { alone, patiently, Prompt, later, newId, fill } = minigpt.parts;
   const NAMES = ["temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "seed"];
   const SHOWN = 16, DRAWS = 1000;
   const DART = 40, LINE = 28, TICKS = 10, STRIP = 16, ROW = 42; // pixels of the drawings
@@ -33,8 +34,8 @@
 
   const wide = (label) => [...label].reduce((sum, letter) => sum + (letter > "\u2e80" ? CHARACTER : LETTER), 0);
 
-  // A line from 0 to 1 in pieces, a token each. Those that stay are coloured; `hit` is green. There may be thousands, most of
-  // them thinner than a pixel: neighbours that stay are one shape.
+  // A line from 0 to 1 in pieces, a token each. Those that stay are coloured; `hit` is green. There may be thousands, most
+  // of them thinner than a pixel: neighbours that stay are one shape.
   const pieces = (width, top, height, shares, names, role, hit = null, stays = () => true) => {
     const all = edges(shares).map(([a, b], id) => [a * width, b * width, id]).filter(([a, b]) => b > a);
     const box = ([a, b]) => `M${a.toFixed(2)} ${top}H${b.toFixed(2)}V${top + height}H${a.toFixed(2)}z`;
@@ -45,7 +46,7 @@
       else runs.push([a, b]);
     }
     const found = all.find(([, , id]) => id === hit);
-    const labelled = all.filter(([a, b, id]) => b - a >= wide(names[id]) + 3);
+    const labelled = all.filter(([a, b, id]) => b - a >= wide(names[id]) + 3), middle = top + height / 2;
     return draw(
       "g",
       {},
@@ -53,7 +54,7 @@
       draw("path", { d: all.filter(([a, b]) => b - a > 3).map(box).join(""), class: "mg-thin" }),
       ...(found ? [draw("path", { d: box([found[0], Math.max(found[1], found[0] + 2)]), class: "mg-hit" })] : []),
       draw("rect", { x: 0, y: top, width, height, class: "mg-frame" }),
-      ...labelled.map(([a, b, id]) => label((a + b) / 2, top + height / 2, names[id], "middle", { fill: "currentColor" })),
+      ...labelled.map(([a, b, id]) => label((a + b) / 2, middle, names[id], "middle", { fill: "currentColor" })),
     );
   };
 
@@ -177,17 +178,21 @@
       const { own, after, counts, removed, likeliest } = this;
       const rest = (values) => values.reduce((sum, value, id) => sum + (likeliest.includes(id) ? 0 : value), 0);
       const others = removed.filter((by) => by).length - likeliest.filter((id) => removed[id]).length;
-      const rows = likeliest.map((id) => [this.names[id], own[id], after[id], counts?.[id], removed[id] && `removed by ${removed[id]}`]);
+      const why = (id) => removed[id] && `removed by ${removed[id]}`;
+      const rows = likeliest.map((id) => [this.names[id], own[id], after[id], counts?.[id], why(id)]);
       const left = this.names.length - likeliest.length;
-      if (left) rows.push([count(left, "other"), rest(own), rest(after), counts && rest(counts), others && `${others} removed`]);
-      const head = make("tr", {}, ...["token", "", "model", "knobs", "drawn"].map((name) => make("th", { scope: "col", textContent: name })));
+      const gone = others && `${others} removed`;
+      if (left) rows.push([count(left, "other"), rest(own), rest(after), counts && rest(counts), gone]);
+      const titles = ["token", "", "model", "knobs", "drawn"];
+      const head = make("tr", {}, ...titles.map((name) => make("th", { scope: "col", textContent: name })));
       head.children[1].className = "mg-axis";
       head.children[1].setAttribute("aria-label", "shares, from 0 to 1");
       head.children[1].append(...["0", "0.5", "1"].map((tick) => make("span", { textContent: tick })));
       const lines = rows.map((row) => this.row(row));
       if (this.thrown) lines.at(likeliest.indexOf(this.hit)).classList.add("mg-drew"); // at -1 stand the others
+      const caption = "What comes next: the model's probability in grey, after the knobs in blue, drawn as a green mark.";
       this.table.replaceChildren(
-        make("caption", { textContent: "What comes next: the model's probability in grey, after the knobs in blue, drawn as a green mark." }),
+        make("caption", { textContent: caption }),
         make("thead", {}, head),
         make("tbody", {}, ...lines),
       );
@@ -204,8 +209,9 @@
       bar("mg-bar", q);
       if (count !== undefined && count !== null) bar("mg-drawn", count / DRAWS);
       if (why) track.append(make("em", { textContent: why }));
-      const number = (value, digits) => make("td", { textContent: value === undefined || value === null ? "" : value.toFixed(digits) });
-      return make("tr", {}, make("th", { scope: "row", textContent: name }), track, number(p, 3), number(q, 3), number(count, 0));
+      const number = (value, digits) => make("td", { textContent: value?.toFixed(digits) ?? "" });
+      const title = make("th", { scope: "row", textContent: name });
+      return make("tr", {}, title, track, number(p, 3), number(q, 3), number(count, 0));
     }
 
     // The line, the darts, and a strip for each stage; again when the place has another width.
@@ -232,8 +238,9 @@
       for (const [share, anchor] of [[0, "start"], [0.5, "middle"], [1, "end"]])
         parts.push(label(share * width, height - 7, String(share), anchor));
       const kept = after.filter((p) => p > 0).length, best = after.indexOf(Math.max(...after));
-      const said = `The line from 0 to 1, cut into ${count(kept, "piece")}. The longest is “${names[best]}”, ${after[best].toFixed(3)}.`;
-      return drawing(width, height, [said, thrown && this.fell()].filter(Boolean).join(" "), ...parts);
+      const cut = `The line from 0 to 1, cut into ${count(kept, "piece")}.`;
+      const said = `${cut} The longest is “${names[best]}”, ${after[best].toFixed(3)}. ${thrown ? this.fell() : ""}`;
+      return drawing(width, height, said.trim(), ...parts);
     }
 
     // What comes in, with what a filter removes left empty; or, where nothing is removed, what goes out.
@@ -252,7 +259,7 @@
         const entering = minigpt.softmax(before), leaving = minigpt.softmax(logits);
         const together = entering.reduce((sum, p, id) => sum + (stays(id) ? p : 0), 0).toFixed(2);
         const does = logits.every(is) ? "no change"
-          : left < came ? `${left.toLocaleString("en")} of ${count(came, "token")} ${left === 1 ? "stays" : "stay"}, together ${together}`
+          : left < came ? `${left} of ${count(came, "token")} ${left === 1 ? "stays" : "stay"}, together ${together}`
           : `largest share ${longest(leaving)}, was ${longest(entering)}`;
         rows.push([`${name} ${settings[name]}: ${does}`, left < came ? entering : leaving, "mg-stays", stays]);
         before = logits;
@@ -265,8 +272,8 @@
       return drawing(width, rows.length * ROW, said, ...parts);
     }
 
-    // The next token, as generate draws it: the next number of one seed, and penalties that count what was drawn. The dart stays
-    // to be looked at; the next one is thrown at the line of the token after it.
+    // The next token, as generate draws it: the next number of one seed, and penalties that count what was drawn. The dart
+    // stays to be looked at; the next one is thrown at the line of the token after it.
     drawOne() {
       if (!this.logits || this.ended) return;
       if (this.thrown) {
@@ -289,8 +296,9 @@
 
     fell() {
       const [from, to] = edges(this.after)[this.hit], n = this.said.length + 1;
-      const where = `u = ${this.u.toFixed(3)} falls between ${from.toFixed(3)} and ${to.toFixed(3)}: “${this.names[this.hit]}”.`;
-      return `Draw ${n} of seed ${this.seed}: ${where}${this.ended ? " The text has ended." : ""}`;
+      const [u, left, right] = [this.u, from, to].map((share) => share.toFixed(3));
+      const fell = `Draw ${n} of seed ${this.seed}: u = ${u} falls between ${left} and ${right}: “${this.names[this.hit]}”.`;
+      return `${fell}${this.ended ? " The text has ended." : ""}`;
     }
 
     farthest() {
