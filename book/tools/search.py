@@ -1,9 +1,9 @@
-"""Sphinx extension: the book's own search. When the book is built, `searchindex.js` gets the text of every section and every row
-of the glossaries with its other names; `assets/search.js` ranks them in the page.
+"""Sphinx extension: the book's own search, by section. When the book is built, `searchindex.js` gets the text of each section,
+and each row of the glossaries with its other names; `assets/search.js` ranks them in the page.
 
-The index is a classic script, because `file://` refuses `fetch`, and only search.html loads it. It holds texts and no list of
-words: to look through all of them takes a few milliseconds, extracts are cut from them, and Chinese, which has no gaps between
-words, is found wherever its characters stand in a row.
+The index is a classic script, because `file://` refuses `fetch`, and only search.html loads it. It holds texts, not words: to
+look through all of them takes some milliseconds, extracts are cut from them, and Chinese, which has no gaps between words, is
+found wherever its characters stand in a row.
 """
 
 import json
@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from latex2mathml.symbols_parser import convert_symbol
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms import SphinxTransform
 
 # A table with such a head is a glossary; the number is that of the column with the English term.
 GLOSSARIES = {("term", "Chinese", "meaning"): 0, ("中文", "English", "一句话"): 1}
-UNREAD = (nodes.section, nodes.title, nodes.raw, nodes.comment, nodes.math_block, nodes.literal_block)
+UNREAD = (nodes.section, nodes.title, nodes.raw, nodes.comment, nodes.math_block)
 
 
 def english_column(table: nodes.table) -> int | None:
@@ -47,26 +48,38 @@ class NameRows(SphinxTransform):
             row["ids"].append(f"term-{nodes.make_id(english)}")
 
 
+def sign(command: str) -> str:
+    """The sign that LaTeX has for a command, or its name: "\\approx" -> "≈", "\\ln" -> "ln"."""
+    code = convert_symbol(command)
+    return chr(int(code, 16)) if code else command[1:]
+
+
+def typed(formula: str) -> str:
+    """A formula as one would type it: "e^{\\text{loss}} \\approx 4" -> "e^loss ≈ 4"."""
+    formula = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"\1/\2", formula)
+    formula = re.sub(r"\\(?:text|mathrm|mathbb|,)", "", formula)
+    return re.sub(r"[{}]", "", re.sub(r"\\[a-z]+", lambda command: sign(command[0]), formula))
+
+
 def plain(node: nodes.Node) -> str:
-    """The text of a node; formulas as one would type them: "$e^{\\text{loss}}$" -> "e^loss"."""
     if isinstance(node, nodes.math):
-        return re.sub(r"\\(?:text|mathbb)\b|[{}\\]", "", node.astext())
-    return node.astext() if isinstance(node, nodes.Text) else "".join(plain(child) for child in node.children)
+        return typed(node.astext())
+    return node.astext() if isinstance(node, nodes.Text) else "".join(map(plain, node.children))
 
 
 def passages(node: nodes.Node) -> Iterator[nodes.Element]:
-    """Paragraphs, cells of tables and pictures below a node; nothing of code, of deeper sections, or of a glossary's rows."""
+    """Paragraphs, cells of tables and code below a node; nothing of deeper sections or of a glossary's rows."""
     for child in node.children:
         if isinstance(child, UNREAD) or (isinstance(child, nodes.table) and english_column(child) is not None):
             continue
-        if isinstance(child, (nodes.image, nodes.TextElement)):
+        if isinstance(child, nodes.TextElement):
             yield child
         else:
             yield from passages(child)
 
 
 def names(term: str, meaning: str) -> list[str]:
-    """A term and its other names: "MLP", "short for multilayer perceptron; also called a net or a web" -> four of them."""
+    """A term and its other names: "MLP", "short for multilayer perceptron; also called a net or a web" -> four names."""
     others = re.findall(r"\b(?:also called|mostly called|short for|in short) ([^.,;:]+)|也叫([^。，；]+)", meaning)
     return [term, *(re.sub("^(an?|the) ", "", name) for found in others for name in "".join(found).split(" or "))]
 
@@ -76,14 +89,17 @@ def sections(env: BuildEnvironment, page: str) -> Iterator[dict[str, Any]]:
     tree = env.get_doctree(page)
     for section in tree.findall(nodes.section):
         parts = list(passages(section))
-        texts = [part.get("alt", "") if isinstance(part, nodes.image) else plain(part) for part in parts]
-        yield {
-            "page": page,
-            "id": "" if section.parent is tree else section["ids"][0],
-            "title": plain(next(section.findall(nodes.title))),
-            "text": " ".join(" ".join(texts).split()),
-            "bold": [plain(strong) for part in parts for strong in part.findall(nodes.strong)],
-        }
+        prose = [part for part in parts if not isinstance(part, nodes.literal_block)]
+        code = " ".join(part.astext() for part in parts if part.get("language") in ("ipython3", "python"))
+        if parts:
+            yield {
+                "page": page,
+                "id": "" if section.parent is tree else section["ids"][0],
+                "title": plain(next(section.findall(nodes.title))),
+                "text": "\n".join(" ".join(plain(part).split()) for part in prose),
+                "bold": [plain(strong) for part in prose for strong in part.findall(nodes.strong)],
+                "calls": " ".join(sorted(set(re.findall(r"([A-Za-z]\w{3,})\(", code)))),
+            }
     for row, (term, other, meaning), _ in rows(tree):
         title = term if term == other else f"{term} · {other}"
         yield {"page": page, "id": row["ids"][0], "title": title, "text": meaning, "names": names(term, meaning)}
@@ -100,7 +116,7 @@ def synonyms(terms: Iterable[list[str]]) -> list[list[str]]:
 
 
 def index(env: BuildEnvironment) -> dict[str, Any]:
-    """What the page's script reads: the titles of the pages in the order of reading, their sections, and names of one thing."""
+    """What the page's script reads: titles of pages in the order of reading, their sections, and lists of names of one thing."""
     pages = list(env.collect_relations())
     terms = [
         [english, *names(term, meaning), *([other] if english == term else [])]
