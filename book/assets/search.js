@@ -157,8 +157,11 @@ globalThis.minigpt ??= {};
     document.getElementById("search-status").textContent = query && (total ? said : `Nothing found for “${query}”`);
     document.getElementById("search-results").replaceChildren(make("ul", "search", ...results.map(line)));
   };
-  field.value = new URLSearchParams(location.search).get("q") ?? "";
-  field.addEventListener("input", show);
+  field.value = history.state?.query ?? new URLSearchParams(location.search).get("q") ?? "";
+  field.addEventListener("input", () => {
+    history.replaceState({ query: field.value }, ""); // for the way back; on file:// no script may change the address
+    show();
+  });
   if (field.value) show();
   else field.focus();
 })();

@@ -15,6 +15,7 @@ from typing import Any
 from docutils import nodes
 from latex2mathml.symbols_parser import convert_symbol
 from sphinx.application import Sphinx
+from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms import SphinxTransform
 
@@ -132,7 +133,8 @@ def index(env: BuildEnvironment) -> dict[str, Any]:
 
 def take_over(app: Sphinx) -> None:
     """Sphinx then writes neither an index nor a search page of its own."""
-    app.builder.search = False
+    if isinstance(app.builder, StandaloneHTMLBuilder):
+        app.builder.search = False
 
 
 def search_page(app: Sphinx) -> list[tuple[str, dict[str, Any], str]]:
@@ -140,7 +142,7 @@ def search_page(app: Sphinx) -> list[tuple[str, dict[str, Any], str]]:
 
 
 def write_index(app: Sphinx, failure: Exception | None) -> None:
-    if failure is None and app.builder.format == "html":
+    if failure is None and isinstance(app.builder, StandaloneHTMLBuilder):
         text = json.dumps(index(app.env), ensure_ascii=False, separators=(",", ":"))
         Path(app.outdir, "searchindex.js").write_text(f"globalThis.searchIndex = {text};\n", encoding="utf-8")
 
