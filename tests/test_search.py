@@ -58,6 +58,7 @@ GLOSSARY = """\
 | term | Chinese | meaning |
 |---|---|---|
 | clipping | 梯度裁剪 | shortening a slope; also called gradient clipping |
+| normalisation | 归一化 | bringing to one size; also called LayerNorm |
 | RoPE | 旋转位置编码 | short for rotary position embedding, a rotation |
 | warm-up | 预热 | small steps first |
 """
@@ -86,7 +87,7 @@ def small(tmp_path_factory) -> Path:
         ),
         new_code_cell("hidden = secret(1)", outputs=[new_output("stream", text="printed")], execution_count=1),
         new_markdown_cell("### Deeper\n\nThe warm-up of embeddings, normalised."),
-        new_markdown_cell("## 2. Turned\n\nAn embedding of rotary positions. Far from here lay a rope."),
+        new_markdown_cell("## 2. Turned\n\nAn embedding of rotary positions, LayerNorm. Far from here lay a rope."),
         new_markdown_cell("## 3. A rope\n\n" + "The rope of the boat was old. " * 20),
     ]
     language = {"name": "python", "pygments_lexer": "ipython3"}
@@ -147,7 +148,8 @@ def test_names_forms_and_spellings_are_found_and_other_words_are_not(small):
         "rope": ["glossary#term-rope"],  # and no boat's
         "ropes": ["glossary#term-rope"],
         "位置": ["zh#term-rope"],
-        "normalized embedding": ["steps#deeper", "steps#turned", "glossary#term-rope"],
+        "normalization": ["glossary#term-normalisation", "steps#deeper", "steps#turned"],
+        "embedded": ["steps#deeper", "steps#turned", "glossary#term-rope"],
         "what is the secret": ["steps#too-far"],
         "se": [],
         "length boats": ["steps#a-rope", "steps#too-far"],
