@@ -207,7 +207,7 @@
       };
       bar("mg-own", p);
       bar("mg-bar", q);
-      if (count !== undefined && count !== null) bar("mg-drawn", count / DRAWS);
+      if (count) bar("mg-drawn", count / DRAWS);
       if (why) track.append(make("em", { textContent: why }));
       const number = (value, digits) => make("td", { textContent: value?.toFixed(digits) ?? "" });
       const title = make("th", { scope: "row", textContent: name });
