@@ -168,7 +168,7 @@ def test_the_staircase_has_the_recorded_steps_before_those_found_here():
     assert [x != x for x in drawn].index(True) == average and sum(x != x for x in drawn) == 1
     rivals = {f"{name} {loss:.2f}" for name, loss in record["rivals"].items()}
     assert len(rivals) == 2 and rivals <= {text.get_text() for text in axes.texts}
-    assert axes.get_title(loc="left") == "Two heads"
+    assert figure.get_suptitle() == "Two heads"
 
 
 @pytest.mark.parametrize(
