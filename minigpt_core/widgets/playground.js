@@ -23,8 +23,8 @@
       rove(this.text);
       this.others = make("div", { className: "mg-others", hidden: true });
       rove(this.others);
-      this.others.onfocusout = ({ relatedTarget }) => void (this.others.contains(relatedTarget) || this.leave());
-      this.others.addEventListener("keydown", ({ key }) => void (key === "Escape" && this.text.querySelector("[aria-pressed]")?.focus()));
+      this.others.addEventListener("keydown", ({ key }) => key === "Escape" && this.text.querySelector("[aria-pressed]")?.focus());
+      this.others.addEventListener("focusout", ({ relatedTarget }) => this.others.contains(relatedTarget) || this.leave());
       this.writing = make("div", { className: "mg-writing" }, this.text, this.others);
       this.status = make("p", { className: "mg-status", role: "status" });
       this.root = make("section", { className: "mg-setting" }, this.writing, this.status);
@@ -36,7 +36,7 @@
     adopt(still) {
       this.text.replaceChildren(...still.childNodes);
       this.asked = this.asking();
-      this.status.textContent = `The model wrote this when the page was made, with seed ${this.knobs.values().seed}.`;
+      this.status.textContent = `The model wrote this when the page was made, with seed ${this.knobs.values().seed}. It writes another here.`;
     }
 
     // The values of another setting.
@@ -170,7 +170,7 @@
     // Beside a text that grows by one token at a time: what the last one was drawn from.
     beside() {
       const place = this.shown - 1, { p } = this.tokens[place];
-      const read = this.list(place, "The last token was drawn from:");
+      const read = this.list(place, "Candidates for the last token:");
       this.others.classList.remove("mg-at");
       this.status.textContent =
         `Token ${this.shown}: probability ${p.toFixed(2)}. ` +
@@ -179,7 +179,7 @@
 
     // At a token that the reader has chosen: what else could have been, within the panel and the window.
     explain(place, chosen) {
-      this.list(place, "Here it could have been:");
+      this.list(place, "Candidates for this token:");
       chosen.setAttribute("aria-pressed", "true");
       const { others, writing } = this;
       others.classList.add("mg-at");
@@ -227,6 +227,7 @@
     const stop = make("input", { id: `${id}-stop`, type: "text", size: 8, value: toLine(state.stop ?? ""), title: "\\n is a line break" });
     const button = (textContent, onclick) => make("button", { type: "button", textContent, onclick });
     const write = button("Write", () => (shown().some((each) => each.writes) ? shown().forEach((each) => each.stop()) : go(Infinity)));
+    write.className = "mg-main";
     write.title = "Ctrl + Enter";
     write.setAttribute("aria-keyshortcuts", "Control+Enter");
     const another = button(" Another", () => {
@@ -299,7 +300,7 @@
         "details",
         { open: !state.folded },
         make("summary", { textContent: "Knobs" }),
-        make("div", { className: "mg-shared" }, field("model", model), field("stop at", stop), compare),
+        make("div", { className: "mg-pair" }, field("model", model), field("stop at", stop), compare),
         make("div", { className: "mg-settings" }, first.knobs.panel, second.knobs.panel),
         differing,
       ),
