@@ -5,7 +5,7 @@ into a page that is no notebook.
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -31,7 +31,7 @@ class Panel(SphinxDirective):
 
     required_arguments = 1  # the prompt
     final_argument_whitespace = True
-    option_spec = {"model": directives.unchanged_required, "length": directives.positive_int}
+    option_spec: ClassVar = {"model": directives.unchanged_required, "length": directives.positive_int}
 
     def run(self) -> list[nodes.Node]:
         name = self.options["model"]

@@ -63,7 +63,7 @@
 
     // One token more, or all.
     more(most) {
-      this.most = most === Infinity ? most : this.shown + 1;
+      this.most = most === Infinity ? most : this.most + 1;
       if (most === Infinity) this.close();
       this.reveal();
     }
