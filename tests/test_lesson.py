@@ -52,6 +52,13 @@ def test_a_part_that_the_map_lacks_is_refused_with_those_it_has():
         lesson.lit_map("loss", "sea")
 
 
+def test_a_schematic_is_the_committed_drawing_and_an_unknown_one_is_refused_with_those_there():
+    drawing = (ASSETS / "schematic-attention.svg").read_text(encoding="utf-8")
+    assert ET.canonicalize(lesson.schematic("attention").data) == ET.canonicalize(drawing.strip())
+    with pytest.raises(ValueError, match=r"no schematic .sea.: choose among .*attention, .*windows"):
+        lesson.schematic("sea")
+
+
 def width(text: str, size: float, weight: str) -> float:
     """In a wide font; most systems' own are narrower."""
     return (

@@ -62,6 +62,20 @@ def test_compared_curves_are_told_apart_without_colour():
     assert min(b - a for a, b in itertools.pairwise(heights)) > 0.03  # names do not lie on one another
 
 
+def test_walks_lie_on_their_valley_in_their_order():
+    walks = {"short steps": [-3.0, -2.0, -1.5], "long steps": [-3.0, 4.0, 0.5]}
+    figure = viz.valley(lambda z: z * z, walks, chosen="long steps", title="It jumps", xlabel="z")
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1 == len({axes.get_xlim() for axes in figure.axes})
+    for axes, (name, places) in zip(figure.axes, walks.items(), strict=True):
+        ground, walk, begin, end = axes.lines
+        assert list(walk.get_xdata()) == places and list(walk.get_ydata()) == [z * z for z in places]
+        assert all(y == pytest.approx(z * z) for z, y in zip(*ground.get_data(), strict=True))
+        assert (begin.get_xdata()[0], end.get_xdata()[0]) == (places[0], places[-1])
+        assert len({begin.get_marker(), walk.get_marker(), end.get_marker()}) == 3
+        assert axes.get_title(loc="left") == name
+        assert (walk.get_color() == viz.CHOSEN) == (name == "long steps")
+
+
 def test_a_race_ends_lower_for_who_arrives_sooner_and_names_do_not_lie_on_one_another():
     runs = {"slow": {10.0: 3.0, 40.0: 2.0}, "nearly": {5.0: 3.0, 39.0: 2.0}, "fast": {1.0: 2.5, 2.0: 2.0}}
     axes = viz.race(runs, chosen="fast", title="The fast one wins").axes[0]
@@ -145,6 +159,7 @@ def awkward_figures() -> dict[str, object]:
         "losses_side_by_side": viz.losses_side_by_side(dict.fromkeys(few, run), title=title, references=numbers),
         "rate_and_gradient": viz.rate_and_gradient([1.0], [1.0], clip=1.0, title=title),
         "compare_curves": viz.compare_curves(curves, chosen=few[0], **lines),
+        "valley": viz.valley(abs, {name: [1.0, 2.0] for name in few}, chosen="$$", title=title, xlabel=title),
         "race": viz.race({name: {1.0 + i: 2.0, 20.0 + i: 1.0} for i, name in enumerate(few)}, chosen="$$", title=title),
         "bars": viz.bars(numbers, title=title, xlabel=title, chosen="$x$"),
         "staircase": viz.staircase(numbers, rivals={name: 1.0 for name in few}, title=title),
@@ -205,6 +220,8 @@ square = [[1.0, 0.0], [0.5, 0.5]]
         (lambda: viz.compare_curves({"a": {}}, title=""), "the curve 'a' has no points"),
         (lambda: viz.compare_curves({"a": {1: 2.0}}, chosen="b", title=""), "chosen='b' is none of a"),
         (lambda: viz.compare_curves({c: {1: 2.0} for c in "abcdef"}, title=""), "6 curves .* dashes for 5"),
+        (lambda: viz.valley(abs, {}, chosen="a", title="", xlabel=""), "nothing to draw"),
+        (lambda: viz.valley(abs, {"a": []}, chosen="a", title="", xlabel=""), "at least the place where it begins"),
         (lambda: viz.race({"a": {0.0: 2.0}}, chosen="a", title=""), "seconds must be above 0, but one is 0.0"),
         (lambda: viz.race({"a": {1.0: 2.0}}, chosen="b", title=""), "chosen='b' is none of a"),
         (lambda: viz.bars({}, title="", xlabel=""), "nothing to draw"),

@@ -7,7 +7,7 @@ every line carries its label. Figures have a transparent ground and mid-grey axe
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,39 @@ def compare_curves(
             )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(title=plain(title), xlabel=plain(xlabel), ylabel=plain(ylabel))
+    plt.close(figure)
+    return figure
+
+
+def valley(
+    loss: Callable[[float], float], walks: Mapping[str, Sequence[float]], *, chosen: str, title: str, xlabel: str
+) -> Figure:
+    """The loss (nats) over a number that is turned, a grey valley, once for each of the `walks` down into it: the places of its
+    steps, joined in their order, each under its name. A square is where it begins, a star where it ends; the `chosen` one is
+    green.
+
+    >>> walks = {"short steps": [-2.0, -1.8], "long steps": [-2.0, 1.5]}
+    >>> figure = valley(lambda z: z * z, walks, chosen="long steps", title="Farther down", xlabel="z")
+    >>> [len(axes.lines) for axes in figure.axes]
+    [4, 4]
+    """
+    _check_chosen(walks, chosen)
+    _need(bool(walks) and all(map(len, walks.values())), "a walk needs at least the place where it begins")
+    low, high = min(map(min, walks.values())), max(map(max, walks.values()))
+    margin = 0.06 * (high - low)
+    ground = [low - margin + i / 200 * (high - low + 2 * margin) for i in range(201)]
+    with plt.rc_context(STYLE | {"font.size": 9}):
+        figure, row = plt.subplots(1, len(walks), figsize=(5.2, 2.8), sharey=True, layout="constrained", squeeze=False)
+        for axes, (name, walk) in zip(row[0], walks.items(), strict=True):
+            color, heights = CHOSEN if name == chosen else TRAINING, [loss(z) for z in walk]
+            axes.plot(ground, [loss(z) for z in ground], color=REFERENCE, linewidth=1)
+            axes.plot(walk, heights, color=color, linewidth=1, marker="o", markersize=3)
+            axes.plot(walk[0], heights[0], color=color, marker="s", markersize=6)
+            axes.plot(walk[-1], heights[-1], color=color, marker="*", markersize=9)
+            axes.set_title(plain(name), fontsize=10, color=color)
+        row[0][0].set_ylabel("loss (nats)")
+        figure.supxlabel(plain(xlabel), color=REFERENCE, fontsize=10)
+        figure.suptitle(plain(title), color=REFERENCE, fontsize=11, x=0.01, ha="left")
     plt.close(figure)
     return figure
 
