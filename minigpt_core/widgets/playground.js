@@ -22,6 +22,7 @@
       this.text = make("div", { className: "mg-text" });
       rove(this.text);
       this.others = make("div", { className: "mg-others", hidden: true });
+      this.others.setAttribute("role", "group");
       rove(this.others);
       this.others.addEventListener("keydown", ({ key }) => key === "Escape" && this.text.querySelector("[aria-pressed]")?.focus());
       this.others.addEventListener("focusout", ({ relatedTarget }) => this.others.contains(relatedTarget) || this.leave());
@@ -66,6 +67,7 @@
       this.most = most === Infinity ? most : this.most + 1;
       if (most === Infinity) this.close();
       this.reveal();
+      this.shared.changed();
     }
 
     stop() {
@@ -162,7 +164,8 @@
       const read = spans.slice(Math.max(0, at - seen), at);
       this.unmark();
       for (const span of read) span.classList.add("mg-seen");
-      this.others.replaceChildren(make("p", { textContent: title }), make("ul", {}, ...rows));
+      this.others.setAttribute("aria-label", title);
+      this.others.replaceChildren(make("p", { textContent: `${title}:` }), make("ul", {}, ...rows));
       this.others.hidden = false;
       return read.length;
     }
@@ -170,7 +173,7 @@
     // Beside a text that grows by one token at a time: what the last one was drawn from.
     beside() {
       const place = this.shown - 1, { p } = this.tokens[place];
-      const read = this.list(place, "Candidates for the last token:");
+      const read = this.list(place, "Candidates for the last token");
       this.others.classList.remove("mg-at");
       this.status.textContent =
         `Token ${this.shown}: probability ${p.toFixed(2)}. ` +
@@ -179,7 +182,7 @@
 
     // At a token that the reader has chosen: what else could have been, within the panel and the window.
     explain(place, chosen) {
-      this.list(place, "Candidates for this token:");
+      this.list(place, "Candidates for this token");
       chosen.setAttribute("aria-pressed", "true");
       const { others, writing } = this;
       others.classList.add("mg-at");
