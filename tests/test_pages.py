@@ -65,6 +65,10 @@ def test_a_figure_keeps_its_proportions_and_is_shown_at_half_its_pixels(browser,
 
 
 TEXT, ALIVE = 350_000, 1_200_000  # bytes that a page may take, compressed: read; and with its widgets awake
+FRONT, FRONT_PLAIN = (
+    250_000,
+    1_000_000,
+)  # and the front page before its model is asked to write: compressed; and as it is
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +104,42 @@ def test_every_page_is_light_enough(browser, site, html, compressed):
             heavy[name] = bytes_asked
         page.close()
     assert heavy == {}
+
+
+@pytest.mark.parametrize("first", ["Write", "Another", "One token", "Control+Enter"])
+def test_the_front_page_loads_no_model_before_it_is_asked_to_write(browser, site, html, compressed, first):
+    page, asked = browser.new_page(), set()
+    page.on("request", lambda r: asked.add(r.url.removeprefix(f"{site}/").split("?")[0]))
+    page.goto(f"{site}/book/index.html", wait_until="networkidle")
+    scroll_through(page)
+    page.get_by_label("prompt").fill("Wren said")
+    for toggle in ("Knobs", "Knobs"):
+        page.get_by_text(toggle, exact=True).click()
+    assert not [path for path in asked if path.endswith("engine.js") or "/data/" in path]
+    files = [path for path in asked if not path.startswith(("blob:", "data:"))]
+    assert sum(map(compressed, files)) <= FRONT
+    assert sum((html / path).stat().st_size for path in files) <= FRONT_PLAIN
+    if first == "Control+Enter":
+        page.get_by_label("prompt").press(first)
+    else:
+        page.get_by_role("button", name=first, exact=True).click()
+    page.wait_for_selector(".mg-token")
+    assert "_static/minigpt/data/tales-bpe.js" in asked
+    page.close()
+
+
+def test_the_film_plays_when_it_is_asked_to(visit, site):
+    seen = visit(f"{site}/book/index.html")
+    film = seen.page.locator("figure.film img")
+    assert film.get_attribute("src").endswith("film.png")  # nothing moves by itself
+    for _ in range(2):  # from its beginning
+        before = film.get_attribute("src")
+        seen.page.get_by_role("button", name="Play the training").click()
+        assert "film.webp" in film.get_attribute("src") != before
+        seen.page.wait_for_function("document.querySelector('figure.film img').complete")
+        assert film.evaluate("film => film.naturalWidth") == 840
+    assert seen.problems == [] and seen.outside == []
+    seen.page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

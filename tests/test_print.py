@@ -13,7 +13,7 @@ def test_paper_begins_with_the_title_and_the_text_is_light_and_has_no_empty_pane
     assert titles.count() == 1 and titles.bounding_box()["y"] < 100
     assert page.locator(".bd-article p:visible").first.bounding_box()["y"] < 200
     for panel in page.locator("[data-minigpt]:not(.mg-alive):visible").all():
-        assert panel.locator("svg, img, table").count() > 0
+        assert panel.locator("svg, img, table, .mg-text").count() > 0
     for code in page.locator(".bd-article pre:visible").all():
         assert code.evaluate("element => element.scrollWidth <= element.clientWidth")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")

@@ -152,6 +152,9 @@ def test_the_film_was_made_of_its_record_and_is_small():
     with Image.open(path) as film:
         assert film.info["xmp"].decode() == film_tool.fingerprint(), "run make film"
         assert film.n_frames == len(film_tool.STEPS)
+        assert (
+            film.info["loop"] == 1 and film.n_frames * film_tool.HOLD < 5000
+        )  # WCAG 2.2.2: what moves longer needs a pause
         film.seek(film.n_frames - 1)
         last = film.convert("L")
     assert path.stat().st_size <= 1e6

@@ -1,5 +1,5 @@
 """Make book/assets/film.webp and its still, film.png: a recorded run from noise to words, while its curve and the map of one
-head move. Both come from book/records/film.json; what they were made of is written into the film, so that a test can tell.
+head move, in less than five seconds, once. Both come from book/records/film.json; what they were made of is written into the film, so that a test can tell.
 
     make film
 """
@@ -25,8 +25,9 @@ ASSETS = Path(__file__).parents[1] / "assets"
 RECORD = Path(__file__).parents[1] / "records" / "film.json"
 HEAD = 1  # of the first layer: the one in which a line appears
 STEPS = (1, *range(10, 100, 10), *range(100, 901, 100))
-HOLD = 250, 4000  # milliseconds a frame, and the last one
-MAP = 544, 0, 800, 256  # where the map stands, in pixels
+HOLD = 250  # milliseconds a frame
+WIDE, HIGH, DENSITY = 420, 404, 2  # of the picture in a page, and its pixels to each of the page's
+MAP = 296, 282, 412, 398  # where the map stands in it
 LEVELS = [round(value / 51) * 51 for value in range(256)] * 3  # six of each colour: half the weight, edges still smooth
 
 
@@ -43,29 +44,34 @@ def frame(record: dict, step: int) -> Image.Image:
     pairs = T * (T + 1) // 2
     shares = np.zeros((T, T))
     shares[np.tril_indices(T)] = list(base64.b64decode(look["percent"]))[HEAD * pairs : (HEAD + 1) * pairs]
-    with plt.rc_context(viz.STYLE | {"savefig.facecolor": "white", "font.size": 11}):
-        figure = plt.figure(figsize=(8, 4.1), dpi=100)
-        left, right = figure.add_axes((0.07, 0.38, 0.5, 0.53)), figure.add_axes((0.68, 0.38, 0.29, 0.53))
+    left, top, right, bottom = MAP
+    place = left / WIDE, 1 - bottom / HIGH, (right - left) / WIDE, (bottom - top) / HIGH
+    with plt.rc_context(viz.STYLE | {"savefig.facecolor": "white", "font.size": 10, "axes.titlesize": 10}):
+        figure = plt.figure(figsize=(WIDE / 100, HIGH / 100), dpi=100 * DENSITY)
+        curves, shown = figure.add_axes((0.06, 0.47, 0.72, 0.45)), figure.add_axes(place)
         for name, loss in levels().items():
-            left.axhline(loss, color=viz.REFERENCE, linestyle="--", linewidth=0.8)
-            left.annotate(name, (905, loss), va="center", fontsize=9, annotation_clip=False)
-        left.plot(range(1, step + 1), curve["train_loss"][:step], color=viz.TRAINING, linewidth=1)
+            curves.axhline(loss, color=viz.REFERENCE, linestyle="--", linewidth=0.8)
+            curves.annotate(name, (910, loss), va="center", annotation_clip=False)
+        curves.plot(range(1, step + 1), curve["train_loss"][:step], color=viz.TRAINING, linewidth=1)
         held = [(at, loss) for at, loss in zip(curve["val_step"], curve["val_loss"], strict=True) if at <= step]
-        left.plot(*zip(*held, strict=True) if held else ((), ()), color=viz.VALIDATION, marker="o", markersize=4)
-        left.set(xlim=(0, 900), ylim=(1, 4.4), xticks=(0, 300, 600, 900), title=f"loss (nats per token), step {step}")
-        left.annotate("training", (880, 3.7), color=viz.TRAINING, ha="right")
-        left.annotate("validation", (880, 3.4), color=viz.VALIDATION, ha="right")
-        right.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-        right.set(xticks=[], yticks=[], title="what one head looks at")
-        figure.text(
-            0.07, 0.25, "\n".join(textwrap.wrap(said, 62)[:3]), family="monospace", size=13, color="#111111", va="top"
-        )
+        curves.plot(*zip(*held, strict=True) if held else ((), ()), color=viz.VALIDATION, marker="o", markersize=3)
+        curves.set(xlim=(0, 900), ylim=(1, 4.4), xticks=(0, 300, 600, 900), yticks=(1, 2, 3, 4))
+        curves.set_title(f"loss (nats per token) after {step} steps", loc="left")
+        curves.annotate("training", (880, 3.7), color=viz.TRAINING, ha="right")
+        curves.annotate("validation", (880, 3.35), color=viz.VALIDATION, ha="right")
+        shown.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+        shown.set(xticks=[], yticks=[])
+        shown.set_title("what one head\nlooks at", loc="left")
+        figure.text(0.01, 0.315, "it writes")
+        lines = "\n".join(textwrap.wrap(said, 31)[:5])
+        figure.text(0.01, 0.29, lines, family="monospace", size=10, color="#111111", va="top", linespacing=1.3)
         file = io.BytesIO()
         figure.savefig(file, format="png")
         plt.close(figure)
     drawn = Image.open(file).convert("RGB")
     light = drawn.point(LEVELS)
-    light.paste(drawn.crop(MAP), MAP)  # its shades stay as they are
+    box = tuple(edge * DENSITY for edge in MAP)
+    light.paste(drawn.crop(box), box)  # its shades stay as they are
     return light
 
 
@@ -74,15 +80,14 @@ def main() -> None:
     known = CharTokenizer.train(load_corpus("tales")).vocab_size
     assert known == record["settings"]["model"]["vocab_size"], "the record is stale: make records NAME=film"
     frames = [frame(record, step) for step in STEPS]
-    durations = [HOLD[0]] * (len(frames) - 1) + [HOLD[1]]
     film, still = io.BytesIO(), io.BytesIO()
     frames[0].save(
         film,
         "WEBP",
         save_all=True,
         append_images=frames[1:],
-        duration=durations,
-        loop=0,
+        duration=HOLD,
+        loop=1,
         lossless=True,
         method=6,
         xmp=fingerprint().encode(),

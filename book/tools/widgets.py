@@ -1,18 +1,44 @@
 """Sphinx extension: the widgets' scripts, the shipped models and the records go into the built book, and pages that hold a
-widget load the host script, which loads the rest when the reader comes near.
+widget load the host script, which loads the rest when the reader comes near. The directive `playground` puts the playground
+into a page that is no notebook.
 """
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
 
 from minigpt_core import load_pretrained
-from minigpt_core.pretrained import PRETRAINED
+from minigpt_core.pretrained import FOLDER, PRETRAINED
 from minigpt_core.widgets import WIDGETS, engine_source, source, widget_source
 from minigpt_core.widgets.export import as_script, model_file
+from minigpt_core.widgets.playground import Playground
 from minigpt_core.widgets.records import RECORDS, record_file
+
+
+class Panel(SphinxDirective):
+    """The playground, its knobs folded; the text that stands there is what the model writes when the book is built.
+
+    ```{playground} Wren said
+    :model: tales-bpe
+    :length: 100
+    ```
+    """
+
+    required_arguments = 1  # the prompt
+    final_argument_whitespace = True
+    option_spec: ClassVar = {"model": directives.unchanged_required, "length": directives.positive_int}
+
+    def run(self) -> list[nodes.Node]:
+        name = self.options["model"]
+        self.env.note_dependency(str(FOLDER / name / "model.safetensors"))
+        widget = Playground(prompt=self.arguments[0], length=self.options["length"])
+        widget.state = widget.state | {"model": name, "folded": True}
+        return [nodes.raw("", widget.still(), format="html")]
 
 
 def load_host(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
@@ -41,6 +67,7 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("playground", Panel)
     app.connect("html-page-context", load_host)
     app.connect("build-finished", write_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

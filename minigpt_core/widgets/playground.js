@@ -1,75 +1,134 @@
-// The playground: a prompt, every knob, and the text as the model writes it, token by token.
+// The playground: a prompt, every knob, and the text as the model writes it: at once, or one token at a time.
 (() => {
   "use strict";
   const minigpt = (globalThis.minigpt ??= {});
-  const { make, knobs, field, choice, percent, sentence, count, alone, patiently, toLine, fromLine, Prompt, rove, newId, fill } = minigpt.parts;
+  const { make, draw, knobs, field, choice, percent, sentence, count, alone, patiently, toLine, fromLine, Prompt, rove, newId, fill } =
+    minigpt.parts;
   const NAMES = ["temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "length", "seed"];
   const ENDS = { end: "The text has ended.", stop: "The stop string came.", length: "" };
+  const TINT = "The stronger a token's tint, the less likely it was. Choose one to see what else could have been.";
 
   // One setting: its knobs, its text, and what else could have been.
   class Setting {
-    constructor(id, shared, engine, initial, tell) {
-      Object.assign(this, { shared, engine, tell, run: null, made: null, tokens: [], seedIsSet: false });
-      this.knobs = knobs(id, NAMES, initial);
+    constructor(title, id, shared, engine, initial, tell) {
+      Object.assign(this, { shared, engine, tell, run: null, made: null, asked: "", seedIsSet: false, ended: "" });
+      this.tokens = []; // all that have come, of which those up to `most` are shown: all, or one for each press of a button
+      this.shown = 0;
+      this.most = Infinity;
+      this.knobs = knobs(id, NAMES, initial, () => shared.changed());
       this.knobs.sliders.seed.input.addEventListener("input", () => (this.seedIsSet = true));
-      this.button = make("button", { type: "button", textContent: "Write", title: "Ctrl + Enter" });
-      this.button.setAttribute("aria-keyshortcuts", "Control+Enter");
-      this.button.onclick = () => (this.run ? this.run.abort() : this.begin());
+      this.knobs.panel.setAttribute("role", "group");
+      this.knobs.panel.setAttribute("aria-label", `knobs of setting ${title}`);
       this.text = make("div", { className: "mg-text" });
       rove(this.text);
+      this.others = make("div", { className: "mg-others", hidden: true });
+      this.others.setAttribute("role", "group");
+      rove(this.others);
+      this.others.addEventListener("keydown", ({ key }) => key === "Escape" && this.text.querySelector("[aria-pressed]")?.focus());
+      this.others.addEventListener("focusout", ({ relatedTarget }) => this.others.contains(relatedTarget) || this.leave());
+      this.writing = make("div", { className: "mg-writing" }, this.text, this.others);
       this.status = make("p", { className: "mg-status", role: "status" });
-      this.others = make("div", { className: "mg-others" });
-      this.root = make("section", { className: "mg-setting" }, this.knobs.panel, this.button, this.text, this.others, this.status);
-      this.root.setAttribute("aria-label", "setting");
+      this.root = make("section", { className: "mg-setting" }, this.writing, this.status);
+      this.root.setAttribute("aria-label", `setting ${title}`);
+      for (const part of [this.root, this.knobs.panel]) part.dataset.title = title;
     }
 
-    // A text from its beginning; another one has the next seed, unless the reader has set one.
-    begin() {
-      const { seed } = this.knobs.sliders;
-      if (this.tokens.length && !this.seedIsSet) seed.set(+seed.input.value === +seed.input.max ? 1 : +seed.input.value + 1);
-      return this.write();
+    // The text of the still picture stands until another one is written.
+    adopt(still) {
+      this.text.replaceChildren(...still.childNodes);
+      this.asked = this.asking();
+      this.status.textContent = `The model wrote this when the page was made, with seed ${this.knobs.values().seed}. It writes another here.`;
+    }
+
+    // The values of another setting.
+    take(values) {
+      for (const name of NAMES) this.knobs.sliders[name].set(values[name] ?? 0);
+      this.seedIsSet = false;
+    }
+
+    // While a text is being written, the reader may stop it; between two tokens there is nothing to stop.
+    get writes() {
+      return this.run !== null && this.most === Infinity;
+    }
+
+    // The text is written token by token, and goes on where it is, with the settings that it has.
+    get waits() {
+      return this.most !== Infinity && (this.run !== null || this.shown < this.tokens.length) && this.asked === this.asking();
+    }
+
+    // All that a text depends on.
+    asking() {
+      const { prompt, stop } = this.shared;
+      return JSON.stringify([prompt.model.value, prompt.value, stop.value, this.knobs.values()]);
+    }
+
+    // One token more, or all.
+    more(most) {
+      this.most = most === Infinity ? most : this.most + 1;
+      if (most === Infinity) this.close();
+      this.reveal();
+      this.shared.changed();
+    }
+
+    stop() {
+      this.run?.abort();
     }
 
     // Write from the prompt; or go on from `kept`, tokens that stay, with the model and the prompt that wrote them.
-    async write(kept = []) {
-      this.run?.abort();
+    async write(kept, most) {
+      this.stop();
       const run = (this.run = new AbortController()), { signal } = run;
       let written = () => "It has written nothing yet.";
-      this.others.replaceChildren();
-      this.status.textContent = "Loading the model…";
-      this.button.textContent = "Stop";
+      this.most = most;
+      this.close();
+      this.status.textContent = "Loading the model: a moment, only once…";
+      this.shared.changed();
       try {
-        if (!kept.length) this.made = await this.shared.prompt.load(signal);
-        const { name, prompt } = this.made, stop = fromLine(this.shared.stop.value);
+        const made = kept.length ? this.made : await this.shared.prompt.load(signal);
+        const { name, prompt } = made, stop = fromLine(this.shared.stop.value);
         const { seed, length, ...knobs } = this.knobs.values();
+        if (!kept.length) this.asked = this.asking();
+        const { texts } = await this.engine.ask("cut", { name, prompt }, { signal });
+        Object.assign(this, { made, tokens: [], shown: 0, ended: "" });
         this.status.textContent = "Writing…";
-        this.text.style.minHeight = `${this.text.offsetHeight}px`; // what stands below stays where it is
-        this.text.replaceChildren(make("span", { className: "mg-prompt", textContent: prompt }));
-        this.tokens = [];
-        written = () => `It has written ${count(this.tokens.length, "token")}.`;
+        this.writing.style.minHeight = `${this.writing.offsetHeight}px`; // what stands below stays where it is
+        this.text.replaceChildren(...texts.map((text) => make("span", { className: "mg-prompt", textContent: text })));
+        written = () => `It has written ${count(this.shown, "token")}.`;
         const began = performance.now();
         const onToken = (token) => {
-          const span = this.show(token);
-          if (this.tokens.length === kept.length) span.focus(); // the button that was pressed is gone
+          this.tokens.push(token);
+          this.reveal();
+          if (this.tokens.length === kept.length) this.text.lastChild.focus(); // the button that was pressed is gone
         };
         const { why } = await this.engine.ask("generate", { name, prompt, kept, knobs, seed, count: length, stop }, { signal, onToken });
         if (this.tokens.length < kept.length) this.text.lastChild.focus(); // the end was chosen, which is no token of the text
         const n = this.tokens.length - kept.length, seconds = (performance.now() - began) / 1000;
-        const speed = n > 20 ? ` ${count(Math.round(n / seconds), "token")} a second, in this page.` : "";
-        this.status.textContent = `${ENDS[why]} Seed ${seed}.${speed} Choose a token to see what else could have been.`.trim();
+        const speed = n > 20 && this.most === Infinity ? ` ${count(Math.round(n / seconds), "token")} a second, in this page.` : "";
+        this.ended = `${ENDS[why]} Seed ${seed}.${speed} ${TINT}`.trim();
+        this.run = null;
+        this.reveal();
       } catch (error) {
         if (this.run !== run) return; // another text has begun
         this.status.textContent = signal.aborted ? `Stopped. ${written()} Press Write to begin again.` : sentence(error);
+        this.run = null;
+        this.tell(this);
       }
-      this.run = null;
-      this.button.textContent = "Write";
-      this.text.style.minHeight = "";
+      this.shared.changed();
+    }
+
+    // Show what has come and is wanted.
+    reveal() {
+      const before = this.shown;
+      while (this.shown < Math.min(this.most, this.tokens.length)) this.show(this.shown++);
+      if (this.shown > before && this.shown === this.most) this.beside();
+      if (!this.ended || this.shown < this.tokens.length) return;
+      this.status.textContent = this.ended;
       this.tell(this);
     }
 
     // A token of the text, as a button.
-    show(token) {
-      const place = this.tokens.push(token) - 1;
+    show(place) {
+      const token = this.tokens[place];
       const span = make("span", { className: "mg-token", textContent: token.text, tabIndex: place ? -1 : 0 });
       span.style.setProperty("--surprise", Math.min(1, -Math.log(Math.max(token.p, 1e-9)) / 5).toFixed(3));
       span.setAttribute("role", "button");
@@ -82,28 +141,86 @@
         span.click();
       };
       this.text.append(span);
-      return span;
     }
 
-    // The likeliest tokens at a place, each a button that goes on from there.
-    explain(place, chosen) {
-      for (const other of this.text.querySelectorAll("[aria-pressed]")) other.removeAttribute("aria-pressed");
-      chosen.setAttribute("aria-pressed", "true");
-      const { others } = this.tokens[place];
-      const rows = others.map(({ id, name, p }) => {
-        const button = make("button", { type: "button", textContent: name });
-        button.setAttribute("aria-label", `go on with ${name}, probability ${p.toFixed(2)}`);
-        button.onclick = () => this.write([...this.tokens.slice(0, place), { id, p, others }]);
+    // The likeliest tokens at a place and the one that was drawn there, each a button that goes on from it; and in the text
+    // the tokens that the model saw.
+    list(place, title) {
+      const { id, name, p, others, seen } = this.tokens[place];
+      const all = others.some((other) => other.id === id) ? others : [...others, { id, name, p }];
+      const rows = all.map((other) => {
+        const drawn = other.id === id, said = `probability ${other.p.toFixed(2)}${drawn ? ", this was drawn" : ""}`;
+        const button = make("button", { type: "button", textContent: other.name, tabIndex: drawn ? 0 : -1 });
+        button.setAttribute("aria-label", `go on with ${other.name}, ${said}`);
+        const most = this.most === Infinity ? Infinity : place + 1;
+        button.onclick = () => this.write([...this.tokens.slice(0, place), { ...other, others, seen }], most);
         const bar = make("span", { className: "mg-bar" });
-        bar.style.width = percent(Math.max(0.01, p));
-        return make("li", {}, button, make("span", { className: "mg-track" }, bar), make("span", { textContent: p.toFixed(2) }));
+        bar.style.width = percent(Math.max(0.01, other.p));
+        const row = make("li", {}, button, make("span", { className: "mg-track" }, bar), make("span", { textContent: other.p.toFixed(2) }));
+        if (drawn) row.classList.add("mg-drawn");
+        return row;
       });
-      this.others.replaceChildren(make("p", { textContent: "At this place it might have been:" }), make("ul", {}, ...rows));
-      this.others.onkeydown = ({ key }) => void (key === "Escape" && chosen.focus()); // false would keep all keys from the button
-      this.others.scrollIntoView({ block: "nearest", behavior: "instant" });
-      this.others.querySelector("button").focus();
+      const spans = [...this.text.children], at = spans.length - this.shown + place;
+      const read = spans.slice(Math.max(0, at - seen), at);
+      this.unmark();
+      for (const span of read) span.classList.add("mg-seen");
+      this.others.setAttribute("aria-label", title);
+      this.others.replaceChildren(make("p", { textContent: `${title}:` }), make("ul", {}, ...rows));
+      this.others.hidden = false;
+      return read.length;
+    }
+
+    // Beside a text that grows by one token at a time: what the last one was drawn from.
+    beside() {
+      const place = this.shown - 1, { p } = this.tokens[place];
+      const read = this.list(place, "Candidates for the last token");
+      this.others.classList.remove("mg-at");
+      this.status.textContent =
+        `Token ${this.shown}: probability ${p.toFixed(2)}. ` +
+        (read ? `The model read the ${count(read, "token")} underlined.` : "The model had no text to read.");
+    }
+
+    // At a token that the reader has chosen: what else could have been, within the panel and the window.
+    explain(place, chosen) {
+      this.list(place, "Candidates for this token");
+      chosen.setAttribute("aria-pressed", "true");
+      const { others, writing } = this;
+      others.classList.add("mg-at");
+      const frame = writing.getBoundingClientRect(), [token] = chosen.getClientRects();
+      const below = token.bottom + 4, above = token.top - 4 - others.offsetHeight;
+      const fits = below + others.offsetHeight <= document.documentElement.clientHeight || above < 0;
+      others.style.top = `${(fits ? below : above) - frame.top}px`;
+      others.style.left = `${Math.max(0, Math.min(token.left - frame.left, frame.width - others.offsetWidth))}px`;
+      others.querySelector(".mg-drawn button").focus({ preventScroll: true });
+      others.scrollIntoView({ block: "nearest", behavior: "instant" });
+    }
+
+    unmark() {
+      for (const span of this.text.querySelectorAll("[aria-pressed]")) span.removeAttribute("aria-pressed");
+      for (const span of this.text.querySelectorAll(".mg-seen")) span.classList.remove("mg-seen");
+    }
+
+    close() {
+      this.unmark();
+      this.others.hidden = true;
+      this.others.classList.remove("mg-at");
+    }
+
+    // From a token that was chosen: where the text grows token by token, the list returns to its side.
+    leave() {
+      if (!this.others.classList.contains("mg-at")) return;
+      this.close();
+      if (this.most !== Infinity) this.beside();
     }
   }
+
+  const die = () =>
+    draw(
+      "svg",
+      { viewBox: "0 0 16 16", width: 16, height: 16, "aria-hidden": "true" },
+      draw("rect", { x: 1, y: 1, width: 14, height: 14, rx: 3, fill: "none", stroke: "currentColor" }),
+      ...[[4.5, 4.5], [11.5, 4.5], [8, 8], [4.5, 11.5], [11.5, 11.5]].map(([cx, cy]) => draw("circle", { cx, cy, r: 1.3, fill: "currentColor" })),
+    );
 
   // `tell` hears each text that has ended, in Jupyter to tell the kernel.
   minigpt.widgets.playground = (root, state, engine, tell) => {
@@ -111,34 +228,93 @@
     const model = choice(`${id}-model`, state.models, state.model);
     const prompt = new Prompt(`${id}-prompt`, "prompt", state.prompt, 2, engine, model);
     const stop = make("input", { id: `${id}-stop`, type: "text", size: 8, value: toLine(state.stop ?? ""), title: "\\n is a line break" });
+    const button = (textContent, onclick) => make("button", { type: "button", textContent, onclick });
+    const write = button("Write", () => (shown().some((each) => each.writes) ? shown().forEach((each) => each.stop()) : go(Infinity)));
+    write.className = "mg-main";
+    write.title = "Ctrl + Enter";
+    write.setAttribute("aria-keyshortcuts", "Control+Enter");
+    const another = button(" Another", () => {
+      const { input } = first.knobs.sliders.seed, seed = 1 + Math.floor(Math.random() * (input.max - 1));
+      seeded(seed < +input.value ? seed : seed + 1);
+      for (const each of shown()) each.write([], Infinity);
+    });
+    another.prepend(die());
+    another.title = "another seed, another text";
+    const one = button("One token", () => go(1));
+    const compare = button("Compare two settings", () => {
+      const comparing = panel.classList.toggle("mg-comparing"), { temperature, ...same } = first.knobs.values();
+      compare.textContent = comparing ? "Back to one setting" : "Compare two settings";
+      if (comparing) second.take({ ...same, temperature: temperature < 1.2 ? 1.4 : 0.6 });
+      else second.stop();
+      for (const part of [second.root, second.knobs.panel]) part.hidden = !comparing;
+      for (const each of [first, second]) each.writing.style.minHeight = "";
+      changed();
+    });
+    const differing = make("p", { className: "mg-note", role: "status" });
+
     const told = ({ text, made, knobs }) =>
       made &&
       tell({
         text: text.textContent,
         state: { ...state, prompt: made.prompt, model: made.name, stop: fromLine(stop.value), knobs: knobs.values() },
       });
-    const first = new Setting(`${id}-a`, { prompt, stop }, engine, state.knobs ?? {}, told);
-    const second = new Setting(`${id}-b`, { prompt, stop }, engine, { temperature: 1.4 }, () => {});
-    second.root.hidden = true;
-    const both = make("button", { type: "button", textContent: "Compare two settings" });
-    both.setAttribute("aria-expanded", "false");
-    both.onclick = () => {
-      second.root.hidden = !second.root.hidden;
-      both.setAttribute("aria-expanded", String(!second.root.hidden));
+    // What the buttons say, and which knobs of two settings differ.
+    const changed = () => {
+      write.textContent = shown().some((each) => each.writes) ? "Stop" : "Write";
+      const names = NAMES.filter((name) => {
+        const [a, b] = [first, second].map(({ knobs }) => knobs.sliders[name]), differ = !second.root.hidden && a.input.value !== b.input.value;
+        for (const { row } of [a, b]) row.classList.toggle("mg-differs", differ);
+        return differ;
+      });
+      const labels = names.map((name) => first.knobs.sliders[name].row.firstChild.textContent);
+      differing.textContent = second.root.hidden ? "" : `A and B differ in: ${labels.join(", ") || "nothing"}.`;
     };
+    const shared = { prompt, stop, changed };
+    const first = new Setting("A", `${id}-a`, shared, engine, state.knobs ?? {}, told);
+    const second = new Setting("B", `${id}-b`, shared, engine, {}, () => {});
+    second.root.hidden = second.knobs.panel.hidden = true;
+    const shown = () => (second.root.hidden ? [first] : [first, second]);
+
+    const seeded = (seed) => {
+      for (const each of shown()) {
+        each.knobs.sliders.seed.set(seed);
+        each.seedIsSet = false;
+      }
+      changed();
+    };
+    // On with the texts that wait; or new ones. The same texts again would tell nothing: they get the next seed, unless the
+    // reader has set one.
+    const go = (most) => {
+      const waiting = shown().filter((each) => each.waits);
+      if (waiting.length) return waiting.forEach((each) => each.more(most));
+      const { input } = first.knobs.sliders.seed;
+      if (shown().every((each) => each.asked === each.asking() && !each.seedIsSet)) seeded((+input.value % input.max) + 1);
+      for (const each of shown()) each.write([], most);
+    };
+
     const choosing = alone(root, (error) => (first.status.textContent = sentence(error)));
     model.onchange = () => choosing((signal) => patiently(first.status, "Loading the model…", prompt.load(signal)));
     const panel = make(
       "div",
       {},
-      make("div", { className: "mg-shared" }, prompt.field, field("model", model), field("stop at", stop), both),
+      make("div", { className: "mg-shared" }, prompt.field, make("div", { className: "mg-buttons" }, write, another, one)),
       make("div", { className: "mg-settings" }, first.root, second.root),
+      make(
+        "details",
+        { open: !state.folded },
+        make("summary", { textContent: "Knobs" }),
+        make("div", { className: "mg-pair" }, field("model", model), field("stop at", stop), compare),
+        make("div", { className: "mg-settings" }, first.knobs.panel, second.knobs.panel),
+        differing,
+      ),
     );
     panel.onkeydown = (event) => {
       if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
       event.preventDefault();
-      for (const setting of [first, second]) if (!setting.root.hidden) setting.begin();
+      go(Infinity);
     };
+    const still = root.querySelector("p.mg-text"); // only the still picture has its text in a paragraph
+    if (still) first.adopt(still);
     fill(root, panel);
   };
 })();

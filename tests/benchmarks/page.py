@@ -39,7 +39,7 @@ def in_python(count: int) -> float:
 # In the page: press Write; the times of the first token and of the last, and how many there were.
 WRITE = """async () => {
   const root = document.querySelector('[data-minigpt=playground]'), text = root.querySelector('.mg-text');
-  const button = root.querySelector('.mg-setting > button'), began = performance.now();
+  const button = root.querySelector('.mg-main'), began = performance.now();
   let first = 0;
   const watch = new MutationObserver(() => (first ||= text.querySelector('.mg-token') ? performance.now() : 0));
   watch.observe(text, { childList: true });
@@ -83,6 +83,7 @@ def main() -> None:
         page.goto((book / "book/index.html").absolute().as_uri())
         page.locator("[data-minigpt=playground]").scroll_into_view_if_needed()
         page.wait_for_selector(".mg-alive")
+        page.get_by_text("Knobs", exact=True).click()
         page.get_by_label("model").select_option("tales-char")
         page.get_by_label("prompt").fill("Wren ")
         page.get_by_label("seed").first.fill("3")

@@ -106,8 +106,8 @@
     return last;
   }
 
-  // Continue the prompt: yields { id, logits, shaped } for one token after the other; the end token ends it. `said` are
-  // the last of `ids`, which an earlier call generated: penalties count them.
+  // Continue the prompt: yields { id, logits, shaped, seen } for one token after the other, `seen` tokens having been
+  // read; the end token ends it. `said` are the last of `ids`, which an earlier call generated: penalties count them.
   function* generate(model, ids, count, knobs = {}, seed = 42, said = []) {
     const { block_size, end_id } = model.config, random = new Mulberry32(seed), generated = [...said];
     let window = ids.slice(-block_size), fresh = window, cache = null;
@@ -116,7 +116,7 @@
       const logits = model.forward(fresh, cache);
       const shaped = shapeLogits(logits, generated, knobs);
       const id = draw(shaped, random.uniform());
-      yield { id, logits, shaped };
+      yield { id, logits, shaped, seen: window.length };
       if (id === end_id) return;
       generated.push(id);
       window = [...window, id];

@@ -45,6 +45,15 @@
       return { place: strangers.indexOf(undefined), stranger: strangers[0] };
     },
 
+    // The texts of the prompt's tokens, of as many as the window holds; what stands before them is one.
+    cut: ({ name, prompt }) => {
+      const { model, tokenizer } = models.get(name), ids = tokenizer.encode(prompt);
+      const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+      const texts = ids.map((id, n) => decoder.decode(tokenizer.bytes[id], { stream: n < ids.length - 1 }));
+      const before = texts.splice(0, Math.max(0, texts.length - model.config.block_size));
+      return { texts: before.length ? [before.join(""), ...texts] : texts };
+    },
+
     // The logits of the token after the prompt and the tokens `said` after it; and the text that these make.
     next: ({ name, prompt, said }) => {
       const { model, tokenizer } = models.get(name), { block_size, end_id } = model.config;
@@ -89,8 +98,8 @@
     },
 
     // Sends { token } for each token as soon as its text is certain: the text, the probability that it was drawn with, the
-    // model's own, and the likeliest others. Those `kept` of an earlier text come first. Ends with the reason: "end", "stop"
-    // or "length".
+    // model's own, the likeliest others, and how many tokens the model had read. Those `kept` of an earlier text come first.
+    // Ends with the reason: "end", "stop" or "length".
     generate: async ({ job, name, prompt, kept, knobs, seed, count, stop }) => {
       const { model, tokenizer } = models.get(name);
       const start = tokenizer.encode(prompt), said = kept.map(({ id }) => id);
@@ -114,7 +123,7 @@
       };
       for (const token of kept) if (token.id !== model.config.end_id && !add({ ...token })) send(0);
       running.add(job);
-      for (const { id, logits, shaped } of minigpt.generate(model, ids, why === "end" ? 0 : count, knobs, seed, said)) {
+      for (const { id, logits, shaped, seen } of minigpt.generate(model, ids, why === "end" ? 0 : count, knobs, seed, said)) {
         if (id === model.config.end_id) {
           why = "end";
           break;
@@ -122,7 +131,7 @@
         const p = minigpt.softmax(shaped);
         const own = minigpt.softmax(logits)[id]; // before any knob
         const others = likeliest(p, 8).map((other) => ({ id: other, name: tokenizer.name(other), p: p[other] }));
-        const waits = add({ id, p: p[id], own, others });
+        const waits = add({ id, name: tokenizer.name(id), p: p[id], own, others, seen });
         const found = stop ? text.indexOf(stop) : -1;
         if (found >= 0) {
           text = text.slice(0, found);
