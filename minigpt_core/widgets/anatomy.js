@@ -25,8 +25,10 @@
     ["keys", "k = split_heads(key(h))", ATTEND, "k", "k_s = W_k h_s + b_k", "showKeys"],
     ["products", "scores = q @ k.transpose(-2, -1)", ATTEND, "q · k", "q_t · k_s = Σ_i q_{t,i} k_{s,i}", "showProducts"],
     ["scaled", "scores = scores / math.sqrt(D)", ATTEND, "q · k / √D", "z_s = q_t · k_s / √D", "showScaled"],
-    ["masked", "scores = scores.masked_fill(~causal_mask(q, k), -math.inf)", ATTEND, "q · k / √D + mask", "z_s = −∞ where s > t", "showMasked"],
-    ["softmax", "weights = scores.softmax(dim=-1)", ATTEND, "softmax(q · k / √D + mask)", "a_s = e^{z_s} / Σ_r e^{z_r}", "showShares"],
+    ["masked", "scores = scores.masked_fill(~causal_mask(q, k), -math.inf)", ATTEND, "q · k / √D + mask",
+      "z_s = −∞ where s > t", "showMasked"],
+    ["softmax", "weights = scores.softmax(dim=-1)", ATTEND, "softmax(q · k / √D + mask)",
+      "a_s = e^{z_s} / Σ_r e^{z_r}", "showShares"],
     ["values mixed", "y = weights @ v", ATTEND, "y = softmax(q · k / √D + mask) v", "y = Σ_s a_s v_s", "showValues"],
     ["heads joined", "y = y.transpose(1, 2).reshape(x.shape)", JOIN, "[y_0, y_1, …]", "y = [y_0, y_1, …]", "showJoined"],
     ["added to stream", "x = x + output(y)", JOIN, JOIN, "", "showBetween"],
@@ -101,7 +103,8 @@
     }
 
     line(name, code, place) {
-      const line = make("div", { onclick: () => this.go(place), tabIndex: -1 }, make("b", {}, `${place + 1}`), make("span", {}, name));
+      const words = [make("b", {}, `${place + 1}`), make("span", {}, name)];
+      const line = make("div", { onclick: () => this.go(place), tabIndex: -1 }, ...words);
       line.setAttribute("role", "option");
       line.setAttribute("aria-label", `${place + 1}, ${name}: ${code}`);
       return line;
@@ -211,7 +214,8 @@
     // Some vectors of the chosen position, one below the other, all by one measure; or, where it is null, each by its own.
     vectors(caption, vectors, most = largest(...vectors.map(([, values]) => values))) {
       const numbers = (values) => `${Array.from(values.subarray(0, 2), number).join(" ")} …`;
-      const rows = vectors.map(([name, values, role]) => row(name, strip(values, most ?? largest(values), role), numbers(values)));
+      const bars = (values, role) => strip(values, most ?? largest(values), role);
+      const rows = vectors.map(([name, values, role]) => row(name, bars(values, role), numbers(values)));
       const note = most === null ? " Each row has its own scale." : "";
       this.stage.replaceChildren(table(caption + note, ["", "", "first two"], rows));
       this.stage.firstChild.classList.add("mg-tall"); // few rows, many numbers
@@ -234,8 +238,9 @@
         row(title, strip(this.ofHead(vector), most, role), ...Array(columns.length).fill("")));
       const rows = [...others(above), ...values, ...others(below)];
       const left = this.names.length - near.length;
-      const held = this.step < 7 ? "" : ` (shares together ${number(this.attention().slice(0, first).reduce((a, b) => a + b, 0))})`;
-      const rest = left ? ` ${count(left, "other position")}${held} ${left === 1 ? "has" : "have"} no row here.` : "";
+      const held = this.attention().slice(0, first).reduce((a, b) => a + b, 0);
+      const together = this.step < 7 ? "" : ` (shares together ${number(held)})`;
+      const rest = left ? ` ${count(left, "other position")}${together} ${left === 1 ? "has" : "have"} no row here.` : "";
       this.stage.replaceChildren(table(caption + rest, ["token", name, ...columns.map(([title]) => title)], rows));
     }
 

@@ -3,9 +3,8 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, draw, slider, field, choice, capital, sentence, count, alone, patiently, Prompt, later, newId, fill, rove, onColours } =
-    minigpt.parts;
-  const { number, largest, strip, level, row, table } = minigpt.parts;
+  const { make, draw, slider, field, choice, capital, sentence, count, alone, patiently, Prompt, later } = minigpt.parts;
+  const { rove, onColours, newId, fill, number, largest, strip, level, row, table } = minigpt.parts;
   const ARCS = 96, BARS = 40; // heights in pixels: of the arcs above the tokens, and of the bars below them
   const FONT = 12; // of the names beside the large map
   const LIKELIEST = 6;
@@ -139,7 +138,8 @@
       this.head = Math.min(this.head, heads.length - 1);
       this.token = Math.min(this.token ?? last, last);
       const label = (words) => make("span", { textContent: words, ariaHidden: "true" });
-      const rows = this.maps.map((row, layer) => [label(`layer ${layer}`), ...row.map((map, head) => this.small(map, layer, head))]);
+      const small = (maps, layer) => maps.map((map, head) => this.small(map, layer, head));
+      const rows = this.maps.map((maps, layer) => [label(`layer ${layer}`), ...small(maps, layer)]);
       this.heads.style.setProperty("--mg-columns", heads.length);
       this.heads.replaceChildren(label(""), ...heads.map((_, head) => label(`head ${head}`)), ...rows.flat());
       this.show();
@@ -191,8 +191,8 @@
         span.setAttribute("aria-selected", String(place === token));
         span.tabIndex = place === token ? 0 : -1;
       });
-      const named = most.filter(([share], i) => !i || share >= 0.005).map(([share, s]) => `${this.called(s)} ${number(share)}`).join(", ");
-      this.status.textContent = `${capital(which([layer, head]))}: ${this.called(token)} attends most to ${named}.`;
+      const named = most.filter(([share], i) => !i || share >= 0.005).map(([share, s]) => `${this.called(s)} ${number(share)}`);
+      this.status.textContent = `${capital(which([layer, head]))}: ${this.called(token)} attends most to ${named.join(", ")}.`;
       if (!this.film) this.showNumbers(shares[this.key]);
       this.paint();
       const { state, film, prompt, off } = this, text = film ? prompt.mine[0] : prompt.value;
@@ -217,7 +217,10 @@
     // From the numbers of query and key to the share.
     showPair(share) {
       const { n_embd, n_head } = this.config, { layer, head, token, key, names } = this, D = n_embd / n_head;
-      const own = (vectors, place) => Array.from(vectors[layer].subarray(place * n_embd + head * D, place * n_embd + (head + 1) * D));
+      const own = ({ [layer]: vectors }, place) => {
+        const begin = place * n_embd + head * D;
+        return vectors.subarray(begin, begin + D);
+      };
       const q = own(this.now.queries, token), k = own(this.now.keys, key), products = q.map((value, i) => value * k[i]);
       const score = products.reduce((a, b) => a + b, 0), most = largest(q, k);
       this.pair.replaceChildren(
@@ -254,15 +257,15 @@
       if (!off.length) return;
       const changes = before.map((loss, i) => Math.abs(after[i] - loss)), at = changes.indexOf(Math.max(...changes));
       this.change.textContent =
-        `With ${off.length === 1 ? which(off[0]) : count(off.length, "head")} off, the loss of ${this.called(at + 1)} changes most, ` +
-        `from ${number(before[at])} to ${number(after[at])}.`;
+        `With ${off.length === 1 ? which(off[0]) : count(off.length, "head")} off, the loss of ${this.called(at + 1)} ` +
+        `changes most, from ${number(before[at])} to ${number(after[at])}.`;
     }
 
     // What may come after the query's position.
     showNext() {
       const [before, after] = [this.whole, this.now].map(({ p }) => p[this.token]);
-      const best = Array.from(before, (p, id) => [Math.max(p, after[id]), id]).sort((a, b) => b[0] - a[0]).slice(0, LIKELIEST);
-      const rows = best.map(([, id]) => [this.vocabulary[id], before[id], after[id]]);
+      const most = Array.from(before, (p, id) => [Math.max(p, after[id]), id]).sort((a, b) => b[0] - a[0]);
+      const rows = most.slice(0, LIKELIEST).map(([, id]) => [this.vocabulary[id], before[id], after[id]]);
       this.next.replaceChildren(this.compare(`What comes after ${this.called(this.token)}: probabilities.`, "token", rows, 1));
     }
 
@@ -313,8 +316,8 @@
           const height = (BARS * loss) / this.most;
           return draw("rect", { class: role, x: middles[i + 1] + shift, y: BARS - height, width: 3.5, height });
         });
-        const { whole, now } = this;
-        this.bars.replaceChildren(...bars(whole.losses, "mg-own", off.length ? -4 : -2), ...(off.length ? bars(now.losses, "mg-bar", 0) : []));
+        const { whole, now } = this, beside = off.length ? bars(now.losses, "mg-bar", 0) : [];
+        this.bars.replaceChildren(...bars(whole.losses, "mg-own", off.length ? -4 : -2), ...beside);
       }
       const { offsetLeft: left, offsetWidth } = spans[token];
       strip.scrollLeft = Math.max(left + 2 * offsetWidth - strip.clientWidth, Math.min(strip.scrollLeft, left - offsetWidth));
