@@ -335,15 +335,18 @@ def test_a_line_break_is_kept_in_a_field_of_one_line(attention):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-def test_it_has_no_serious_fault_of_access_and_fits_the_page(widget, width, scheme):
+def test_it_has_no_serious_fault_of_access_and_fits_the_page(visit, site, width, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    attention = widget("notebooks/12_inside_the_model.html", "attention", color_scheme=scheme)
+    seen = visit(f"{site}/notebooks/12_inside_the_model.html", color_scheme=scheme)
+    attention = seen.awake("attention")
     attention.page.set_viewport_size({"width": width, "height": 900})
     status_becomes(attention, "attends")
     attention.get_by_label("switch off layer 0, head 0").check()
     answered(attention)
-    violations = axe.run(attention.page, options={"resultTypes": ["violations"]}).response["violations"]
+    run = axe.run(attention.page, context="[data-minigpt=attention]", options={"resultTypes": ["violations"]})
+    violations = run.response["violations"]
     assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
     assert attention.page.evaluate("document.documentElement.scrollWidth") <= width
     strip, query = (attention.locator(part).bounding_box() for part in (".mg-strip", ".mg-tokens [aria-selected=true]"))
     assert strip["x"] <= query["x"] and query["x"] + query["width"] <= strip["x"] + strip["width"]  # in view
+    seen.page.close()
