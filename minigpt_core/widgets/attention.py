@@ -55,6 +55,4 @@ class AttentionMaps(Widget):
         )
         source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
         told = "Each row is a query, each column a key. The stronger the colour, the larger the share (its square root is drawn)."
-        return (
-            f'<p>{html.escape(text)}</p><img class="mg-pixels" src="{source}" alt="{html.escape(alt)}"><p>{told}</p>'
-        )
+        return f'<p>{html.escape(text)}</p><img class="mg-pixels" src="{source}" alt="{html.escape(alt)}"><p>{told}</p>'
