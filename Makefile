@@ -59,7 +59,7 @@ staircase: $(INSTALLED)  ## train each step of the growing model anew
 	$(BIN)/python book/tools/staircase.py
 
 schematics: $(INSTALLED)  ## draw the schematics of the chapters, print their alt texts (NAME=attention for one)
-	@$(BIN)/python book/tools/schematics.py $(NAME)
+	@cd book/tools && "$(CURDIR)/$(BIN)/python" -m schematics $(NAME)
 
 film: $(INSTALLED)  ## make the film of README and index from the record of its run
 	$(BIN)/python book/tools/film.py

@@ -64,6 +64,11 @@ const answers = {
     const tokenizer = new minigpt.Tokenizer(about ?? load(model).tokenizer);
     return ids.map((each) => tokenizer.decode(each));
   },
+  // How things are at first and after each merge that is learned from the text: the pieces, and each pair with its count.
+  learned: ({ texts }) =>
+    texts.map((text) =>
+      Array.from(minigpt.learnMerges(text), ({ words, pairs }) => ({ words, pairs: pairs.map(({ left, right, count }) => [left, right, count]) })),
+    ),
   // What the worker sends in answer to each message, message by message.
   work: async ({ model, messages }) => {
     const bytes = new Uint8Array(fs.readFileSync(model)), answers = [];

@@ -4,11 +4,13 @@ import json
 import random
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 
+from conftest import learning, pairs_of
 from minigpt_core import (
     GPT,
     BPETokenizer,
@@ -228,6 +230,40 @@ def test_whatever_was_learned_from_it_cuts_as_python_does(text, size, byte_fallb
     decoded = engine("decode", about=about, ids=cut)
     assert engine("encode", about=about, texts=texts) == cut
     assert decoded == [tokenizer.decode(ids) for ids in cut] and (decoded == texts) == byte_fallback
+
+
+LEARNED_FROM = {
+    "the words of the chapter": "the then the other",
+    "its first exercise": "abab abab",
+    "pairs that overlap": "aaaa aaa aaaaaaa",
+    "two ways to one piece": "abc bc ab abc xbc aby",
+    "Chinese": "“这是谁的椅子？”露丝船长问。船长没有说话，船长没有椅子。\n船长 船长",
+    "above U+FFFF": "😀！😀！ ！😀！😀 \uffff😀\uffff😀 a😀a😀",
+    "spaces, breaks, tabs": "  a  a \t\ta\n\n a\u2581a<|endoftext|> a<|endoftext|>\r\n a\r\n",
+    "nothing twice": "abcdefg",
+    "nothing": "",
+    "a real text": load_corpus("tales")[:3000],
+    "a real Chinese text": load_corpus("tales_zh")[:3000],
+}
+
+
+@pytest.mark.parametrize("kind", LEARNED_FROM)
+def test_it_learns_the_merges_of_chapter_01_from_the_same_counts(kind):
+    text, code = LEARNED_FROM[kind], learning()
+    (states,) = engine("learned", texts=[text])
+    counted, words = code["words_of"](text), code["words_of"](text)
+    merges = code["learn_bpe"](words, len(states) - 1)
+    spoken = text.replace("<|endoftext|>", "\n").replace(" ", "\u2581")
+    for at, state in enumerate(states):
+        table = pairs_of(words)
+        assert state["pairs"] == [[*pair, count] for pair, count in table]
+        assert Counter(tuple(word) for word in state["words"] if word != ["\n"]) == words
+        assert "".join(piece for word in state["words"] for piece in word) == spoken
+        if at + 1 < len(states):
+            piece, times, words = next(merges)
+            assert state["pairs"][0][2] == times >= 2 and "".join(state["pairs"][0][:2]) == piece
+    assert not table or table[0][1] < 2  # it stops where no pair stands there twice
+    assert len(states) > 1 or kind.startswith("nothing") or not counted
 
 
 @pytest.mark.parametrize("kind", ["char", "bpe"])

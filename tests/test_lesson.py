@@ -52,6 +52,13 @@ def test_a_part_that_the_map_lacks_is_refused_with_those_it_has():
         lesson.lit_map("loss", "sea")
 
 
+def test_a_schematic_is_the_committed_drawing_and_an_unknown_one_is_refused_with_those_there():
+    drawing = (ASSETS / "schematic-attention.svg").read_text(encoding="utf-8")
+    assert ET.canonicalize(lesson.schematic("attention").data) == ET.canonicalize(drawing.strip())
+    with pytest.raises(ValueError, match=r"no schematic .sea.: choose among .*attention, .*windows"):
+        lesson.schematic("sea")
+
+
 def width(text: str, size: float, weight: str) -> float:
     """In a wide font; most systems' own are narrower."""
     return (
@@ -161,7 +168,7 @@ def test_the_staircase_has_the_recorded_steps_before_those_found_here():
     assert [x != x for x in drawn].index(True) == average and sum(x != x for x in drawn) == 1
     rivals = {f"{name} {loss:.2f}" for name, loss in record["rivals"].items()}
     assert len(rivals) == 2 and rivals <= {text.get_text() for text in axes.texts}
-    assert axes.get_title(loc="left") == "Two heads"
+    assert figure.get_suptitle() == "Two heads"
 
 
 @pytest.mark.parametrize(

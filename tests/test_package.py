@@ -56,7 +56,10 @@ CORE = {
 }
 # Of other packages, only the standard library and these; what is optional only in what the notebooks and the page alone use.
 ALLOWED = {"torch", "numpy", "safetensors", "sentencepiece", "tqdm"}
-OPTIONAL = {"notebook": {"matplotlib", "IPython"}, "widgets": {"anywidget", "traitlets", "matplotlib"}}
+OPTIONAL = {
+    "notebook": {"matplotlib", "matplotlib_inline", "IPython"},
+    "widgets": {"anywidget", "traitlets", "matplotlib"},
+}
 MODEL_PATH = ("config", "attention", "layers", "model", "optimizer", "training", "sampling")
 
 

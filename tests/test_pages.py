@@ -38,6 +38,32 @@ def test_no_page_is_wider_than_the_window(browser, site, html, width):
     page.close()
 
 
+def test_code_of_79_characters_is_shown_whole_in_a_window_of_1280_pixels(browser, site):
+    """The limit of tests/test_notebooks.py, in DejaVu Sans Mono, as wide as any of the fonts that readers have."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(f"{site}/notebooks/10_sampling.html")
+    page.add_style_tag(content=".cell_input pre { font-family: 'DejaVu Sans Mono', monospace !important; }")
+    cut = page.evaluate("""() => {
+        const code = [...document.querySelectorAll("div.cell > div.cell_input pre")].filter((pre) => pre.clientWidth > 0);
+        code[0].textContent = "x".repeat(79);
+        return code.filter((pre) => pre.scrollWidth > pre.clientWidth).map((pre) => pre.textContent);
+    }""")
+    assert cut == []
+    page.close()
+
+
+def test_a_figure_keeps_its_proportions_and_is_shown_at_half_its_pixels(browser, site):
+    for width in (360, 1280):
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.goto(f"{site}/notebooks/10_sampling.html")
+        figures = page.locator("div.cell_output img[src$='.png']")
+        sizes = figures.evaluate_all("all => all.map((i) => [i.width, i.height, i.naturalWidth, i.naturalHeight])")
+        assert sizes
+        for shown, height, pixels, rows in sizes:
+            assert shown <= pixels / 2 + 1 and abs(shown / height - pixels / rows) < 0.02
+        page.close()
+
+
 TEXT, ALIVE = 350_000, 1_200_000  # bytes that a page may take, compressed: read; and with its widgets awake
 
 

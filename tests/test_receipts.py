@@ -138,3 +138,28 @@ def test_every_cell_that_a_chapter_folds_may_fold(path):
     assert {
         cell.id: receipts.fault(cell) for cell in cells if receipts.tagged(cell, "check") and receipts.fault(cell)
     } == {}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_each_tick_in_the_prose_stands_behind_a_sentence_and_leads_to_a_check_that_is_not_beside_it(path):
+    cells = nbformat.read(path, as_version=4).cells
+    checks = {cell.id: i for i, cell in enumerate(cells) if receipts.tagged(cell, "check")}
+    faults = []
+    for i, cell in enumerate(cells):
+        for line in cell.source.splitlines() if cell.cell_type == "markdown" else ():
+            for tick in re.finditer(r"\[✓\]\(([^)]*)\)", line):
+                goal, before = tick[1].removeprefix("#"), re.sub(r"( \[✓\]\([^)]*\))+$", "", line[: tick.start() - 1])
+                if goal not in checks:
+                    faults.append(f"{cell.id}: {goal} is no check of this chapter")
+                elif abs(checks[goal] - i) == 1:
+                    faults.append(f"{cell.id}: {goal} stands right beside its tick")
+                if line[tick.start() - 1] != " " or not re.search(r"\.[)*]*$", before):
+                    faults.append(f"{cell.id}: the tick to {goal} is not behind a full stop and a space")
+                if re.match(r"\s*(#|\||<summary>)", line):
+                    faults.append(f"{cell.id}: the tick to {goal} stands in a heading, a table or a summary")
+    assert faults == []
+
+
+def test_no_chapter_is_without_a_tick():
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert [name for name, text in texts.items() if "[✓](#" not in text] == []

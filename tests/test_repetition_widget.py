@@ -1,6 +1,7 @@
 """The loop of chapter 11 in a real browser: texts, shares and probabilities are those of Python."""
 
 import re
+from itertools import count
 
 import pytest
 import torch
@@ -65,7 +66,7 @@ def test_greedy_and_changed_text_are_what_python_writes(loop, model, prompt, tem
     assert shares[0] == pytest.approx(100 * repeated_share(greedy), abs=0.51)
     assert shares[1] == pytest.approx(100 * repeated_share(changed), abs=0.51)
     if prompt == "Mr Finch ":  # a loop: the end is one piece twice, and the sentence tells its length
-        n = int(re.search(r"loop of (\d+) tokens", said)[1])
+        n = int(re.search(r"Greedy: repeats itself with period (\d+)", loop.text_content())[1])
         assert greedy[-n:] == greedy[-2 * n : -n] and all(greedy[-m:] != greedy[-2 * m : -m] for m in range(1, n))
         assert 2 * n > gpt.config.block_size  # too long to be said twice: the last twelve tokens instead
         assert loop.get_by_label("say again").input_value() == tokenizer.decode(greedy[-12:]).replace("\n", "↵")
@@ -249,3 +250,156 @@ def test_one_is_no_plural(loop):
     settled(loop, "tales-char", "Wren said ")
     loop.get_by_label("say again").fill("x")
     loop.locator(".mg-status", has_text="The phrase has 1 token: it needs at least 2").wait_for()
+
+
+def twice(ids: list[int]) -> set[tuple[int, int]]:
+    """The pairs of positions, the earlier one first, that lie in three tokens or more that are the same at both."""
+    found = set()
+    for i in range(len(ids) - 2):
+        for j in range(i + 1, len(ids) - 2):
+            if ids[i : i + 3] == ids[j : j + 3]:
+                found |= {(i + k, j + k) for k in range(3)}
+    return found
+
+
+def marked(loop, half: str) -> set[tuple[int, int]]:
+    """The same pairs, read off the marks in one half of the dot plot."""
+    frame = loop.locator(".mg-dots .mg-frame").get_attribute("d")
+    left, top, long = map(float, re.match(r"M([\d.]+) ([\d.]+)h([\d.]+)v", frame).groups())
+    found = set()
+    for path in loop.locator(f".mg-dots .mg-{half}").all():
+        for mark in re.findall(r"M([\d.]+) ([\d.]+)l([\d.]+) ([\d.]+)", path.get_attribute("d")):
+            x, y, width, height = map(float, mark)
+            column, row, length = (round(value * LENGTH / long) for value in (x - left, y - top, width))
+            assert width == height and (column < row) is (half == "lower")
+            found |= {(min(column, row) + k, max(column, row) + k) for k in range(length)}
+    return found
+
+
+def told(ids: list[int]) -> str:
+    """What the plot's sentence says of a text: its loop, or else the length of its longest repeat."""
+    pairs = twice(ids)
+    for n in range(1, len(ids)):
+        same = 0
+        while same + n < len(ids) and ids[-1 - same] == ids[-1 - same - n]:
+            same += 1
+        if same >= max(n, 12):
+            return f"repeats itself with period {n} from token {len(ids) - same - n} on"
+    runs = [next(k for k in count() if (i + k, j + k) not in pairs) for i, j in pairs]
+    return f"no loop; the longest repeat, {max(runs)} tokens, at" if runs else "no 3 tokens come twice"
+
+
+@pytest.mark.parametrize(
+    "model, prompt, temperature, at",
+    [("tales-bpe", "Mr Finch ", 0.7, 126), ("tales-bpe", "Mr Finch ", 0, 126), ("tales-char", "Wren said ", 0.7, 60)],
+)
+def test_the_dot_plot_marks_what_stands_twice(loop, model, prompt, temperature, at):
+    begin(loop, prompt, model, "temperature")
+    turn(loop, "temperature", temperature, at)
+    gpt, tokenizer = load_pretrained(model)
+    start = tokenizer.encode(prompt)
+    greedy = list(generate(gpt, start, LENGTH, temperature=0))
+    changed = greedy[:at] + list(generate(gpt, start + greedy[:at], LENGTH - at, temperature=temperature, seed=1))
+    texts_become(loop, prompt + tokenizer.decode(greedy), prompt + tokenizer.decode(changed))
+    assert marked(loop, "lower") == twice(greedy) and marked(loop, "upper") == twice(changed)
+    plot = loop.locator(".mg-dots svg").get_attribute("aria-label")
+    assert f"Greedy: {told(greedy)}" in plot and f"With the knob: {told(changed)}" in plot
+    assert plot.endswith(loop.locator(".mg-status", has_text="With the knob: ").text_content())
+    kept = {(i, j) for i, j in twice(greedy) if j < at}
+    assert kept <= twice(changed), "up to the chosen token both halves are the same"
+    assert ("repeats itself" in told(changed)) is (temperature == 0 and "repeats itself" in told(greedy))
+
+
+PRESS = "(e, key) => !e.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }))"
+FOCUS = "text => [...text.querySelectorAll('[role=button]')].indexOf(document.activeElement)"
+
+
+def test_a_chosen_token_is_where_the_knob_goes_on(loop):
+    begin(loop, "Wren said ", "tales-char", "temperature")
+    turn(loop, "temperature", 0.7, 120)
+    settled(loop, "tales-char", "Wren said ")
+    greedy, changed = loop.locator(".mg-text").all()
+    for text, place, key in ((greedy, 40, "Enter"), (changed, 55, " "), (greedy, 70, "Enter"), (changed, 80, " ")):
+        token = text.locator("[role=button]").nth(place)
+        if place < 60:
+            token.click()
+        else:
+            token.focus()
+            assert token.evaluate(PRESS, key), "the key would scroll the page, too"
+        answered(loop)
+        loop.locator(".mg-status", has_text=f"from token {place} on").wait_for()
+        assert loop.get_by_label("on from token").input_value() == str(place)
+        assert loop.locator(".mg-text [aria-pressed]").count() == 2
+        for each in (greedy, changed):
+            assert each.locator("[role=button]").nth(place).get_attribute("aria-pressed") == "true"
+        assert text.evaluate(FOCUS) == place  # though the tokens are new ones
+    loop.page.keyboard.press("ArrowRight")
+    assert changed.evaluate(FOCUS) == 81 and changed.locator("[tabindex='0']").count() == 1
+
+
+def test_a_token_and_a_mark_name_both_positions(loop):
+    begin(loop, "Mr Finch ", "tales-bpe", "temperature")
+    turn(loop, "temperature", 0.7, 126)
+    answered(loop)
+    settled(loop, "tales-bpe", "Mr Finch ")
+    gpt, tokenizer = load_pretrained("tales-bpe")
+    ids = list(generate(gpt, tokenizer.encode("Mr Finch "), LENGTH, temperature=0))
+    period, first = map(int, re.search(r"period (\d+) from token (\d+) on", told(ids)).groups())
+    same = f"the same {LENGTH - first - period} tokens begin at {first} and at {first + period}."
+    loop.page.mouse.move(0, 0)
+    loop.locator(".mg-text").first.locator("[role=button]").nth(first + 10).focus()
+    said = loop.locator(".mg-notes p").last
+
+    def names_both(place: int) -> None:
+        name = tokenizer.decode([ids[place]]).replace("\n", "↵")
+        assert said.text_content() == f"Token {place}, “{name}”, and token {place + period}, “{name}”: {same}"
+        assert loop.locator(".mg-lit").count() == LENGTH - first  # the two runs lie over each other
+
+    names_both(first + 10)
+    frame = loop.locator(".mg-dots .mg-frame").get_attribute("d")
+    left, top, long = map(float, re.match(r"M([\d.]+) ([\d.]+)h([\d.]+)v", frame).groups())
+    cross = re.findall(r"[\d.]+", loop.locator(".mg-dots .mg-cursor").last.get_attribute("d"))
+    middle = [long * (place + 0.5) / LENGTH for place in (first + 10, first + 10 + period)]
+    assert [float(number) for number in cross[1:3]] == pytest.approx([top + middle[1], middle[0]])
+    loop.locator(".mg-dots svg").scroll_into_view_if_needed()
+    box = loop.locator(".mg-dots svg").bounding_box()
+    place = first + 20
+    column, row = (long * (each + 0.5) / LENGTH for each in (place, place + period))
+    loop.page.mouse.move(box["x"] + left + column, box["y"] + top + row)
+    names_both(place)
+    loop.page.mouse.move(box["x"] + left + long * 0.99, box["y"] + top + long * 0.01)
+    assert "no 3 tokens are the same there" in said.text_content()
+    loop.page.mouse.move(box["x"] + left + long / 2, box["y"] + top + long + 60)
+    assert loop.locator(".mg-lit").count() == 0 and said.text_content().startswith("Point at a mark")
+
+
+def test_a_double_letter_at_the_end_is_no_loop(widget):
+    loop = widget("notebooks/11_repetition.html", "repetition")
+    for at in range(100, 140, 8):
+        begin(loop, "Wren said ", "tales-char", "temperature")
+        turn(loop, "temperature", 1.2, at)
+        answered(loop)
+        loop.locator(".mg-status", has_text=f"from token {at} on").wait_for()
+        assert "With the knob: no loop" in loop.text_content()
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_plot_follows_the_theme_fits_the_page_and_axe_finds_nothing_serious(widget, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    loop = widget("notebooks/11_repetition.html", "repetition", viewport={"width": width, "height": 900})
+    loop.locator(".mg-status", has_text="of its pieces").wait_for()
+    answered(loop)
+    box, inside = loop.locator(".mg-dots svg").bounding_box(), loop.bounding_box()
+    assert box["x"] >= inside["x"] and box["x"] + box["width"] <= inside["x"] + inside["width"]
+    titles = loop.locator(".mg-dots text", has_text="half").all()
+    left, right = (title.bounding_box() for title in titles)
+    assert left["x"] + left["width"] < right["x"]
+    colours = []
+    for theme in ("light", "dark"):
+        loop.page.evaluate("theme => (document.documentElement.dataset.theme = theme)", theme)
+        colours.append(loop.locator(".mg-dots .mg-upper").first.evaluate("path => getComputedStyle(path).stroke"))
+        loop.evaluate("root => root.id = 'tested'")
+        options = {"preload": False, "resultTypes": ["violations"]}  # without loading the page's files once more
+        found = axe.run(loop.page, context="#tested", options=options).response
+        assert [v["id"] for v in found["violations"] if v["impact"] in ("serious", "critical")] == []
+    assert colours == ["rgb(0, 114, 178)", "rgb(86, 180, 233)"]

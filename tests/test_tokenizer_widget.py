@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from conftest import answered
+from conftest import answered, learning, pairs_of
 from minigpt_core import BPETokenizer, CharTokenizer, load_corpus
 from minigpt_core.widgets.export import as_script, describe
 from minigpt_core.widgets.records import record_file, trained
@@ -224,12 +224,164 @@ def test_bad_input_ends_in_a_sentence_and_good_input_after_it_is_cut(cuts):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_narrow_window(widget, scheme):
+def test_it_fits_a_narrow_window_and_axe_finds_nothing_serious(widget, scheme):
     cuts = widget(
         "notebooks/01_tokenization.html", "tokenizer", viewport={"width": 360, "height": 800}, color_scheme=scheme
     )
     write(cuts, "好" * 50 + " the lantern" * 20)
     assert cuts.page.evaluate("document.scrollingElement.scrollWidth") <= 360
+    press(cuts, "Learn from this text")
+    for _ in range(12):
+        press(cuts, "One merge")
+    assert said(cuts).startswith("Merge 12:")
+    assert cuts.page.evaluate("document.scrollingElement.scrollWidth") <= 360
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    options = {"resultTypes": ["violations"], "preload": False}  # the theme imports a style that is not there
+    violations = axe.run(cuts.page, context="[data-minigpt=tokenizer]", options=options).response["violations"]
+    assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
+
+
+@pytest.fixture
+def learner(cuts):
+    """The same panel, where it learns; afterwards it cuts again."""
+    button = cuts.get_by_role("button", name="Learn from this text")
+    button.click()
+    yield cuts
+    button.click()
+    answered(cuts)
+    assert button.get_attribute("aria-pressed") == "false" and not cuts.locator(".mg-learner").is_visible()
+
+
+def press(learner, name: str) -> None:
+    learner.get_by_role("button", name=name, exact=True).click()
+
+
+def said(learner) -> str:
+    return learner.locator(".mg-learner [role=status]").text_content()
+
+
+def table(learner) -> list[tuple[str, str, int, str]]:
+    """Each row: the two pieces, their count, the mark."""
+    return [
+        (
+            *row.locator("code").all_text_contents(),
+            int(row.locator("td").nth(1).text_content()),
+            row.locator("td").last.text_content(),
+        )
+        for row in learner.locator(".mg-learner tbody tr").all()
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["the then the other", "aaaa aaa", "船长问船长，船长没有说话。露丝船长说话", "😀！😀！\n！😀！😀"]
+)
+def test_it_learns_as_chapter_01_does_and_shows_each_merge_in_table_and_text(learner, text):
+    learner.get_by_label("text", exact=True).fill(text)
+    answered(learner)
+    code = learning()
+    words, pieces, merges = code["words_of"](text), list(text.replace(" ", "▁")), []
+    letters = len(set(pieces))
+    while True:
+        first = pairs_of(words)
+        best, times = first[0]
+        assert table(learner) == [
+            (*pair, n, "✓ next" if i == 0 and n > 1 else "") for i, (pair, n) in enumerate(first[:8])
+        ]
+        shown = learner.locator(".mg-learner > .mg-pieces").first.locator(".mg-piece")
+        assert shown.all_text_contents() == [piece.replace("\n", "↵") for piece in pieces]
+        now = f"Tokens: {len(text)} → {len(pieces)}. Vocabulary: {letters} characters + {len(merges)} merge"
+        assert learner.get_by_text(now).is_visible()
+        learned = learner.locator(".mg-learner > .mg-pieces").last
+        assert learned.locator("code").all_text_contents() == merges
+        assert learned.locator("sub").all_text_contents() == [str(i + 1) for i in range(len(merges))]
+        lit = shown.evaluate_all("all => all.filter((e) => e.matches('.mg-left, .mg-right')).map((e) => e.textContent)")
+        if times < 2:
+            break
+        assert lit and list(zip(lit[::2], lit[1::2], strict=True)) == [best] * (len(lit) // 2)
+        overlap = f" They overlap: {len(lit) // 2} can be joined." if len(lit) // 2 < times else ""
+        assert said(learner).endswith(
+            f"Next: “{best[0]}” and “{best[1]}”, which stand side by side {times} times.{overlap}"
+        )
+        piece, _, words = next(code["learn_bpe"](words, 1))
+        merges.append(piece)
+        parts = re.findall(r"▁?[^▁\n]+|▁|\n", text.replace(" ", "▁"))
+        by_word = {"".join(word): word for word in words}
+        pieces = [piece for part in parts for piece in by_word.get(part, (part,))]
+        press(learner, "One merge")
+        assert said(learner).startswith(f"Merge {len(merges)}: “{best[0]}” and “{best[1]}” are now “{piece}”.")
+        last = best
+    assert merges and not lit
+    assert said(learner).endswith("No pair stands there twice: there is nothing left to learn.")
+    end = said(learner)
+    press(learner, "One merge")
+    assert said(learner) == end
+    press(learner, "Back")
+    assert said(learner).startswith("Each character is a piece." if len(merges) == 1 else f"Merge {len(merges) - 1}:")
+    assert table(learner)[0][:2] == last
+    press(learner, "Start again")
+    assert said(learner).startswith("Each character is a piece. Next:")
+
+
+def test_play_goes_on_by_itself_pauses_and_stops_at_the_end(learner):
+    learner.get_by_label("text", exact=True).fill("the then the other")
+    answered(learner)
+    start, height = said(learner), learner.bounding_box()["height"]
+    learner.page.wait_for_timeout(1300)
+    assert said(learner) == start  # nothing moves unasked
+    press(learner, "Play")
+    learner.page.wait_for_function("root => root.textContent.includes('Merge 2:')", arg=learner.element_handle())
+    press(learner, "Pause")
+    paused = said(learner)
+    learner.page.wait_for_timeout(1300)
+    assert said(learner) == paused and learner.bounding_box()["height"] == height
+    press(learner, "Play")
+    learner.page.wait_for_function("root => root.textContent.includes('nothing left')", arg=learner.element_handle())
+    learner.get_by_role("button", name="Play", exact=True).wait_for()
+    press(learner, "Start again")
+    press(learner, "Play")
+    learner.get_by_label("text", exact=True).fill("abab")  # another text ends it
+    answered(learner)
+    learner.page.wait_for_timeout(1300)
+    assert said(learner).startswith("Each character is a piece. Next: “a” and “b”")
+
+
+def test_where_it_learns_bad_input_ends_in_a_sentence_and_a_long_text_is_counted_whole(learner):
+    learner.get_by_label("text", exact=True).fill("")
+    answered(learner)
+    assert status(learner) == "Type a text: its pieces appear here." and not learner.locator(".mg-learner").is_visible()
+    learner.get_by_label("text", exact=True).evaluate(
+        "area => { area.value = 'a\\ud800b'; area.dispatchEvent(new Event('input')); }"
+    )
+    answered(learner)
+    assert status(learner) == "The text holds half of a character (a lone surrogate): remove it."
+    learner.get_by_label("text", exact=True).fill("ab " * 3000)
+    answered(learner)
+    assert table(learner)[0] == ("a", "b", 3000, "✓ next")
+    assert learner.get_by_text("The counts are of the whole text; its first 200 characters are drawn.").is_visible()
+    assert learner.locator(".mg-learner > .mg-pieces").first.locator(".mg-piece").count() < 210
+
+
+def test_it_can_begin_with_learning_and_its_still_face_has_the_first_table(cuts):
+    shown = Tokenization("the then the other", learn=True)
+    told = cuts.page.evaluate(
+        """async (state) => {
+            const root = document.body.appendChild(document.createElement("div")), told = [];
+            root.id = "own";
+            minigpt.widgets.tokenizer(root, state, { read: () => { throw new Error("not needed"); } }, (change) => told.push(change.state));
+            [...root.querySelectorAll("button")].find((button) => button.textContent === "One merge").click();
+            await new Promise((resolve) => setTimeout(resolve, 50));
+            return told;
+        }""",
+        shown.state,
+    )
+    assert [state["learned"] for state in told[-2:]] == [0, 1] and told[-1]["learn"]
+    press(cuts.page.locator("#own"), "Back")
+    rows = re.findall(
+        r"<code>(.)</code></span><span class=\"mg-piece\"><code>(.)</code>.*?<td>(\d+)</td>", shown.still()
+    )
+    assert [(left, right, int(n)) for left, right, n in rows] == [row[:3] for row in table(cuts.page.locator("#own"))]
+    cuts.page.evaluate("document.querySelector('#own').remove()")
+    assert "<tbody></tbody>" in Tokenization("", learn=True).still()
 
 
 def own() -> dict:
@@ -257,7 +409,7 @@ def test_with_tokenizers_of_ones_own_it_shows_these_and_tells_the_kernel_what_th
         }""",
         [shown.state, json.loads(shown.file("vocabularies"))],
     )
-    expected = {"corpora": {"yours": "your text"}, "corpus": "yours", "merging": "pairs"}
+    expected = {"corpora": {"yours": "your text"}, "corpus": "yours", "merging": "pairs", "learn": False, "learned": 0}
     assert told[0] == expected | {"text": "abab ab", "step": 1}
     assert told[1] == expected | {"text": "abab ab", "step": 2}
     assert told[-1] == expected | {"text": "ab", "step": len(merges(mine["pairs"], "ab"))}

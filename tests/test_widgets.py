@@ -24,7 +24,7 @@ BASE = {"__init__", "base", "model", "tokenizer"}
 GRAPH = {
     "__init__": set(),
     "export": {"checkpoint", "decoding", "model", "tokenizer"},
-    "records": {"corpus", "export", "notebook.lesson", "tokenizer"},
+    "records": {"corpus", "data", "export", "notebook.lesson", "study", "tokenizer"},
     "base": {"__init__", "export", "model", "pretrained", "records", "tokenizer"},
     "playground": BASE | {"sampling"},
     "sampler": BASE | {"sampling"},

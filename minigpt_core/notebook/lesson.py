@@ -37,6 +37,18 @@ def lit_map(*parts: str) -> SVG:
     return SVG(drawing)  # type: ignore[no-untyped-call]
 
 
+def schematic(name: str) -> SVG:
+    """The drawing of a mechanism, book/assets/schematic-NAME.svg, which `make schematics` makes.
+
+    >>> schematic("attention")                                                          # doctest: +SKIP
+    """
+    path = _book() / "assets" / f"schematic-{name}.svg"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem.removeprefix("schematic-") for p in path.parent.glob("schematic-*.svg")))
+        raise ValueError(f"there is no schematic {name!r}: choose among {known}")
+    return SVG(path.read_text(encoding="utf-8"))  # type: ignore[no-untyped-call]
+
+
 def show_source(item: Any) -> Markdown:
     """The source of a function or class of the package, as it stands, without its docstring.
 

@@ -2,12 +2,14 @@
 
 A colour means the same on every page (Okabe and Ito's palette, safe for colour-blind readers), and never stands alone:
 every line carries its label. Figures have a transparent ground and mid-grey axes, so that they sit on light and dark pages.
+They are narrow, with letters to match: on a telephone, 336 px wide, 10 points are still 11 px.
 """
 
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
+from matplotlib_inline.config import InlineBackend
 
 TRAINING = "#0072B2"
 VALIDATION = "#D55E00"
@@ -30,20 +33,34 @@ GRADIENT = "#AA4499"  # what flows back from the loss
 CHINESE_FONT = Path(__file__).parent / "fonts" / "NotoSansSC-subset.otf"
 font_manager.fontManager.addfont(CHINESE_FONT)
 
-DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))  # of grey curves, one after the other
+# A notebook stores twice the pixels that it shows: sharp on any screen.
+InlineBackend.instance().figure_formats = {"retina"}
+
+WIDTH = 4.2  # inches
+LINE = 46  # letters of a title that fit into it
+
+# Of grey curves, one after the other: a dash and a mark.
+LOOKS: tuple[tuple[Any, str], ...] = (
+    ("--", "s"),
+    (":", "^"),
+    ("-.", "D"),
+    ((0, (1, 3)), "v"),
+    ((0, (6, 2, 1, 2)), "X"),
+)
 
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans", "MiniGPT Noto Sans SC"],
     "font.size": 10,
-    "figure.dpi": 140,
+    "figure.dpi": 110,  # about 470 px wide
     "figure.facecolor": "none",
+    "figure.constrained_layout.h_pad": 0.07,
     "savefig.facecolor": "none",
     "axes.facecolor": "none",
     "axes.edgecolor": REFERENCE,
     "axes.labelcolor": REFERENCE,
     "axes.titlecolor": REFERENCE,
     "axes.titlelocation": "left",
-    "axes.titlesize": 11,
+    "axes.titlesize": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "text.color": REFERENCE,
@@ -85,13 +102,13 @@ def loss_curve(
     dashed lines at `references`, such as {"ln V": 4.17}. The title states what is seen.
 
     >>> loss_curve([4.2, 3.9, 3.5], {3: 3.6}, title="Both losses fall").get_size_inches()
-    array([5.2, 3.2])
+    array([4.2, 3. ])
     """
     _need(len(training) > 0, "a loss curve needs at least one training loss, but there is none")
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
+        figure, axes = plt.subplots(figsize=(WIDTH, 3.0), layout="constrained")
         _draw_losses(axes, training, validation, references or {})
-        axes.set(title=plain(title), xlabel="training step", ylabel="loss (nats per token)")
+        _name(figure, title, axes, "training step", "loss (nats per token)")
     plt.close(figure)
     return figure
 
@@ -112,7 +129,7 @@ def losses_side_by_side(
     for name, (training, _) in runs.items():
         _need(len(training) > 0, f"the run {name!r} needs at least one training loss, but has none")
     with plt.rc_context(STYLE | {"font.size": 9}):
-        figure, row = plt.subplots(1, len(runs), figsize=(5.2, 3.0), sharey=True, layout="constrained", squeeze=False)
+        figure, row = plt.subplots(1, len(runs), figsize=(WIDTH, 3.0), sharey=True, layout="constrained", squeeze=False)
         for i, (axes, (name, (training, validation))) in enumerate(zip(row[0], runs.items(), strict=True)):
             _draw_losses(
                 axes,
@@ -120,12 +137,13 @@ def losses_side_by_side(
                 validation,
                 references or {},
                 name_references=i == len(runs) - 1,
-                names_at=0.45 if i == 0 else None,
+                names_at=(0.45, 0.62) if i == 0 else None,
+                reach=0.33,
             )
-            axes.set_title(plain(name), fontsize=10)
+            axes.set_title(plain(name))
         row[0][0].set_ylabel("loss (nats per token)")
-        figure.supxlabel("training step", color=REFERENCE, fontsize=10)
-        figure.suptitle(plain(title), color=REFERENCE, fontsize=11, x=0.01, ha="left")
+        figure.supxlabel("training step", color=REFERENCE, fontsize=9)
+        _name(figure, title)
     plt.close(figure)
     return figure
 
@@ -142,11 +160,13 @@ def rate_and_gradient(rates: Sequence[float], grad_norms: Sequence[float], *, cl
         len(rates) == len(grad_norms), f"there are {len(rates)} rates and {len(grad_norms)} norms: one of each a step"
     )
     with plt.rc_context(STYLE):
-        figure, (above, below) = plt.subplots(2, 1, figsize=(5.2, 3.8), sharex=True, layout="constrained")
+        figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 4.0), sharex=True, layout="constrained")
         above.plot(steps, rates, color=TRAINING, linewidth=1.5)
-        above.set(ylabel="learning rate", title=plain(title), ylim=(0, None))
+        above.set(ylim=(0, None))
+        _name(figure, title, above, "", "learning rate")
         below.plot(steps, grad_norms, color=TRAINING, linewidth=0.8)
-        below.set(ylabel="norm of the\ngradient", xlabel="training step", ylim=(0, None))
+        below.set(ylim=(0, None))
+        _name(figure, title, below, "training step", "norm of the gradient")
         if clip is not None:
             below.axhline(clip, color=REFERENCE, linestyle="--", linewidth=1)
             below.annotate("clipped\nabove", (1.01, clip), xycoords=("axes fraction", "data"), va="center")
@@ -162,105 +182,177 @@ def compare_curves(
     ylabel: str = "validation loss (nats per token)",
     xlabel: str = "training step",
 ) -> Figure:
-    """Curves under their names: the `chosen` one in green with dots, up to five others in grey, each with a dash of its own.
+    """Curves under their names: the `chosen` one in green with dots, up to five others in grey, each with a dash and a mark of
+    its own. A thin line leads from the end of a curve to its name; beside a curve that ends early, the name stands at its end.
 
     >>> curves = {"with": {1: 4.0, 2: 3.0}, "without": {1: 4.0, 2: 3.5}}
-    >>> len(compare_curves(curves, chosen="with", title="It helps").axes[0].lines)
-    2
+    >>> [text.get_text() for text in compare_curves(curves, chosen="with", title="It helps").axes[0].texts]
+    ['with', 'without']
     """
     _check_curves(curves, chosen)
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
-        dashes = iter(DASHES)
+        figure, axes = plt.subplots(figsize=(WIDTH, 3.0), layout="constrained")
+        looks = _looks(curves, chosen)
+        for curve, look in zip(curves.values(), looks, strict=True):
+            axes.plot(list(curve), list(curve.values()), **look, markevery=max(1, len(curve) // 12))
+        places = [place for curve in curves.values() for place in curve]
+        early = min(places) + 0.8 * (max(places) - min(places))
+        lasts = {name: list(curve.items())[-1] for name, curve in curves.items()}
+        to_the_end = [name for name, (place, _) in lasts.items() if place > early or len(places) == len(curves)]
         heights = [height for curve in curves.values() for height in curve.values()]
-        ends = _spread([list(curve.values())[-1] for curve in curves.values()], 0.06 * (max(heights) - min(heights)))
-        for (name, curve), end in zip(curves.items(), ends, strict=True):
-            look: dict[str, Any] = (
-                {"color": CHOSEN, "marker": "o", "markersize": 4}
-                if name == chosen
-                else {"color": REFERENCE, "linestyle": next(dashes)}
-            )
-            axes.plot(list(curve), list(curve.values()), **look)
-            axes.annotate(
-                plain(name), (1.01, end), xycoords=("axes fraction", "data"), color=look["color"], va="center"
-            )
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(title=plain(title), xlabel=plain(xlabel), ylabel=plain(ylabel))
+        gap = 0.11 * (max(heights) - min(heights))  # the height of a name
+        ends = dict(zip(to_the_end, _spread([lasts[name][1] for name in to_the_end], gap, max(heights)), strict=True))
+        for (name, last), look in zip(lasts.items(), looks, strict=True):
+            told: dict[str, Any] = {"va": "center", "color": look["color"]}
+            if name in ends:
+                lead = {"arrowstyle": "-", "color": look["color"], "linewidth": 0.6, "shrinkA": 1, "shrinkB": 4}
+                beside: dict[str, Any] = {"textcoords": ("axes fraction", "data"), "arrowprops": lead}
+                axes.annotate(plain(name), last, (1.05, ends[name]), **beside, **told)
+            else:
+                axes.annotate(plain(name), last, (6, 0), textcoords="offset points", **told)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        _name(figure, title, axes, xlabel, ylabel)
+    plt.close(figure)
+    return figure
+
+
+def valley(
+    loss: Callable[[float], float], walks: Mapping[str, Sequence[float]], *, chosen: str, title: str, xlabel: str
+) -> Figure:
+    """The loss (nats) over a number that is turned, a grey valley, once for each of the `walks` down into it: the places of its
+    steps, joined in their order, each under its name. A square is where it begins, a star where it ends; the `chosen` one is
+    green.
+
+    >>> walks = {"short steps": [-2.0, -1.8], "long steps": [-2.0, 1.5]}
+    >>> figure = valley(lambda z: z * z, walks, chosen="long steps", title="Farther down", xlabel="z")
+    >>> [len(axes.lines) for axes in figure.axes]
+    [4, 4]
+    """
+    _check_chosen(walks, chosen)
+    _need(bool(walks) and all(map(len, walks.values())), "a walk needs at least the place where it begins")
+    low, high = min(map(min, walks.values())), max(map(max, walks.values()))
+    margin = 0.06 * (high - low)
+    ground = [low - margin + i / 200 * (high - low + 2 * margin) for i in range(201)]
+    with plt.rc_context(STYLE):
+        figure, column = _column(len(walks))
+        for axes, (name, walk) in zip(column, walks.items(), strict=True):
+            color, heights = CHOSEN if name == chosen else TRAINING, [loss(z) for z in walk]
+            axes.plot(ground, [loss(z) for z in ground], color=REFERENCE, linewidth=4, alpha=0.3)
+            axes.plot(walk, heights, color=color, linewidth=1, marker="o", markersize=3)
+            axes.plot(walk[0], heights[0], color=color, marker="s", markersize=6)
+            axes.plot(walk[-1], heights[-1], color=color, marker="*", markersize=9)
+            axes.set_title(plain(name), color=color, loc="right")
+        _name(figure, title, column[0], "", "loss (nats)")
+        column[-1].set_xlabel(plain(xlabel))
+    plt.close(figure)
+    return figure
+
+
+def stacked(curves: Mapping[str, Sequence[float]], *, title: str, xlabel: str, ylabel: str) -> Figure:
+    """Curves that would tangle, one above the other on the same scales, each under its name: values at 0, 1, 2 and so on.
+
+    >>> len(stacked({"fast": [1, -1, 1], "slow": [1, 0, -1]}, title="Two", xlabel="t", ylabel="cosine").axes)
+    2
+    """
+    _check_chosen(curves, None)
+    with plt.rc_context(STYLE):
+        figure, column = _column(len(curves))
+        for axes, (name, curve) in zip(column, curves.items(), strict=True):
+            axes.plot(curve, color=REFERENCE, linewidth=0.9, marker="o", markersize=3)
+            axes.set_title(plain(name), loc="right")
+        _name(figure, title, column[0], "", ylabel)
+        column[-1].set_xlabel(plain(xlabel))
     plt.close(figure)
     return figure
 
 
 def race(runs: Mapping[str, Mapping[float, float]], *, chosen: str, title: str) -> Figure:
-    """Runs to one loss, each as {seconds: validation loss} under its name, the `chosen` one in green with dots. The loss falls
-    from left to right and the seconds climb, each mark ten times the one below: who arrives sooner ends lower.
+    """Runs to one loss, each as {seconds: validation loss} under its name, the `chosen` one in green with dots. Time runs to the
+    right, each mark ten times the one before; who arrives sooner ends farther left. The names hang below the ends, the first to
+    arrive highest, so that no line crosses a name.
 
     >>> runs = {"slow": {10.0: 3.0, 40.0: 2.0}, "fast": {1.0: 2.5, 2.0: 2.0}}
     >>> [text.get_text() for text in race(runs, chosen="fast", title="The fast one wins").axes[0].texts]
-    ['slow 40.0 s', 'fast 2.0 s']
+    ['fast 2.0 s', 'slow 40.0 s']
     """
     _check_curves(runs, chosen)
     seconds = [second for run in runs.values() for second in run]
+    losses = [loss for run in runs.values() for loss in run.values()]
     _need(min(seconds) > 0, f"seconds must be above 0, but one is {min(seconds)}")
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
-        dashes = iter(DASHES)
-        gap = 0.065 * math.log10(max(seconds) / min(seconds))
-        ends = _spread([math.log10(max(run)) for run in runs.values()], gap)
-        for (name, run), end in zip(runs.items(), ends, strict=True):
-            look: dict[str, Any] = (
-                {"color": CHOSEN, "marker": "o", "markersize": 3}
-                if name == chosen
-                else {"color": REFERENCE, "linestyle": next(dashes)}
+        figure, axes = plt.subplots(figsize=(WIDTH, 3.0 + 0.2 * len(runs)), layout="constrained")
+        line = 0.11 * (max(losses) - min(losses))  # the height of a name
+        looks = dict(zip(runs, _looks(runs, chosen), strict=True))
+        for i, name in enumerate(sorted(runs, key=lambda name: max(runs[name])), 1):
+            run, look = runs[name], looks[name]
+            axes.plot(list(run), list(run.values()), **look, markevery=max(1, len(run) // 12))
+            end, below = max(run), min(losses) - i * line
+            axes.plot([end, end], [run[end], below], color=look["color"], linewidth=0.6)
+            told: dict[str, Any] = {"ha": "right", "va": "center", "color": look["color"]}
+            axes.annotate(
+                f"{plain(name)} {end:.1f} s", (end, below), (-3, 0), textcoords="offset points", fontsize=9, **told
             )
-            axes.plot(list(run.values()), list(run), **look)
-            label = {"xycoords": ("axes fraction", "data"), "color": look["color"], "va": "center"}
-            axes.annotate(f"{plain(name)} {max(run):.1f} s", (1.01, 10**end), **label)
-        axes.set(
-            yscale="log", title=plain(title), xlabel="validation loss (nats per token)", ylabel="seconds of training"
-        )
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda second, _: f"{second:g}"))
-        axes.invert_xaxis()
+        axes.set(xscale="log", ylim=(min(losses) - (len(runs) + 0.7) * line, None))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda second, _: f"{second:g}"))
+        axes.set_yticks([tick for tick in MaxNLocator(5).tick_values(min(losses), max(losses)) if tick >= min(losses)])
+        _name(figure, title, axes, "seconds of training (logarithmic)", "validation loss (nats per token)")
     plt.close(figure)
     return figure
 
 
-def bars(values: Mapping[str, float], *, title: str, xlabel: str, chosen: str | None = None) -> Figure:
-    """Horizontal bars with their names at the left and their values at the right; the `chosen` one in green, with a mark.
+def bars(
+    values: Mapping[str, float],
+    *,
+    title: str,
+    xlabel: str,
+    chosen: str | None = None,
+    references: Mapping[str, float] | None = None,
+) -> Figure:
+    """Horizontal bars with their names at the left and their values at the right; the `chosen` one in green, pointed at. Grey
+    dashed lines cross them at the `references`.
 
     >>> len(bars({"a": 0.7, "b": 0.3}, title="a leads", xlabel="share").axes[0].patches)
     2
     """
     _check_chosen(values, chosen)
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(5.2, 0.8 + 0.28 * len(values)), layout="constrained")
+        height = 0.9 + 0.27 * len(values) + 0.17 * len(references or {})
+        figure, axes = plt.subplots(figsize=(WIDTH, height), layout="constrained")
         colors = [CHOSEN if name == chosen else REFERENCE for name in values]
         drawn = axes.barh(range(len(values)), list(values.values()), color=colors, height=0.6)
         axes.set_yticks(range(len(values)), [plain(name) for name in values])
-        labels = [f"{value:.2f}" + (" *" if name == chosen else "") for name, value in values.items()]
-        axes.bar_label(drawn, labels, padding=3)
+        labels = [_signed(f"{value:.2f}") + (POINTER if name == chosen else "") for name, value in values.items()]
+        if references:  # numbers beside the axes, where no line crosses them
+            for row, label in enumerate(labels):
+                axes.annotate(label, (1.02, row), xycoords=("axes fraction", "data"), va="center")
+        else:
+            axes.bar_label(drawn, labels, padding=3)
         axes.invert_yaxis()
+        _draw_across(axes, references or {}, len(values))
         below = min(values.values()) < 0  # then labels need room at the left, too
-        axes.margins(x=0.2 if below else 0.1)
+        axes.margins(x=0.28 if below else 0.2)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         if below:
             axes.axvline(0, color=REFERENCE, linewidth=0.8)
-        axes.set(title=plain(title), xlabel=plain(xlabel))
+        _name(figure, title)
+        axes.set_xlabel(plain(xlabel), loc="right")  # it may be longer than the axis, and has room at the left
     plt.close(figure)
     return figure
 
 
 def staircase(steps: Mapping[str, float], *, rivals: Mapping[str, float], title: str) -> Figure:
-    """The growing model's validation loss, a step for each part that was added, from top to bottom; the last one in green with a
-    mark. Where a loss is higher than the one above it, a new flight begins. The `rivals`, such as the best count, are grey dashed lines across all steps.
+    """The growing model's validation loss, a step for each part that was added, from top to bottom; the last one in green,
+    pointed at. Where a loss is higher than the one above it, a new flight begins. The `rivals`, such as the best count, are grey dashed lines across all steps.
 
     >>> figure = staircase({"uniform": 4.09, "unigram": 3.04}, rivals={"best count": 1.21}, title="A step down")
     >>> [text.get_text() for text in figure.axes[0].texts]
-    ['4.09', '3.04 *', 'best count 1.21']
+    ['4.09', '3.04 ◂', 'best count 1.21']
     """
     _need(len(steps) > 0, "there is no step to draw")
     last = list(steps)[-1]
     with plt.rc_context(STYLE):
         height = 1.1 + 0.27 * len(steps) + 0.17 * len(rivals)
-        figure, axes = plt.subplots(figsize=(5.2, height), layout="constrained")
+        figure, axes = plt.subplots(figsize=(WIDTH, height), layout="constrained")
         losses, rows = list(steps.values()), range(len(steps))
         path: list[tuple[float, float]] = []
         for row, loss in enumerate(losses):
@@ -269,23 +361,17 @@ def staircase(steps: Mapping[str, float], *, rivals: Mapping[str, float], title:
             path.append((loss, row))
         axes.plot(*zip(*path, strict=True), color=REFERENCE, drawstyle="steps-post", linewidth=1)
         for row, (name, loss) in enumerate(steps.items()):
-            color, mark = (CHOSEN, " *") if name == last else (REFERENCE, "")
+            color, mark = (CHOSEN, POINTER) if name == last else (REFERENCE, "")
             axes.plot(loss, row, "o", color=color, markersize=5)
             axes.annotate(
                 f"{loss:.2f}{mark}", (loss, row), (7, 0), textcoords="offset points", va="center", color=color
             )
-        top = 1.0 + 0.17 * len(rivals) / (0.27 * len(steps) + 0.3)
-        for i, (name, loss) in enumerate(sorted(rivals.items(), key=lambda rival: rival[1])):
-            up = 1 + (top - 1) * (len(rivals) - i) / max(1, len(rivals))  # the leftmost label stands highest
-            line: dict[str, Any] = {"color": REFERENCE, "linestyle": "--", "linewidth": 1, "clip_on": False}
-            axes.plot([loss, loss], [0, up], transform=axes.get_xaxis_transform(), **line)
-            told: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
-            axes.annotate(f"{plain(name)} {loss:.2f}", (loss, up), (4, 2), fontsize=9, **told)
+        _draw_across(axes, rivals, len(steps))
         axes.set_yticks(rows, [plain(name) for name in steps])
         axes.set_ylim(len(steps) - 0.5, -0.5)
-        axes.set_xlim(min([*losses, *rivals.values()]) - 0.15, max(losses) + 0.45)
-        axes.set_xlabel("validation loss (nats per token), less is better")
-        axes.set_title(plain(title), pad=8 + 12 * len(rivals))
+        axes.set_xlim(min([*losses, *rivals.values()]) - 0.15, max(losses) + 0.8)
+        axes.set_xlabel("validation loss (nats per token), less is better", loc="right")
+        _name(figure, title)
     plt.close(figure)
     return figure
 
@@ -297,7 +383,7 @@ def pieces(rows: Mapping[str, Sequence[str]], *, title: str) -> Figure:
     2
     """
     _need(len(rows) > 0, "there is no row of pieces to draw")
-    line, widest = 52.0, 0.0  # in letters
+    line, widest = 46.0, 0.0  # in letters
     boxes: list[tuple[float, float, float, str, int]] = []
     names: list[tuple[float, str]] = []
     y = 0.0
@@ -313,15 +399,15 @@ def pieces(rows: Mapping[str, Sequence[str]], *, title: str) -> Figure:
             widest = max(widest, x)
         y += 1.7
     with plt.rc_context(STYLE | {"font.family": ["DejaVu Sans Mono", "MiniGPT Noto Sans SC"]}):
-        figure, axes = plt.subplots(figsize=(5.2, 0.4 + 0.2 * y), layout="constrained")
+        figure, axes = plt.subplots(figsize=(WIDTH, 0.4 + 0.2 * y), layout="constrained")
         for x, y_box, width, piece, i in boxes:
             tint = (TRAINING, CHOSEN)[i % 2]
             axes.add_patch(Rectangle((x, y_box), width, 1.0, facecolor=tint, alpha=0.22, linewidth=0))
-            axes.text(x + width / 2, y_box + 0.53, piece, ha="center", va="center", fontsize=7.5)
+            axes.text(x + width / 2, y_box + 0.53, piece, ha="center", va="center", fontsize=9)
         for y_name, name in names:
-            axes.text(0, y_name + 0.6, name, va="center", fontsize=8.5, family=STYLE["font.family"])
+            axes.text(0, y_name + 0.6, name, va="center", family=STYLE["font.family"])
         axes.set(xlim=(0, max(line, widest)), ylim=(y - 0.6, 0))
-        axes.set_title(plain(title), family=STYLE["font.family"])
+        _name(figure, title)
         axes.axis("off")
     plt.close(figure)
     return figure
@@ -342,11 +428,11 @@ def distributions(tokens: Sequence[str], shaped: Mapping[str, Sequence[float]], 
         _need(len(values) == len(tokens), f"{name!r} has {len(values)} probabilities for {len(tokens)} tokens")
     with plt.rc_context(STYLE | {"font.size": 9}):
         figure, row = plt.subplots(
-            1, len(shaped), figsize=(5.2, 0.9 + 0.2 * len(tokens)), sharex=True, layout="constrained", squeeze=False
+            1, len(shaped), figsize=(WIDTH, 1.0 + 0.21 * len(tokens)), sharex=True, layout="constrained", squeeze=False
         )
         for axes, (name, values) in zip(row[0], shaped.items(), strict=True):
             bars = axes.barh(range(len(tokens)), values, color=TRAINING, height=0.62)
-            axes.bar_label(bars, [f"{value:.2f}" if value else "×" for value in values], padding=2, fontsize=7.5)
+            axes.bar_label(bars, [f"{value:.2f}" if value else "×" for value in values], padding=2, fontsize=9)
             axes.set_yticks(
                 range(len(tokens)),
                 [plain(token) for token in tokens],
@@ -355,10 +441,10 @@ def distributions(tokens: Sequence[str], shaped: Mapping[str, Sequence[float]], 
             for label, value in zip(axes.get_yticklabels(), values, strict=True):
                 label.set_alpha(1 if value else 0.4)
             axes.invert_yaxis()
-            axes.set_title(plain(name), fontsize=9)
-        row[0][0].set_xlim(0, 1.3 * max(max(values) for values in shaped.values()))
-        figure.supxlabel("probability", color=REFERENCE, fontsize=10)
-        figure.suptitle(plain(title), color=REFERENCE, fontsize=11, x=0.01, ha="left")
+            axes.set_title(plain(name))
+        row[0][0].set_xlim(0, 1.7 * max(max(values) for values in shaped.values()))
+        figure.supxlabel("probability", color=REFERENCE, fontsize=9)
+        _name(figure, title)
     plt.close(figure)
     return figure
 
@@ -383,35 +469,39 @@ def points(
         len(groups) <= 4,
         f"there are {len(groups)} groups, and marks and colours for four: {', '.join(map(str, groups))}",
     )
-    looks = list(zip((VALIDATION, TRAINING, CHOSEN, "#AA4499"), "s^Dv", strict=True))
-    look_of = {name: look for group, look in zip(groups.values(), looks, strict=False) for name in group}
+    looks = list(zip((VALIDATION, TRAINING, CHOSEN, "#AA4499"), "s^Dv", "■▲◆▼", strict=True))
+    look_of = {name: look[:2] for group, look in zip(groups.values(), looks, strict=False) for name in group}
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(5.2, 4.0), layout="constrained")
+        figure, axes = plt.subplots(figsize=(WIDTH, 4.2), layout="constrained")
         for name, (x, y) in places.items():
             color, mark = look_of.get(name, (REFERENCE, "o"))
             axes.plot(x, y, mark, color=color, markersize=4)
-        x = 0.0
-        for group, (color, mark) in zip(groups, looks, strict=False):
-            axes.plot(x + 0.01, 1.04, mark, color=color, markersize=4, transform=axes.transAxes, clip_on=False)
-            axes.annotate(
-                plain(group), (x + 0.03, 1.04), xycoords="axes fraction", va="center", fontsize=9, color=color
-            )
-            x += 0.08 + 0.021 * len(group)
-        axes.set_title(plain(title), pad=22 if groups else 6)
-        axes.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
+        told: dict[str, Any] = {"xy": (-0.1, 1.1), "xycoords": "axes fraction", "xytext": (0, 0), "va": "bottom"}
+        for group, (color, _, sign) in zip(groups, looks, strict=False):
+            text = axes.annotate(f"{sign} {plain(group)}", textcoords="offset points", color=color, **told)
+            told |= {"xy": (1, 0), "xycoords": text, "xytext": (12, 0)}  # the next begins where this one ends
+        _name(figure, title, axes, xlabel, ylabel)
         axes.margins(0.08)
         _name_marks(axes, places, {name: look_of.get(name, (REFERENCE, "o"))[0] for name in places})
     plt.close(figure)
     return figure
 
 
-def heatmaps(maps: Mapping[str, Any], *, title: str, labels: Sequence[str] | None = None) -> Figure:
-    """Square maps of weights (T, T), each row a position that looks, each column one that is looked at, under their names.
-    One colour that begins at the page's own, so that nothing is drawn where nothing is. `labels` name the positions, where
-    there is room: at no more than two maps.
+def heatmaps(
+    maps: Mapping[str, Any],
+    *,
+    title: str,
+    labels: Sequence[str] | None = None,
+    xlabel: str = "key position",
+    ylabel: str = "query position",
+    scale: str | None = "share of attention",
+) -> Figure:
+    """Square maps of weights (T, T), each row a position that looks, each column one that is looked at, under their names. One
+    colour that begins at the page's own, so that nothing is drawn where nothing is; its `scale` stands below, unless it is None.
+    `labels` name the positions, where there is room: at no more than two maps. Elsewhere the first and the last are numbered.
 
-    >>> len(heatmaps({"head 0": [[1, 0], [0.5, 0.5]]}, title="Half and half").axes)
-    1
+    >>> len(heatmaps({"head 0": [[1, 0], [0.5, 0.5]]}, title="Half and half").axes)  # the map and the scale
+    2
     """
     _need(len(maps) > 0, "there is no map to draw")
     for name, weights in maps.items():
@@ -423,29 +513,38 @@ def heatmaps(maps: Mapping[str, Any], *, title: str, labels: Sequence[str] | Non
             )
     columns = min(4, len(maps))
     rows = -(-len(maps) // columns)
-    side = 5.2 / columns
+    side = (WIDTH - 0.4) / columns
     ink = LinearSegmentedColormap.from_list("ink", [(0, 0.447, 0.698, 0.0), (0, 0.447, 0.698, 1.0)])
     with plt.rc_context(STYLE | {"font.size": 9}):
-        height = (min(side, 4.4) + 0.25) * rows + 0.4
-        figure, grid = plt.subplots(rows, columns, figsize=(5.2, height), layout="constrained", squeeze=False)
+        height = (side + (0.15 if columns < 3 else 0.33)) * rows + 1.2
+        figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, height), layout="compressed", squeeze=False)
         for axes in grid.flat[len(maps) :]:
             axes.axis("off")
-        for axes, (name, weights) in zip(grid.flat, maps.items(), strict=False):
-            axes.imshow(weights, cmap=ink, vmin=0, vmax=1, interpolation="nearest")
-            axes.set_title(plain(name), fontsize=9)
-            axes.spines[:].set_visible(False)
+        for i, (axes, (name, weights)) in enumerate(zip(grid.flat, maps.items(), strict=False)):
+            image = axes.imshow(weights, cmap=ink, vmin=0, vmax=1, interpolation="nearest")
+            axes.set_title(_lines(name, 48 // columns), fontsize=9)
+            if i >= len(maps) - columns:
+                axes.set_xlabel(plain(xlabel))
+            if i % columns == 0:
+                axes.set_ylabel(plain(ylabel))
+            T = len(weights)
             if labels is not None and len(maps) <= 2:
+                axes.spines[:].set_visible(False)
                 look: dict[str, Any] = {
                     "labels": [plain(label) for label in labels],
-                    "fontsize": 7 if len(maps) == 1 else 5,
+                    "fontsize": min(9, 72 * side / T),
                 }
-                axes.set_xticks(range(len(labels)), **look)
-                axes.set_yticks(range(len(labels)), **look)
+                axes.set_xticks(range(T), **look)
+                axes.set_yticks(range(T), **look)
                 axes.tick_params(length=0, pad=1)
             else:
-                axes.set(xticks=[], yticks=[])
-                axes.spines[["left", "bottom"]].set_visible(True)
-        figure.suptitle(plain(title), color=REFERENCE, fontsize=11, x=0.01, ha="left")
+                axes.set_xticks([0, T - 1], ["0", f"{T - 1}"] if i >= len(maps) - columns else [])
+                axes.set_yticks([0, T - 1], ["0", f"{T - 1}"] if i % columns == 0 else [])
+                axes.tick_params(length=2, pad=2)
+        if scale is not None:
+            bar = figure.colorbar(image, ax=grid, location="bottom", shrink=0.7, aspect=30, label=plain(scale))
+            bar.outline.set_visible(False)
+        _name(figure, title)
     plt.close(figure)
     return figure
 
@@ -455,11 +554,11 @@ def graph(
 ) -> Figure:
     """A computation, from left to right: each node a name, a value, and the slope of the result along it (None: not known
     yet), the result last; each edge the numbers of two nodes, the one used before the one that uses it, and the local slope.
-    Values and arrows are grey; what flows back is purple, with the word slope in boxes and a × on arrows.
+    Values and arrows are grey; what flows back is purple, below a line in boxes and with a × at arrows.
 
     >>> nodes = [("w", 2.0, 6.0), ("3 w", 6.0, 1.0)]
     >>> [text.get_text() for text in graph(nodes, [(0, 1, 3.0)], title="A factor").axes[0].texts]
-    ['w', '2', 'slope 6', '3 w', '6', 'slope 1', '×3']
+    ['w', '2', '6', '3 w', '6', '1', '×3']
     """
     _need(len(nodes) > 0, "there is no node to draw")
     for i, j, _ in edges:
@@ -470,30 +569,33 @@ def graph(
     corners = [(x + side * width / 2, y + side * height / 2) for x, y in places for side in (-1, 1)]
     corners += [label for _, _, _, label in arrows]
     (left, right), (low, high) = ((min(c) - 0.1, max(c) + 0.1) for c in zip(*corners, strict=True))
-    inch = min(0.72, 5.2 / (right - left))  # of a unit
+    inch = min(0.6, WIDTH / (right - left))  # of a unit
     text: dict[str, Any] = {"ha": "center", "va": "center"}
-    with plt.rc_context(STYLE | {"font.size": 8.5 if inch > 0.6 else 7.5}):
-        figure, axes = plt.subplots(figsize=(5.2, inch * (high - low) + 0.35), layout="constrained")
+    with plt.rc_context(STYLE | {"font.size": 9}):
+        figure, axes = plt.subplots(figsize=(WIDTH, inch * (high - low) + 0.6), layout="constrained")
         for (name, value, slope), (x, y) in zip(nodes, places, strict=True):
             corner = x - width / 2, y - height / 2
             axes.add_patch(Rectangle(corner, width, height, facecolor="none", edgecolor=REFERENCE))
-            axes.text(x, y + 0.27, plain(name), **text)
-            axes.text(x, y, _signed(f"{value:.4g}"), **text)
+            axes.text(x, y + 0.38, plain(name), **text)
+            axes.text(x, y + 0.05, _signed(f"{value:.4g}"), **text)
             if slope is not None:
-                axes.text(x, y - 0.27, _signed(f"slope {slope:.3g}"), color=GRADIENT, **text)
+                axes.plot([x - width / 2, x + width / 2], [y - 0.17, y - 0.17], color=REFERENCE, linewidth=0.5)
+                axes.text(x, y - 0.4, _signed(f"{slope:.3g}"), color=GRADIENT, **text)
         for (start, end, bend, label), (_, _, local) in zip(arrows, edges, strict=True):
             look: dict[str, Any] = {"arrowstyle": "-|>", "color": REFERENCE, "linewidth": 0.9, "mutation_scale": 8}
             curve: dict[str, Any] = {"connectionstyle": f"arc3,rad={bend}", "shrinkA": 1, "shrinkB": 1}
             axes.add_patch(FancyArrowPatch(start, end, **look, **curve))
             axes.text(*label, _signed(f"×{local:.3g}"), color=GRADIENT, **text)
-        axes.set(xlim=(left, right), ylim=(low, high), aspect="equal", title=plain(title))
+        axes.set(xlim=(left, right), ylim=(low, high), aspect="equal")
+        _name(figure, title)
+        axes.set_title("each box: name, value; below the line: slope", fontsize=9)
         axes.axis("off")
     plt.close(figure)
     return figure
 
 
-BOX = 1.3, 0.94  # of a graph, in units of its own
-ACROSS, DOWN = 2.05, 1.35  # between the middles of neighbouring boxes
+BOX = 1.36, 1.2  # of a graph, in units of its own
+ACROSS, DOWN = 2.12, 1.5  # between the middles of neighbouring boxes
 
 
 def _graph_places(count: int, edges: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
@@ -533,8 +635,41 @@ def _graph_arrow(
         bend = -0.25
     dx, dy = end[0] - start[0], end[1] - start[1]
     aside = -1 if bend > 0 else 1  # the label lies above the arrow; of one that bends down, below
-    across = start[0] + dx / 2 + bend * dy / 2 - aside * 0.27 * dy / math.hypot(dx, dy)
-    return start, end, bend, (across, start[1] + dy / 2 - bend * dx / 2 + aside * 0.17 * dx / math.hypot(dx, dy))
+    across = start[0] + dx / 2 + bend * dy / 2 - aside * 0.34 * dy / math.hypot(dx, dy)
+    return start, end, bend, (across, start[1] + dy / 2 - bend * dx / 2 + aside * 0.22 * dx / math.hypot(dx, dy))
+
+
+POINTER = " ◂"  # beside the number of what was chosen
+
+
+def _lines(text: str, letters: int) -> str:
+    """The text as it is drawn, in lines of at most so many letters."""
+    return "\n".join(textwrap.wrap(plain(text), letters))
+
+
+def _name(figure: Figure, title: str, axes: Axes | None = None, xlabel: str = "", ylabel: str = "") -> None:
+    """The title at the figure's left, and the names of axes: what goes up is named above, in the reading direction."""
+    look: dict[str, Any] = {"color": REFERENCE, "fontsize": 11, "family": STYLE["font.family"]}
+    figure.suptitle(_lines(title, LINE), x=0.01, ha="left", **look)
+    if axes is not None:
+        axes.set_xlabel(_lines(xlabel, LINE))
+        axes.set_ylabel(_lines(ylabel, LINE), rotation=0, ha="left", va="bottom")
+        axes.yaxis.set_label_coords(-0.1, 1.03)
+
+
+def _column(count: int) -> tuple[Figure, list[Axes]]:
+    """Axes one above the other, on the same scales."""
+    size = WIDTH, 0.9 + count
+    shared: dict[str, Any] = {"sharex": True, "sharey": True, "layout": "constrained", "squeeze": False}
+    figure, axes = plt.subplots(count, 1, figsize=size, **shared)
+    return figure, list(axes[:, 0])
+
+
+def _looks(curves: Mapping[str, object], chosen: str | None) -> list[dict[str, Any]]:
+    """How each curve is drawn: the chosen one green with dots, each other one with the next dash and mark."""
+    grey = ({"color": REFERENCE, "linestyle": dash, "marker": mark, "linewidth": 1.2} for dash, mark in LOOKS)
+    look: list[dict[str, Any]] = [{"color": CHOSEN, "marker": "o"} if name == chosen else next(grey) for name in curves]
+    return [{**one, "markersize": 4} for one in look]
 
 
 def _signed(number: str) -> str:
@@ -556,7 +691,7 @@ def _check_curves(curves: Mapping[str, Mapping[Any, float]], chosen: str | None)
     for name, curve in curves.items():
         _need(len(curve) > 0, f"the curve {name!r} has no points")
     others = len(curves) - (chosen is not None)
-    _need(others <= len(DASHES), f"there are {others} curves besides the chosen one, and dashes for {len(DASHES)}")
+    _need(others <= len(LOOKS), f"there are {others} curves besides the chosen one, and dashes for {len(LOOKS)}")
 
 
 def _draw_losses(
@@ -565,60 +700,85 @@ def _draw_losses(
     validation: Mapping[int, float],
     references: Mapping[str, float],
     name_references: bool = True,
-    names_at: float | None = 0.3,
+    names_at: tuple[float, float] | None = (0.24, 0.53),
+    reach: float = 0.14,
 ) -> None:
-    """Both losses of a run; the lines are named inside the axes, at this part of the steps, the references outside."""
+    """Both losses of a run. They are named inside the axes, each around its part of the steps, and a name reaches so far to both
+    sides; the references are named outside."""
     axes.plot(range(1, len(training) + 1), training, color=TRAINING, linewidth=0.8)
     axes.plot(list(validation), list(validation.values()), color=VALIDATION, marker="o", markersize=4)
     heights = [*training, *validation.values(), *references.values()]
     room = 0.14 * (max(heights) - min(heights))  # what a name takes, above or below a curve
     if names_at is not None:
-        place, width = max(1, int(names_at * len(training))), max(1, int(0.2 * len(training)))
-        lowest = min(training[max(0, place - width) : place])
-        below: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top", "color": TRAINING}
-        axes.annotate("training", (place, lowest), (0, -8), **below)
+        place, later, near = (max(1, int(share * len(training))) for share in (*names_at, reach))
+        lowest = min(training[max(0, place - near) : place + near])
+        below: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "top", "color": TRAINING}
+        axes.annotate("training", (place, lowest), (0, -6), **below)
         axes.update_datalim([(place, lowest - room)])  # limits set here would not grow with the curves beside these
         if validation:
-            near = min(validation, key=lambda step: abs(step - 1.3 * place))
-            held = [loss for step, loss in validation.items() if near <= step <= near + width]
-            highest = max([*held, *training[near : near + width]])
-            above: dict[str, Any] = {"textcoords": "offset points", "va": "bottom", "color": VALIDATION}
-            axes.annotate("validation", (near, highest), (0, 6), **above)
-            axes.update_datalim([(near, highest + room)])
+            at = min(validation, key=lambda step: abs(step - later))
+            held = [loss for step, loss in validation.items() if abs(step - at) <= near]
+            highest = max([*held, *training[max(0, at - near) : at + near]])
+            above: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom", "color": VALIDATION}
+            axes.annotate("validation", (at, highest), (0, 6), **above)
+            axes.update_datalim([(at, highest + room)])
         axes.autoscale_view()
-    ends = _spread(list(references.values()), 0.06 * (max(heights) - min(heights)))
+    ends = _spread(list(references.values()), 0.09 * (max(heights) - min(heights)), max(heights))
     for (name, loss), end in zip(references.items(), ends, strict=True):
         axes.axhline(loss, color=REFERENCE, linestyle="--", linewidth=1)
         if name_references:
             axes.annotate(f"{plain(name)} {loss:.2f}", (1.01, end), xycoords=("axes fraction", "data"), va="center")
 
 
-SIDES = (5, -3, "left"), (-5, -3, "right"), (0, 5, "center"), (0, -14, "center")  # points from a mark
-CORNERS = (4, 4, "left"), (-4, 4, "right"), (4, -13, "left"), (-4, -13, "right")
-PLACES = (*SIDES, *CORNERS, (5, 1, "left"))
+def _draw_across(axes: Axes, references: Mapping[str, float], rows: int) -> None:
+    """Grey dashed lines up through all rows, named above the axes; the name farthest left stands highest."""
+    name_height = 0.17 / (0.27 * rows + 0.3)  # as a share of the axes
+    for i, (name, place) in enumerate(sorted(references.items(), key=lambda reference: -reference[1]), 1):
+        up = 1 + i * name_height
+        line: dict[str, Any] = {"color": REFERENCE, "linestyle": "--", "linewidth": 1, "clip_on": False}
+        axes.plot([place, place], [0, up], transform=axes.get_xaxis_transform(), **line)
+        told: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
+        axes.annotate(f"{plain(name)} {place:.2f}", (place, up), (4, 2), fontsize=9, **told)
+
+
+RINGS = 5, 11, 18, 26  # points from a mark to its name
+TURNS = 0, 180, 90, 270, 45, 135, 315, 225  # degrees: right, left, above, below, then the corners
 
 
 def _name_marks(axes: Axes, places: Mapping[str, tuple[float, float]], colors: Mapping[str, str]) -> None:
-    """A name beside each mark: at its right, left, top or bottom, or at a corner, wherever it first lies within the axes and
-    on nothing else."""
+    """A name beside each mark: at its right, left, top, bottom or a corner, as near as it can lie within the figure and on
+    nothing else. From one that lies farther off a thin line leads to its mark."""
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # now it is known where the marks lie
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform(list(places.values()))]
     for name, place in places.items():
-        for dx, dy, side in PLACES:
-            look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "ha": side, "color": colors[name]}
-            label = axes.annotate(plain(name), place, (dx, dy), **look)
+        for ring, turn in itertools.product(RINGS, TURNS):
+            right, up = round(math.cos(math.radians(turn)), 6), round(math.sin(math.radians(turn)), 6)
+            look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "color": colors[name]}
+            look |= {"ha": _side(right, "left", "right"), "va": _side(up, "bottom", "top")}
+            label = axes.annotate(plain(name), place, (ring * right, ring * up), **look)
             box = label.get_window_extent()
-            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.figure.bbox.x1
-            if (dx, dy, side) == PLACES[-1] or (inside and not any(box.overlaps(other) for other in taken)):
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.figure.bbox.x1 and axes.bbox.y0 <= box.y0
+            if (ring, turn) == (RINGS[-1], TURNS[-1]) or (inside and not any(box.overlaps(other) for other in taken)):
                 break  # the last place is taken whatever it lies on
             label.remove()
+        if ring > RINGS[0]:
+            lead = {"arrowstyle": "-", "color": colors[name], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}
+            label.remove()
+            axes.annotate(plain(name), place, (ring * right, ring * up), arrowprops=lead, **look)
         taken.append(box)
 
 
-def _spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Heights of labels beside lines, pushed apart to `gap` where they would lie on one another."""
+def _side(along: float, ahead: str, behind: str) -> str:
+    return ahead if along > 0 else behind if along < 0 else "center"
+
+
+def _spread(heights: Sequence[float], gap: float, top: float) -> list[float]:
+    """Heights of labels beside lines, pushed apart to `gap` where they would lie on one another, and down from the `top`."""
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     spread = list(heights)
     for lower, upper in itertools.pairwise(order):
         spread[upper] = max(spread[upper], spread[lower] + gap)
+    for upper in reversed(order):
+        spread[upper] = top = min(spread[upper], top)
+        top -= gap
     return spread

@@ -1,8 +1,9 @@
-// Recorded training runs to go through: loss, gradient norm and what the model says at a step move together.
+// Recorded training runs to go through: loss, gradient norm and what the model says at a step move together. Or runs whose names
+// are hidden, for the reader to say what is wrong with them.
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, draw, slider, field, choice, capital, sentence, patiently, newId, fill } = minigpt.parts;
+  const { make, draw, slider, field, choice, capital, sentence, alone, patiently, toLine, calm, player, hold, newId, fill } = minigpt.parts;
   const LEFT = 34, RIGHT = 78, LINE = 14, GAP = 26, LOSS = 230, NORM = 90; // pixels
   const BLUE = "var(--mg-accent)", VERMILION = "#d55e00", GREY = "#8888";
 
@@ -19,35 +20,140 @@
   class Curves {
     constructor(root, state, engine, tell) {
       const id = newId("curves");
-      Object.assign(this, { state, tell });
+      Object.assign(this, { state, engine, tell, runs: null, chosen: [] });
       this.run = choice(`${id}-run`, state.runs, state.run);
-      this.other = choice(`${id}-other`, { "": "nothing", ...state.runs }, state.beside ?? "");
-      this.step = slider(`${id}-step`, ["step", 1, 1, 1, 1], () => this.move());
+      this.other = choice(`${id}-other`, { "": "nothing", ...state.runs }, state.beside);
+      this.pair = make("div", { className: "mg-pair" }, field("run", this.run), field("beside it", this.other));
+      this.patient = make("select", { id: `${id}-patient` });
+      this.sick = make("div", { className: "mg-pair mg-patients" }, field("patient", this.patient));
+      this.hide = make("button", { type: "button", textContent: "Which patient is this?", onclick: () => this.turn(!this.hidden) });
+      this.step = slider(`${id}-step`, ["step", 1, 1, 1, 1], () => this.go(+this.step.input.value));
+      this.player = player(() => this.advance(), () => (calm() ? 1000 : 50), () => this.report());
       this.picture = make("div", { className: "mg-chart" });
       this.picture.onpointerdown = this.picture.onpointermove = (event) => event.buttons && this.point(event);
       this.numbers = make("p", { className: "mg-status", role: "status" });
+      this.diagnosis = make("select", { id: `${id}-diagnosis` });
+      const ask = make("button", { type: "button", textContent: "Ask the clinic", onclick: () => this.judge() });
+      this.verdict = make("p", { className: "mg-verdict", role: "status" });
+      this.desk = make("div", {}, make("div", { className: "mg-pair" }, field("your diagnosis", this.diagnosis), ask), this.verdict);
       this.said = make("div", { className: "mg-settings" });
-      this.run.onchange = this.other.onchange = () => this.show();
+      this.run.onchange = this.other.onchange = () => this.see(+this.step.input.value);
+      this.patient.onchange = () => this.see();
+      this.alone = alone(root, (error) => (this.numbers.textContent = sentence(error)));
       fill(
         root,
-        make("div", { className: "mg-pair" }, field("run", this.run), field("beside it", this.other)),
-        this.step.row,
+        make("div", { className: "mg-pair" }, this.pair, this.sick, this.hide),
+        make("div", { className: "mg-played" }, this.player.button, this.step.row),
         this.picture,
         this.numbers,
         this.said,
+        this.desk,
       );
-      this.begin(engine);
+      new ResizeObserver(() => this.arrange()).observe(this.picture);
+      this.turn(Boolean(state.patient), state.step);
     }
 
-    async begin(engine) {
-      try {
-        Object.assign(this, await patiently(this.numbers, "Loading the records…", engine.read("curves")));
-        this.step.input.max = this.steps;
-        this.step.set(this.state.step ?? this.steps);
-        new ResizeObserver(() => this.show()).observe(this.picture);
-      } catch (error) {
-        this.numbers.textContent = sentence(error);
-      }
+    // To the runs whose names are hidden, or back to those with names.
+    turn(hidden, step) {
+      this.hidden = hidden;
+      this.hide.setAttribute("aria-pressed", hidden);
+      this.pair.hidden = hidden;
+      this.sick.hidden = this.desk.hidden = !hidden;
+      this.player.stop();
+      this.runs = null;
+      this.chosen = [];
+      return this.alone(async (signal) => {
+        const record = await patiently(this.numbers, "Loading the records…", this.engine.read(hidden ? "patients" : "curves"));
+        if (signal.aborted) return;
+        if (hidden && !this.patients) this.admit(record);
+        const { levels, runs } = record;
+        this.runs = hidden ? this.patients : Object.fromEntries(
+          Object.entries(runs).map(([name, run]) => [name, { ...run, levels, name: capital(this.state.runs[name]) }]),
+        );
+        this.see(step);
+      });
+    }
+
+    // The patients, each without its name.
+    admit({ diagnoses, patients }) {
+      this.patients = Object.fromEntries(
+        Object.entries(patients).map(([letter, run]) => [letter, { ...run, name: `Patient ${letter}` }]),
+      );
+      const options = (names) => names.map((name) => make("option", { value: name, textContent: name }));
+      this.patient.replaceChildren(...options(Object.keys(patients)));
+      this.patient.value = this.state.patient || "A";
+      this.diagnosis.replaceChildren(...options(diagnoses));
+    }
+
+    // Is it what the clinic finds? If not, the reader hears what the clinic saw, and may try again.
+    judge() {
+      const [run] = this.chosen, guess = this.diagnosis.value;
+      if (!run) return;
+      const found = run.findings.find(({ name }) => name === guess);
+      this.verdict.textContent = found ? this.right(run, found) : `✗ Not ${guess}. The clinic saw this: ${run.findings[0].symptom}`;
+      if (found) this.patient.selectedOptions[0].textContent = `${this.patient.value}, ${guess}`;
+    }
+
+    right({ name, was }, { name: diagnosis, symptom, diagnosis: meaning, cure }) {
+      return `✓ Right: ${diagnosis}. ${symptom} It means: ${meaning} Try: ${cure} ${name} is the run “${was}”.`;
+    }
+
+    // Another run is shown, at that step, or at its last one.
+    see(step = Infinity) {
+      if (!this.runs) return;
+      this.player.stop();
+      const names = this.hidden ? [this.patient.value] : [this.run.value, this.other.value];
+      this.chosen = names.filter(Boolean).map((name) => this.runs[name]);
+      this.steps = this.chosen[0].loss.length;
+      this.step.input.max = this.steps;
+      this.step.set(Math.min(step, this.steps));
+      this.verdict.textContent = "";
+      this.said.replaceChildren(
+        ...this.chosen.map(() =>
+          make("section", { className: "mg-setting" }, make("p", { className: "mg-status" }), make("p", { className: "mg-text" })),
+        ),
+      );
+      this.until = this.steps;
+      this.arrange();
+      this.report();
+    }
+
+    // Room for all that will be said at any step, and the chart, as wide as there is place.
+    arrange() {
+      if (!this.chosen.length) return;
+      this.width = this.picture.clientWidth;
+      hold(this.numbers, [this.tale(this.steps)]);
+      if (this.hidden) hold(this.verdict, this.chosen[0].findings.map((finding) => this.right(this.chosen[0], finding)));
+      this.chosen.forEach(({ says }, i) => {
+        const section = this.said.children[i], [title, text] = section.children;
+        section.hidden = !says.length;
+        if (!says.length) return;
+        hold(title, [this.title(this.chosen[i], says.at(-1)[0])]);
+        hold(text, says.map(([, text]) => toLine(text)));
+      });
+      this.show();
+    }
+
+    // By hand: the whole curve is there.
+    go(step) {
+      if (!this.chosen.length) return;
+      this.player.stop();
+      const whole = this.until === this.steps;
+      this.until = this.steps;
+      this.step.set(step);
+      if (whole) this.move();
+      else this.show();
+      this.report();
+    }
+
+    // While it plays, the curve is drawn as far as the step; from the end it begins again. Is there more?
+    advance() {
+      if (!this.chosen.length) return false;
+      const step = +this.step.input.value, by = Math.ceil(this.steps / (calm() ? 9 : 225));
+      this.until = step === this.steps ? 1 : Math.min(step + by, this.steps);
+      this.step.set(this.until);
+      this.show();
+      return this.until < this.steps;
     }
 
     x(step) {
@@ -63,7 +169,7 @@
       return draw("text", { x, y, "dominant-baseline": "middle", ...attributes }, content);
     }
 
-    // One panel: axis, lines and their names. It reaches as high as the highest line.
+    // One panel: axis, lines and their names. It reaches as high as the highest line; drawn is what comes up to the step `until`.
     panel(title, top, height, lines) {
       const panel = draw("g"), names = [], high = Math.max(...lines.flatMap(({ values }) => values));
       const level = (value) => top + height * (1 - value / high);
@@ -71,11 +177,11 @@
         panel.append(draw("line", { x1: LEFT, x2: this.width - RIGHT, y1: level(tick), y2: level(tick), class: "mg-grid" }));
         panel.append(this.text(LEFT - 6, level(tick), String(tick), { "text-anchor": "end" }));
       }
-      for (const { name, steps, values, stroke, dots, ...attributes } of lines) {
-        const ys = values.map(level);
+      for (const { name, steps, values, stroke, dots, reference, ...attributes } of lines) {
+        const drawn = reference ? values : values.filter((_, i) => steps[i] <= this.until), ys = drawn.map(level);
         panel.append(this.path(steps, ys, { stroke, ...attributes }));
         if (dots) ys.forEach((y, i) => panel.append(draw("circle", { cx: this.x(steps[i]), cy: y, r: 2.5, fill: stroke })));
-        if (name) names.push({ y: ys.at(-1), name, stroke });
+        if (name && ys.length) names.push({ y: ys.at(-1), name, stroke });
       }
       for (const { y, name, stroke } of apart(names))
         panel.append(this.text(this.width - RIGHT + 6, y, name, { class: stroke === GREY ? "mg-grey" : "", fill: stroke }));
@@ -83,17 +189,14 @@
       return panel;
     }
 
-    // Draw all that does not depend on the step.
+    // Draw the chart.
     show() {
-      if (!this.runs) return;
-      this.width = this.picture.clientWidth;
-      const run = this.runs[this.run.value], other = this.runs[this.other.value];
+      const [run, other] = this.chosen;
       const every = run.loss.map((_, i) => i + 1), ends = [1, this.steps];
       const top = 24, below = top + LOSS + GAP + 14, height = below + NORM + 34;
+      const reference = { reference: true, stroke: GREY, "stroke-dasharray": "4 4" };
       const losses = [
-        ...Object.entries(this.levels).map(([name, level]) => ({
-          name, steps: ends, values: [level, level], stroke: GREY, "stroke-dasharray": "4 4",
-        })),
+        ...Object.entries(run.levels).map(([name, level]) => ({ name, steps: ends, values: [level, level], ...reference })),
         ...(other ? [
           { steps: every, values: other.loss, stroke: GREY },
           { name: "beside it", steps: other.val.map(([step]) => step), values: other.val.map(([, loss]) => loss), stroke: GREY, dots: true },
@@ -102,7 +205,7 @@
         { name: "validation", steps: run.val.map(([step]) => step), values: run.val.map(([, loss]) => loss), stroke: VERMILION, dots: true },
       ];
       const norms = [
-        { name: "clipping", steps: ends, values: [run.clip, run.clip], stroke: GREY, "stroke-dasharray": "4 4" },
+        { name: "clipping", steps: ends, values: [run.clip, run.clip], ...reference },
         ...(other ? [{ steps: every, values: other.norm, stroke: GREY }] : []),
         { steps: every, values: run.norm, stroke: BLUE },
       ];
@@ -116,38 +219,45 @@
         this.text(this.x(this.steps), height - 18, `step ${this.steps}`, { "text-anchor": "end" }),
         this.cursor,
       );
-      chart.setAttribute("aria-label", `loss and gradient norm of the run ${this.state.runs[this.run.value]}`);
+      chart.setAttribute("aria-label", `loss and gradient norm: ${run.name}`);
       this.picture.replaceChildren(chart);
       this.move();
     }
 
     point(event) {
       const left = event.clientX - this.picture.getBoundingClientRect().left;
-      this.step.set(Math.round(1 + ((this.steps - 1) * (left - LEFT)) / (this.width - LEFT - RIGHT)));
-      this.move();
+      this.go(Math.round(1 + ((this.steps - 1) * (left - LEFT)) / (this.width - LEFT - RIGHT)));
     }
 
     // What depends on the step.
     move() {
-      if (!this.runs) return;
-      const step = +this.step.input.value, chosen = [this.run.value, this.other.value].filter(Boolean);
+      const step = +this.step.input.value;
       this.cursor.setAttribute("x1", this.x(step));
       this.cursor.setAttribute("x2", this.x(step));
-      this.numbers.textContent = chosen.map((name) => this.tale(name, step)).join(" ");
-      this.said.replaceChildren(
-        ...chosen.map((name) => {
-          const [at, text] = before(this.runs[name].says, step);
-          const title = make("p", { className: "mg-status", textContent: `${capital(this.state.runs[name])}, after step ${at}, says:` });
-          return make("section", { className: "mg-setting" }, title, make("p", { className: "mg-text", textContent: text }));
-        }),
-      );
-      this.tell({ state: { ...this.state, run: this.run.value, beside: this.other.value, step } });
+      this.numbers.setAttribute("aria-live", this.player.playing() ? "off" : "polite");
+      this.numbers.textContent = this.tale(step);
+      this.chosen.forEach((run, i) => {
+        const [title, text] = this.said.children[i].children, look = before(run.says, step);
+        title.textContent = look ? this.title(run, look[0]) : "";
+        text.textContent = look ? toLine(look[1]) : "";
+      });
     }
 
-    tale(name, step) {
-      const { loss, norm, val } = this.runs[name], last = before(val, step);
-      const held = last ? `, validation ${last[1].toFixed(2)} (step ${last[0]})` : "";
-      return `${capital(this.state.runs[name])}, step ${step}: training loss ${loss[step - 1].toFixed(2)}${held}, gradient ${norm[step - 1].toFixed(2)}.`;
+    title({ name }, step) {
+      return `${name}, after step ${step}, says:`;
+    }
+
+    tale(step) {
+      const tales = this.chosen.map(({ name, loss, norm, val }) => {
+        const last = before(val, step), held = last ? `, validation ${last[1].toFixed(2)} (step ${last[0]})` : "";
+        return `${name}, step ${step}: training loss ${loss[step - 1].toFixed(2)}${held}, gradient ${norm[step - 1].toFixed(2)}.`;
+      });
+      return tales.join(" ");
+    }
+
+    report() {
+      const { value: run } = this.run, { value: beside } = this.other, patient = this.hidden ? this.patient.value : "";
+      this.tell({ state: { ...this.state, run, beside, patient, step: +this.step.input.value } });
     }
   }
 

@@ -277,6 +277,45 @@
     });
   };
 
+  // Whether the reader asked the system for less motion.
+  const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+  // A button that plays: it takes a step again and again, `pause(n)` milliseconds after the n-th, until a step says that it was
+  // the last one, or the reader pauses it. `stopped` hears of the end of it.
+  const player = (step, pause, stopped = () => {}) => {
+    const button = make("button", { type: "button", textContent: "Play" });
+    let timer = null;
+    const playing = () => timer !== null;
+    const stop = () => {
+      if (!playing()) return;
+      clearTimeout(timer);
+      timer = null;
+      button.textContent = "Play";
+      stopped();
+    };
+    const go = (n) => {
+      timer = setTimeout(() => (button.isConnected && step() ? go(n + 1) : stop()), pause(n));
+    };
+    button.onclick = () => {
+      if (playing()) return stop();
+      button.textContent = "Pause";
+      go(0);
+    };
+    return { button, playing, stop };
+  };
+
+  // Room for the longest of the texts that will stand here, so that nothing below moves when they change.
+  const hold = (place, texts) => {
+    const now = place.textContent;
+    place.style.minHeight = "";
+    const heights = texts.map((text) => {
+      place.textContent = text;
+      return Math.ceil(place.getBoundingClientRect().height);
+    });
+    place.textContent = now;
+    place.style.minHeight = `${Math.max(...heights)}px`;
+  };
+
   // A canvas keeps the colours that it was painted with: paint it anew when those of the page change.
   const onColours = (part, paint) => {
     const colours = () => getComputedStyle(part).color + getComputedStyle(part).getPropertyValue("--mg-accent");
@@ -304,6 +343,6 @@
   minigpt.widgets ??= {};
   minigpt.parts = {
     make, draw, slider, knobs, field, choice, percent, capital, sentence, count, alone, patiently, toLine, fromLine, Text, Prompt,
-    later, rove, onColours, newId, fill, number, largest, strip, level, row, table,
+    later, rove, calm, player, hold, onColours, newId, fill, number, largest, strip, level, row, table,
   };
 })();

@@ -2,10 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
+import torch
+
 from ..corpus import load_corpus
+from ..data import split_text
 from ..notebook.lesson import load_record
+from ..study import clinic
 from ..tokenizer import BPETokenizer, CharTokenizer, Tokenizer
 from .export import describe
 
@@ -18,6 +23,37 @@ RUNS = {  # those that the curves show, by what sets them apart
     "small": "one layer, 16 wide",
     "little-text": "8,000 characters of text",
 }
+# Those whose name the curves hide, by the letter that stands for it, and what sets apart those that are not among RUNS.
+PATIENTS = {
+    "A": "small",
+    "B": "film-zh",
+    "C": "little-text",
+    "D": "low-rate",
+    "E": "high-rate",
+    "F": "no-residual",
+    "G": "short",
+    "H": "high-rate-no-warmup",
+}
+HIDDEN = RUNS | {
+    "film-zh": "the usual run, on the Chinese tales",
+    "no-residual": "without the residual connections",
+    "short": "150 steps instead of 900",
+}
+DIAGNOSES = (  # all that the clinic may find, in its order
+    "diverged",
+    "distribution shift",
+    "data leakage",
+    "target leakage",
+    "initial weights too large",
+    "overfitting",
+    "overfitting begins",
+    "noisy validation loss",
+    "stalled",
+    "undertrained",
+    "underfitting",
+    "validation below training",
+    "healthy",
+)
 # The sizes at which each corpus is cut, whether the vocabulary holds the bytes, and the share of the text whose characters it
 # holds; the largest last.
 SIZES = {
@@ -26,29 +62,69 @@ SIZES = {
 }
 
 
+LEVELS = ("ln V", "1-gram", "2-gram", "best count")
+
+
 def levels() -> dict[str, float]:
     """The lines that a run on the tales is read against: guessing blindly, counting, and counting at its best order."""
     losses = load_record("corpora")["tales"]["losses"]
-    return {name: losses[name] for name in ("ln V", "1-gram", "2-gram")} | {"best count": min(losses.values())}
+    losses["best count"] = min(losses.values())
+    return {name: losses[name] for name in LEVELS}
+
+
+def course(name: str) -> dict[str, Any]:
+    """Loss, gradient norm and what the model says in a recorded run, step by step."""
+    record = load_record(name)
+    curve = record["curve"]
+    return {
+        "loss": curve["train_loss"],
+        "norm": curve["grad_norm"],
+        "val": list(zip(curve["val_step"], curve["val_loss"], strict=True)),
+        "clip": record["settings"]["training"]["clip"],
+        "says": [(look["step"], look["text"]) for look in record.get("says", ())],
+    }
 
 
 def curves() -> dict[str, Any]:
-    """Loss, gradient norm and what the model says, of the runs above; and what counting reaches on their text."""
-    records = {name: load_record(name) for name in RUNS}
-    return {
-        "steps": len(records["film"]["curve"]["train_loss"]),
-        "levels": levels(),
-        "runs": {
-            name: {
-                "loss": record["curve"]["train_loss"],
-                "norm": record["curve"]["grad_norm"],
-                "val": list(zip(record["curve"]["val_step"], record["curve"]["val_loss"], strict=True)),
-                "clip": record["settings"]["training"]["clip"],
-                "says": [(look["step"], look["text"]) for look in record["says"]],
-            }
-            for name, record in records.items()
-        },
+    """The courses of the runs above, and what counting reaches on their text."""
+    return {"levels": levels(), "runs": {name: course(name) for name in RUNS}}
+
+
+def examined(name: str) -> clinic.Report:
+    """A recorded run as the clinic sees it, beside the text that it learned from.
+
+    >>> examined("small").verdict                                                       # doctest: +SKIP
+    'underfitting'
+    """
+    record = load_record(name)
+    settings, curve = record["settings"], record["curve"]
+    text = load_corpus(settings["corpus"])
+    tokenizer = CharTokenizer.train(text)
+    train_ids, val_ids = (torch.tensor(tokenizer.encode(part)) for part in split_text(text, parts=3)[:2])
+    return clinic.examine(
+        curve["train_loss"],
+        dict(zip(curve["val_step"], curve["val_loss"], strict=True)),
+        train_ids[: settings["characters"]],
+        val_ids,
+        tokenizer.vocab_size,
+        split=settings["split"],
+        dropout=settings["model"]["dropout"],
+    )
+
+
+def patient(name: str) -> dict[str, Any]:
+    """The course of a run whose name is hidden, the lines that it is read against, and what the clinic finds."""
+    report = examined(name)
+    return course(name) | {
+        "levels": {line: report.references[line] for line in LEVELS},
+        "findings": [asdict(finding) for finding in report.findings],
+        "was": HIDDEN[name],
     }
+
+
+def patients() -> dict[str, Any]:
+    """All patients, by their letters, and all that the clinic may find."""
+    return {"diagnoses": DIAGNOSES, "patients": {letter: patient(name) for letter, name in PATIENTS.items()}}
 
 
 def film(name: str) -> dict[str, Any]:
@@ -102,6 +178,7 @@ def vocabularies(corpus: str) -> dict[str, Any]:
 
 RECORDS: dict[str, Callable[[], dict[str, Any]]] = {
     "curves": curves,
+    "patients": patients,
     "film": lambda: film("film"),
     "film-zh": lambda: film("film-zh"),
     "vocabularies": lambda: {corpus: vocabularies(corpus) for corpus in SIZES},

@@ -30,7 +30,7 @@ class Sampler(Widget):
         super().__init__(model, tokenizer, prompt=prompt, knobs=knobs)
 
     def picture(self) -> str:
-        """The bars, as a table."""
+        """The bars, as a table, all on one axis from 0 to 1."""
         model, tokenizer = self.model_and_tokenizer()
         knobs = {"temperature": 0.8} | {name: value for name, value in self.state["knobs"].items() if name != "seed"}
         ids = tokenizer.encode(self.state["prompt"]) or [tokenizer.end_id]
@@ -43,16 +43,20 @@ class Sampler(Widget):
             shape_logits(logits, torch.zeros(1, 0, dtype=torch.long), **knobs).softmax(1)[0],
         )
         likeliest = own.topk(min(SHOWN, len(own))).indices.tolist()
-        most = max(own[likeliest].max(), after[likeliest].max()).item()
         rows = "".join(
             f'<tr><th scope="row">{html.escape(names[i])}</th>'
-            f'<td class="mg-track"><span class="mg-own" style="width: {100 * own[i] / most:.1f}%"></span>'
-            f'<span class="mg-bar" style="width: {100 * after[i] / most:.1f}%"></span></td>'
+            f'<td class="mg-track"><span class="mg-own" style="width: {100 * own[i]:.2f}%"></span>'
+            f'<span class="mg-bar" style="width: {100 * after[i]:.2f}%"></span></td>'
             f"<td>{own[i]:.3f}</td><td>{after[i]:.3f}</td></tr>"
             for i in likeliest
         )
-        head = "".join(f'<th scope="col">{name}</th>' for name in ("token", "", "model", "knobs"))
+        axis = "".join(f"<span>{share:g}</span>" for share in (0, 0.5, 1))
+        head = (
+            '<th scope="col">token</th><th scope="col" class="mg-axis" aria-label="shares, from 0 to 1">'
+            f'{axis}</th><th scope="col">model</th><th scope="col">knobs</th>'
+        )
         return (
-            f'<table class="mg-bars"><caption>What comes next after “{html.escape(self.state["prompt"])}”: the model\'s '
-            f"probability, and that after the knobs.</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            f'<table class="mg-bars mg-shares"><caption>What comes next after “{html.escape(self.state["prompt"])}”: the '
+            f"model's probability, and that after the knobs.</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
         )

@@ -2,8 +2,9 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, slider, field, choice, sentence, count, alone, patiently, later, rove, newId, fill } = minigpt.parts;
+  const { make, slider, field, choice, sentence, count, alone, patiently, later, rove, calm, player, newId, fill } = minigpt.parts;
   const DRAWN = 400; // of a long text only so many characters are drawn and merged
+  const LEARNED = 200, PAIRS = 8, MERGES = 60; // where it learns: characters drawn, rows of the table of pairs, merges in the list
   const utf8 = new TextEncoder();
   const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).toUpperCase().padStart(2, "0")).join(" ");
   const size = (text) => Array.from(text).length;
@@ -91,6 +92,137 @@
     }
   }
 
+  const named = ({ left, right }) => `“${minigpt.visible(left)}” and “${minigpt.visible(right)}”`;
+
+  // Byte-pair encoding that learns its merges from the reader's text, one after the other.
+  class Learner {
+    constructor(changed) {
+      Object.assign(this, { changed, states: [], made: 0 });
+      this.player = player(() => this.go(this.made + 1), (n) => (calm() ? 1500 : Math.max(350, 1000 * 0.9 ** n)));
+      const press = (textContent, to) => make("button", { type: "button", textContent, onclick: () => this.press(to()) });
+      this.text = make("p", { className: "mg-pieces" });
+      this.said = make("p", { className: "mg-status", role: "status" });
+      this.sizes = make("p", { className: "mg-status" });
+      this.caption = make("caption");
+      this.rows = make("tbody");
+      this.learned = make("p", { className: "mg-pieces" });
+      const heads = ["pair", "", "count", ""].map((textContent) => make("th", { scope: "col", textContent }));
+      const table = make("table", { className: "mg-bars" }, this.caption, make("thead", {}, make("tr", {}, ...heads)), this.rows);
+      this.table = make("div", { className: "mg-pairs" }, table);
+      this.section = make(
+        "div",
+        { className: "mg-learner", hidden: true },
+        make(
+          "div",
+          { className: "mg-buttons" },
+          press("Back", () => this.made - 1),
+          press("One merge", () => this.made + 1),
+          this.player.button,
+          press("Start again", () => 0),
+        ),
+        this.said,
+        this.text,
+        this.sizes,
+        this.table,
+        make("p", { className: "mg-status", textContent: "Merges learned, each over its number:" }),
+        this.learned,
+      );
+    }
+
+    // Another text. The merges make it and its table shorter: both keep their room, so that nothing below them moves.
+    read(text, made) {
+      this.player.stop();
+      this.states = [];
+      this.coming = minigpt.learnMerges(text);
+      this.go(0);
+      for (const part of [this.text, this.table]) {
+        part.style.minHeight = "";
+        part.style.minHeight = `${part.offsetHeight}px`;
+      }
+      this.go(made);
+    }
+
+    press(to) {
+      this.player.stop();
+      this.go(to);
+    }
+
+    // Show how things are after `to` merges, or after as many as there are. Is there another one?
+    go(to) {
+      while (this.states.length <= to) {
+        const { done, value } = this.coming.next();
+        if (done) break;
+        const { words, pairs } = value, pieces = words.flat();
+        this.states.push({ words, tokens: pieces.length, kinds: pairs.length, pairs: pairs.slice(0, PAIRS) });
+      }
+      this.made = Math.max(0, Math.min(to, this.states.length - 1));
+      this.show();
+      this.changed();
+      return this.next !== null;
+    }
+
+    show() {
+      const { words, tokens, kinds, pairs } = this.states[this.made], first = this.states[0], [best] = pairs;
+      const merges = this.states.slice(0, this.made).map(({ pairs }) => pairs[0]), last = merges.at(-1);
+      this.next = best?.count > 1 ? best : null;
+      this.draw(words);
+      this.rows.replaceChildren(...pairs.map((pair) => this.row(pair, pairs[0].count)));
+      this.caption.textContent = `${count(kinds, "pair")} of neighbours${kinds > PAIRS ? `, ${PAIRS} of them shown` : ""}. If counts are equal, the shorter pair comes first, then the order of characters decides.`;
+      const done = last ? `Merge ${this.made}: ${named(last)} are now “${minigpt.visible(last.left + last.right)}”.` : "Each character is a piece.";
+      this.said.textContent = `${done} ${this.foresee(words)}`;
+      const letters = new Set(first.words.flat()).size;
+      this.sizes.textContent = `Tokens: ${first.tokens.toLocaleString("en")} → ${tokens.toLocaleString("en")}. Vocabulary: ${count(letters, "character")} + ${count(this.made, "merge")} = ${(letters + this.made).toLocaleString("en")}.`;
+      this.learned.replaceChildren(
+        ...merges.slice(-MERGES).map(({ left, right }, i, { length }) => {
+          const { piece } = drawPiece(minigpt.visible(left + right), make("sub", { textContent: this.made - length + i + 1 }));
+          piece.classList.toggle("mg-won", i === length - 1);
+          return piece;
+        }),
+      );
+    }
+
+    // What comes next, and why. Pairs that overlap are all counted, and cannot all be joined.
+    foresee(words) {
+      if (!this.next) return "No pair stands there twice: there is nothing left to learn.";
+      const times = this.next.count, joined = words.reduce((sum, pieces) => sum + minigpt.placesOf(pieces, this.next).length, 0);
+      const overlap = joined < times ? ` They overlap: ${joined} can be joined.` : "";
+      return `Next: ${named(this.next)}, which stand side by side ${times} times.${overlap}`;
+    }
+
+    // The beginning of the text, and in it the pair that comes next.
+    draw(words) {
+      const drawn = [];
+      let characters = 0;
+      for (const pieces of words) {
+        if (characters >= LEARNED) break;
+        const places = new Set(this.next ? minigpt.placesOf(pieces, this.next) : []);
+        pieces.forEach((text, i) => {
+          const { piece } = drawPiece(minigpt.visible(text));
+          piece.classList.toggle("mg-left", places.has(i));
+          piece.classList.toggle("mg-right", places.has(i - 1));
+          drawn.push(piece);
+          characters += size(text);
+        });
+      }
+      this.text.replaceChildren(...drawn);
+    }
+
+    row(pair, most) {
+      const won = pair === this.next;
+      const names = [pair.left, pair.right].map((text) => drawPiece(minigpt.visible(text)).piece);
+      const bar = make("span", { className: "mg-bar" });
+      bar.style.width = `${(100 * pair.count) / most}%`;
+      return make(
+        "tr",
+        { className: won ? "mg-won" : "" },
+        make("th", { scope: "row" }, ...names),
+        make("td", { className: "mg-track" }, bar),
+        make("td", { textContent: pair.count }),
+        make("td", { textContent: won ? "✓ next" : "" }),
+      );
+    }
+  }
+
   class Tokenization {
     constructor(root, state, engine, tell) {
       const id = newId("tokenizer");
@@ -119,26 +251,40 @@
         this.merged,
         this.said,
       );
-      this.merges.hidden = true; // until there are tokenizers
+      this.learner = new Learner(() => this.report());
+      this.learn = make("button", { type: "button", textContent: "Learn from this text", onclick: () => this.turn(!this.learning) });
+      this.corpora = field("tokenizers of", this.corpus);
       this.alone = alone(root, (error) => (this.status.textContent = sentence(error)));
       this.input.oninput = later(root, () => this.read());
       this.corpus.onchange = () => this.begin();
       this.merging.onchange = () => this.follow();
       fill(
         root,
-        make("div", { className: "mg-shared" }, field("text", this.input), field("tokenizers of", this.corpus)),
+        make("div", { className: "mg-shared" }, field("text", this.input), this.corpora, this.learn),
         this.note,
         this.cuts,
         this.status,
         this.merges,
+        this.learner.section,
       );
-      this.begin();
+      this.turn(Boolean(state.learn), state.learned);
+    }
+
+    // To the merges that are learned from the text, or back to the tokenizers of a corpus.
+    turn(learning, learned = 0) {
+      this.learning = learning;
+      this.learn.setAttribute("aria-pressed", learning);
+      this.corpora.hidden = learning;
+      this.learner.player.stop();
+      if (learning) this.alone(() => this.read(0, learned));
+      else this.begin();
     }
 
     // The tokenizers of a corpus.
     begin() {
-      return this.alone(async () => {
+      return this.alone(async (signal) => {
         const { [this.corpus.value]: about } = await patiently(this.status, "Loading the tokenizers…", this.engine.read("vocabularies"));
+        if (signal.aborted) return;
         this.rows = about.rows.map((row, place) => {
           const described = row.kind ? row : { kind: "bpe", pieces: vocabulary(about, row) };
           return new Row(`${this.id}-row-${place}`, row, new minigpt.Tokenizer(described), (...chosen) => this.choose(...chosen));
@@ -151,22 +297,31 @@
       });
     }
 
-    // The text has changed, or the tokenizers.
-    read(step) {
-      if (!this.rows.length) return;
-      const text = this.input.value, long = size(text) > DRAWN;
-      this.note.hidden = !long;
-      this.note.textContent = `The counts are of the whole text; its first ${DRAWN} characters are drawn and merged.`;
+    // The text has changed, or what is made of it.
+    read(step, learned = 0) {
+      if (!this.learning && !this.rows.length) return;
+      const text = this.input.value, [most, done] = this.learning ? [LEARNED, "drawn"] : [DRAWN, "drawn and merged"];
+      this.note.hidden = size(text) <= most;
+      this.note.textContent = `The counts are of the whole text; its first ${most} characters are ${done}.`;
+      const show = (part) => {
+        this.cuts.hidden = part !== "cuts";
+        this.merges.hidden = part !== "cuts" || !this.merging.value;
+        this.learner.section.hidden = part !== "learner";
+      };
       try {
-        for (const row of this.rows) row.cut(text);
-        this.cuts.hidden = this.merges.hidden = !text;
-        this.merges.hidden ||= !this.merging.value;
-        this.status.textContent = text
-          ? "Point at a piece, or walk along a row with the arrow keys: its id and its bytes stand here."
-          : "Type a text: its pieces appear here.";
-        this.follow(step);
+        if (this.learning) {
+          show(text && "learner");
+          this.learner.read(text, learned);
+        } else {
+          for (const row of this.rows) row.cut(text);
+          show(text && "cuts");
+          this.follow(step);
+        }
+        this.status.textContent = !text
+          ? "Type a text: its pieces appear here."
+          : this.learning ? "" : "Point at a piece, or walk along a row with the arrow keys: its id and its bytes stand here.";
       } catch (error) {
-        this.cuts.hidden = this.merges.hidden = true;
+        show(null);
         this.status.textContent = sentence(error);
       }
     }
@@ -221,9 +376,13 @@
       this.said.textContent =
         (last ? `Step ${made} of ${total}: ${joined}.` : `Step 0 of ${total}: each character by itself.`) +
         (made === total ? ` Nothing is left to join: ${count(starts.length, "piece")}.${rest}` : "");
-      this.tell({
-        state: { ...this.state, text: this.input.value, corpus: this.corpus.value, merging: this.merging.value, step: made },
-      });
+      this.report();
+    }
+
+    report() {
+      const { value: text } = this.input, { value: corpus } = this.corpus, { value: merging } = this.merging;
+      const step = +this.step.input.value, learned = this.learner.made;
+      this.tell({ state: { ...this.state, text, corpus, merging, step, learn: this.learning, learned } });
     }
   }
 

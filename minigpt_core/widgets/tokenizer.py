@@ -1,8 +1,10 @@
-"""One text, cut by several tokenizers."""
+"""One text, cut by several tokenizers, or one that learns from it."""
 
 import html
 import json
 import re
+from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 from ..tokenizer import Tokenizer
@@ -13,12 +15,14 @@ from .records import trained
 
 CORPORA = {"tales": "English tales", "tales_zh": "Chinese tales"}
 DRAWN = 400  # of a long text only so many tokens are drawn
+PAIRS = 8  # rows of the table of pairs
 
 
 class Tokenization(Widget):
     """A text cut by several tokenizers side by side: pieces, ids, counts and bytes; and the merges of byte-pair encoding, step
     by step. The tokenizers are those of a corpus, "tales" or "tales_zh", or yours by their names. `merging` names the one whose
-    merges are shown, up to `step`. Half of a character (a lone surrogate) becomes U+FFFD, since no page can hold it.
+    merges are shown, up to `step`. With `learn` the panel begins with byte-pair encoding that learns its merges from the text
+    itself. Half of a character (a lone surrogate) becomes U+FFFD, since no page can hold it.
 
     >>> Tokenization("Hello world", corpus="tales")
     Tokenization(tales, tales_zh)
@@ -35,6 +39,7 @@ class Tokenization(Widget):
         corpus: str = "tales",
         merging: str = "",
         step: int = 0,
+        learn: bool = False,
     ):
         if corpus not in CORPORA:
             raise ValueError(f"there is no corpus {corpus!r} to show: choose one of {', '.join(CORPORA)}")
@@ -42,7 +47,14 @@ class Tokenization(Widget):
         corpora, corpus = (CORPORA, corpus) if tokenizers is None else ({"yours": "your text"}, "yours")
         super().__init__()
         text = re.sub("[\ud800-\udfff]", "\ufffd", text)
-        self.state = {"corpora": corpora, "corpus": corpus, "text": text, "merging": merging, "step": step}
+        self.state = {
+            "corpora": corpora,
+            "corpus": corpus,
+            "text": text,
+            "merging": merging,
+            "step": step,
+            "learn": learn,
+        }
 
     def file(self, name: str) -> bytes:
         """The vocabularies: of the book's corpora, or yours."""
@@ -52,8 +64,10 @@ class Tokenization(Widget):
         return json.dumps({"yours": {"rows": rows}}).encode("utf-8")
 
     def picture(self) -> str:
-        """A row of pieces for each tokenizer."""
+        """A row of pieces for each tokenizer; or the pairs of neighbours, of which the first will be joined."""
         text = self.state["text"]
+        if self.state["learn"]:
+            return _pairs(text)
         tokenizers = self._tokenizers or trained(self.state["corpus"])
         return "<p>The same text, cut in several ways. Each piece has its id.</p>" + "".join(
             f'<div class="mg-cut">{_row(name, tokenizer, text)}</div>' for name, tokenizer in tokenizers.items()
@@ -84,3 +98,22 @@ def _row(name: str, tokenizer: Tokenizer, text: str) -> str:
     more = "…" if len(ids) > DRAWN else ""
     count = "1 token" if len(ids) == 1 else f"{len(ids):,} tokens"
     return f'<p><b>{name}</b>: {count}{each}</p><p class="mg-pieces">{pieces}{more}</p>'
+
+
+def _pairs(text: str) -> str:
+    """How often each pair of characters stands within a word, as chapter 01 counts them, before the first merge."""
+    words = re.findall("\u2581?[^\u2581\n]+", text.replace("<|endoftext|>", "\n").replace(" ", "\u2581"))
+    counts = Counter(pair for word in words for pair in pairwise(word))
+    table = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    piece = '<span class="mg-piece"><code>{}</code></span>'
+    rows = "".join(
+        f'<tr><th scope="row">{"".join(piece.format(html.escape(character)) for character in pair)}</th>'
+        f'<td class="mg-track"><span class="mg-bar" style="width: {100 * count / table[0][1]:.1f}%"></span></td>'
+        f"<td>{count}</td></tr>"
+        for pair, count in table[:PAIRS]
+    )
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("pair", "", "count"))
+    return (
+        f'<p>Which pair of neighbours is the most frequent in this text? “{html.escape(text)}”</p><div class="mg-pairs">'
+        f'<table class="mg-bars"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )

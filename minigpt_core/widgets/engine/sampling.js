@@ -61,14 +61,14 @@
 
   const KNOBS = { temperature: 1, top_k: null, top_p: 1, min_p: 0, frequency_penalty: 0, presence_penalty: 0 };
 
-  // The logits after each step: [knob, logits], in this order.
+  // The logits after each step: [name, logits], in this order. A knob that is off hands on what it was given.
   function stages(logits, generated, knobs) {
     const k = { ...KNOBS, ...knobs }, steps = [];
     let z = logits;
-    if (k.frequency_penalty || k.presence_penalty) z = penalize(z, generated, k.frequency_penalty, k.presence_penalty);
     const step = (name, next) => steps.push([name, (z = next)]);
+    step("penalties", k.frequency_penalty || k.presence_penalty ? penalize(z, generated, k.frequency_penalty, k.presence_penalty) : z);
     step("temperature", scaleTemperature(z, k.temperature));
-    if (k.top_k !== null) step("top-k", keepTopK(z, k.top_k));
+    step("top-k", k.top_k === null ? z : keepTopK(z, k.top_k));
     step("top-p", keepTopP(z, k.top_p));
     step("min-p", keepMinP(z, k.min_p));
     return steps;

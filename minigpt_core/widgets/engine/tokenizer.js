@@ -8,6 +8,10 @@
   // Text with its blanks and line breaks to be seen.
   minigpt.visible = (text) => text.replaceAll(" ", SPACE).replaceAll("\n", "\u21b5").replaceAll("\t", "\u21e5");
 
+  const refuseHalves = (text) => {
+    if (/\p{Surrogate}/u.test(text)) throw new Error("the text holds half of a character (a lone surrogate): remove it");
+  };
+
   class Tokenizer {
     // `about` is the tokenizer of a model file: { kind: "char", characters } or { kind: "bpe", pieces }, a piece being
     // its text, or a number for a byte, and null for the unknown one. No text becomes one of the tokens of `chat`, which are
@@ -43,8 +47,7 @@
     // The text as stretches, each with its ids: one, or those of its bytes. `steps` collects the merges in their order: the id
     // of each joint piece, and the place in the text, counted in characters, where its right half began.
     cut(text, steps = []) {
-      if (/\p{Surrogate}/u.test(text))
-        throw new Error("the text holds half of a character (a lone surrogate): remove it");
+      refuseHalves(text);
       const stretches = [];
       let at = 0;
       const add = (text, ids) => {
@@ -130,6 +133,56 @@
       return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
     }
   }
+
+  // Of two lists of characters, both of one length, which comes first. (JavaScript's own order is another one above U+FFFF.)
+  const inOrder = (ours, theirs) => {
+    const i = ours.findIndex((character, i) => character !== theirs[i]);
+    return i < 0 ? 0 : ours[i].codePointAt(0) - theirs[i].codePointAt(0);
+  };
+
+  // How often each pair of neighbours stands in the words, the most frequent first; of equals the shorter one, then the one
+  // that comes first in the order of characters.
+  const countPairs = (words) => {
+    const pairs = new Map();
+    for (const { pieces, count } of words.values())
+      for (let i = 0; i + 1 < pieces.length; i++) {
+        const left = pieces[i], right = pieces[i + 1], key = `${left}\n${right}`;
+        if (!pairs.has(key)) pairs.set(key, { left, right, all: Array.from(left + right), count: 0 });
+        pairs.get(key).count += count;
+      }
+    return [...pairs.values()].sort((a, b) => b.count - a.count || a.all.length - b.all.length || inOrder(a.all, b.all));
+  };
+
+  // The places where the pair stands and can be joined, from left to right: in "aaa" the pair of two a has one.
+  minigpt.placesOf = (pieces, { left, right }) => {
+    const places = [];
+    for (let i = 0; i + 1 < pieces.length; i++) if (pieces[i] === left && pieces[i + 1] === right) places.push(i++);
+    return places;
+  };
+
+  const join = (pieces, pair) => {
+    const places = new Set(minigpt.placesOf(pieces, pair));
+    return pieces.flatMap((piece, i) => (places.has(i) ? [pair.left + pair.right] : places.has(i - 1) ? [] : [piece]));
+  };
+
+  // Byte-pair encoding, learned from the text as chapter 01 does it: the text is cut into words, each space at the word behind
+  // it, and then the most frequent pair becomes one piece, again and again, as long as it stands there twice. Yields how things
+  // are at first and after each merge: the words in their order, each as its pieces, and all pairs, of which the first comes next.
+  minigpt.learnMerges = function* (text) {
+    refuseHalves(text);
+    const order = text.replaceAll(END_OF_TEXT, "\n").replaceAll(" ", SPACE).match(/\u2581?[^\u2581\n]+|\u2581|\n/gu) ?? [];
+    let words = new Map();
+    for (const word of order) {
+      if (!words.has(word)) words.set(word, { pieces: Array.from(word), count: 0 });
+      words.get(word).count++;
+    }
+    for (;;) {
+      const pairs = countPairs(words), [best] = pairs;
+      yield { words: order.map((word) => words.get(word).pieces), pairs };
+      if (!best || best.count < 2) return;
+      words = new Map(Array.from(words, ([word, { pieces, count }]) => [word, { pieces: join(pieces, best), count }]));
+    }
+  };
 
   // The pair with the lowest id first, then the leftmost.
   class Heap {

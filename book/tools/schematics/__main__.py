@@ -1,0 +1,5 @@
+import sys
+
+from schematics import main
+
+main(sys.argv[1:])
