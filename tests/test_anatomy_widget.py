@@ -1,5 +1,5 @@
-"""The anatomy in a real browser, on a page of its own, over http and from a folder: the numbers of each step are those of Python's
-hooks."""
+"""The anatomy in a real browser, in chapter 06 and on a page of its own, over http and from a folder: the numbers of each step are
+those of Python's hooks."""
 
 import json
 import math
@@ -248,3 +248,13 @@ def test_it_has_no_serious_fault_of_access_and_fits_the_page(anatomy, width, at)
     violations = axe.run(anatomy.page, options={"resultTypes": ["violations"]}).response["violations"]
     assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
     assert anatomy.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_it_comes_to_life_in_the_book(widget, scheme):
+    anatomy = widget("notebooks/06_attention.html", "anatomy", scheme)
+    answered(anatomy)
+    gpt, tokenizer = load_pretrained("tales-char")
+    with torch.no_grad():
+        p = gpt(torch.tensor([tokenizer.encode(TEXT)]))[0][0, -1].softmax(0)
+    assert step(anatomy, STEPS)[0] == [tokenizer.tokens[int(p.argmax())], "", f"{100 * p.max():.2f}%"]
