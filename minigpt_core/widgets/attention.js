@@ -147,7 +147,7 @@
 
     small(map, layer, head) {
       const canvas = make("canvas", { width: map.length, height: map.length });
-      const button = make("button", { type: "button", onclick: () => this.show({ layer, head }) }, canvas);
+      const button = make("button", { type: "button", onclick: () => this.show({ layer, head, key: null }) }, canvas);
       button.setAttribute("aria-label", which([layer, head]) + (this.isOff(layer, head) ? ", off" : ""));
       button.classList.toggle("mg-off", this.isOff(layer, head));
       return button;
@@ -165,7 +165,7 @@
       return this.read();
     }
 
-    // Another query; its key is the one that it attends to most.
+    // Another query. As with another head, its key is the one that it attends to most.
     choose(token) {
       this.show({ token, key: null });
     }
