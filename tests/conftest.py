@@ -1,5 +1,6 @@
 """The book, built once for all tests that read it, and a browser whose network ends at this machine."""
 
+import contextlib
 import functools
 import http.server
 import json
@@ -53,13 +54,20 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="session")
-def site(html):
-    """The address of the book, served on this machine."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html))
+@contextlib.contextmanager
+def serving(folder: Path):
+    """The address of the folder, served on this machine."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def site(html):
+    """The address of the book, served on this machine."""
+    with serving(html) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -20,14 +20,14 @@ const ask = JSON.parse(fs.readFileSync(0, "utf8"));
 const load = (file) => new minigpt.Model(new Uint8Array(fs.readFileSync(file)));
 
 const answers = {
-  logits: ({ model, prompts }) => {
+  logits: ({ model, prompts, muted }) => {
     const engine = load(model);
-    return prompts.map((ids) => Array.from(engine.forward(ids, engine.newCache())));
+    return prompts.map((ids) => Array.from(engine.forward(ids, engine.newCache(), { muted })));
   },
   maps: ({ model, ids }) => {
-    const engine = load(model), maps = [];
-    engine.forward(ids, engine.newCache(), maps);
-    return maps;
+    const engine = load(model), seen = [];
+    engine.forward(ids, engine.newCache(), { seen });
+    return seen.map((block) => block.weights);
   },
   inside: ({ model, ids, layer }) => {
     const plain = ([name, value]) => [name, value instanceof Float32Array ? Array.from(value) : value];

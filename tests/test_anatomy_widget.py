@@ -1,4 +1,5 @@
-"""The anatomy in a real browser, on a page of its own: the numbers of each step are those of Python's hooks."""
+"""The anatomy in a real browser, in chapter 06 and on a page of its own, over http and from a folder: the numbers of each step are
+those of Python's hooks."""
 
 import json
 import math
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import answered
+from conftest import answered, serving
 from minigpt_core import load_pretrained
+from minigpt_core.pretrained import PRETRAINED
 from minigpt_core.study.lens import inner_values
 from minigpt_core.widgets import engine_source, source, widget_source
 from minigpt_core.widgets.anatomy import Anatomy
@@ -19,9 +21,9 @@ TEXT = "the ship, the sea"
 STEPS = 15
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory) -> str:
-    """A page with the widget and the files that the book's pages have."""
+@pytest.fixture(scope="module", params=["http", "file"])
+def address(request, tmp_path_factory):
+    """The address of a page with the widget and the files that the book's pages have."""
     folder = tmp_path_factory.mktemp("anatomy")
     (folder / "data").mkdir()
     files = {
@@ -29,16 +31,20 @@ def address(tmp_path_factory) -> str:
         "engine.js": f"minigpt.engineSource = {json.dumps(engine_source())};",
         "anatomy.js": widget_source("anatomy"),
     }
-    for name in ("tales-char", "tales-zh"):
+    for name in PRETRAINED:
         files[f"data/{name}.js"] = as_script(name, model_file(*load_pretrained(name)))
     files["page.html"] = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The anatomy</title>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The anatomy</title><link rel="icon" href="data:,">'
         '<meta name="viewport" content="width=device-width">'
         f'<style>{source("widgets.css")}</style></head><body><main>{Anatomy(text=TEXT).still()}</main><script defer src="host.js"></script></body></html>'
     )
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return Path(folder / "page.html").as_uri()
+    if request.param == "http":
+        with serving(folder) as site:
+            yield f"{site}/page.html"
+    else:
+        yield Path(folder / "page.html").as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +83,23 @@ def close(found: list[str], expected: torch.Tensor) -> bool:
     return [number(each) for each in found] == pytest.approx(expected.tolist(), abs=0.0052)
 
 
+def heights(anatomy) -> list[torch.Tensor]:
+    """The bars of each vector that is shown, as parts of half the height."""
+    paths = anatomy.locator(".mg-stage .mg-vector path").evaluate_all(
+        "all => all.map((path) => path.getAttribute('d'))"
+    )
+    return [torch.tensor([-float(bar) for bar in re.findall(r"1v(-?[\d.]+)", path)]) for path in paths]
+
+
 @pytest.mark.parametrize(
     "model, text, layer, head, place",
-    [("tales-char", TEXT, 0, 0, 16), ("tales-char", TEXT, 3, 2, 7), ("tales-zh", "这是谁的椅子？", 1, 3, 4)],
+    [
+        ("tales-char", TEXT, 0, 0, 16),
+        ("tales-char", TEXT, 3, 2, 7),
+        ("tales-bpe", "The ship was on the sea.", 2, 1, 3),
+        ("tales-zh", "这是谁的椅子？", 3, 3, 4),
+        ("shakespeare-char", "O Romeo", 1, 0, 0),
+    ],
 )
 def test_the_numbers_of_each_step_are_those_of_the_hooks(anatomy, model, text, layer, head, place):
     gpt, tokenizer = load_pretrained(model)
@@ -92,18 +112,30 @@ def test_the_numbers_of_each_step_are_those_of_the_hooks(anatomy, model, text, l
     tokens = anatomy.locator(".mg-tokens span")
     assert tokens.all_text_contents() == [tokenizer.tokens[i] for i in ids]
     tokens.nth(place).click()
+    differences = []  # between a bar and what it ought to be, in half heights
 
     def two(at: int, *vectors: torch.Tensor) -> None:
         """The first two numbers of each vector of that step, from above."""
         found = [row[2].removesuffix(" …").split() for row in step(anatomy, at)]
         assert len(found) == len(vectors)
         assert all(close(numbers, vector[:2]) for numbers, vector in zip(found, vectors, strict=True))
+        largest = [vector.abs().max() for vector in vectors]
+        together = "own scale" not in anatomy.locator(".mg-stage caption").text_content()
+        drawn(*(vector / (max(largest) if together else own) for vector, own in zip(vectors, largest, strict=True)))
+
+    def drawn(*vectors: torch.Tensor) -> None:
+        """Bars for all numbers of all vectors of the step, and none besides."""
+        for bars, vector in zip(heights(anatomy), vectors, strict=True):
+            differences.append((bars - vector).abs().max().item())
+            assert len(bars) == len(vector)
 
     token, position = seen["token_embedding"][place], seen["position_embedding"][place]
     two(1, token, position, token + position)
     two(2, seen["entering"][place], seen["norm1"][place])
     two(3, seen["norm1"][place], seen["query"][place, own])
     assert [row[0] for row in step(anatomy, 4)] == ["query", *(tokenizer.tokens[i] for i in ids[rows])]
+    query, keys = seen["query"][place, own], seen["key"][rows, own]
+    drawn(*(torch.stack([query, *keys]) / max(query.abs().max(), keys.abs().max())))
     products = seen["products"][head, place]
     assert close([row[2] for row in step(anatomy, 5)[1:]], products[rows])
     assert close([row[3] for row in step(anatomy, 6)[1:]], products[rows] / math.sqrt(D))
@@ -112,9 +144,13 @@ def test_the_numbers_of_each_step_are_those_of_the_hooks(anatomy, model, text, l
     shares = seen["weights"][head, place]
     assert close([row[3] for row in step(anatomy, 8)[1:]], shares[rows])
     best = int(shares.argmax())
-    assert f"attends most to “{tokenizer.tokens[ids[best]]}” (place {best}): share {shares[best]:.2f}" in said(anatomy)
+    assert f"attends most to “{tokenizer.tokens[ids[best]]}” (position {best}): share {shares[best]:.2f}" in said(
+        anatomy
+    )
     *values, mixed = step(anatomy, 9)
     assert close([row[2] for row in values], shares[rows]) and mixed[0] == "mixed"
+    mix = torch.stack([*seen["value"][rows, own], seen["joined"][place, own]])
+    drawn(*(mix / mix.abs().max()))
     assert number(said(anatomy).split(" = ")[1].rstrip(".")) == pytest.approx(
         seen["joined"][place, own][0].item(), abs=0.0052
     )
@@ -134,16 +170,32 @@ def test_the_numbers_of_each_step_are_those_of_the_hooks(anatomy, model, text, l
     assert close([row[2] for row in found], 100 * logits.softmax(0)[likeliest.indices])
     if place + 1 < T:
         assert f"The text goes on with “{tokenizer.tokens[ids[place + 1]]}”" in said(anatomy)
+    print(f"{model}, layer {layer}, head {head}: the largest difference of a bar is {max(differences):.1e}")
+    assert max(differences) < 1e-3
 
 
 def lit(anatomy) -> int:
-    """The step whose line of code is lit and whose formula is shown, counted from 1."""
+    """The step that is chosen, whose line of code is shown and whose part of the formula is marked, counted from 1."""
     chosen = anatomy.locator(".mg-steps [aria-selected=true]")
     assert chosen.count() == 1 and anatomy.locator(".mg-steps [tabindex='0']").count() == 1
-    place, of, name = re.match(r"(\d+) of (\d+), (.*?): ", anatomy.locator(".mg-step").text_content()).groups()
-    assert chosen.get_attribute("aria-label").startswith(f"{place}, {name}: ") and int(of) == STEPS
-    assert anatomy.locator(".mg-formula").text_content()
+    place, of, name = re.match(r"(\d+) of (\d+): (.*)", anatomy.locator(".mg-step").text_content()).groups()
+    code = anatomy.locator(".mg-code").text_content()
+    assert chosen.get_attribute("aria-label") == f"{place}, {name}: {code}" and int(of) == STEPS
+    assert anatomy.locator(".mg-whole mark").text_content() in anatomy.locator(".mg-whole").text_content()
     return int(place)
+
+
+def test_each_step_has_a_line_of_code_of_its_own_and_marks_a_part_of_the_formula(anatomy):
+    show(anatomy, TEXT)
+    found = []
+    for place in range(1, STEPS + 1):
+        step(anatomy, place)
+        assert lit(anatomy) == place
+        code, whole, part = (
+            anatomy.locator(kind).text_content() for kind in (".mg-code", ".mg-whole", ".mg-whole mark")
+        )
+        found.append((code, (whole, part)))
+    assert len({code for code, _ in found}) == len({formula for _, formula in found}) == STEPS
 
 
 def test_the_arrow_keys_go_forward_and_back(anatomy):
@@ -179,9 +231,9 @@ def test_bad_input_is_said_in_a_sentence_and_the_last_position_follows_the_text(
     show(anatomy, "")
     assert said(anatomy) == "Type a text: what the model computes with it appears here."
     show(anatomy, "the")
-    assert "“e” (place 2)" in (step(anatomy, 15) and anatomy.locator(".mg-stage caption").text_content())
+    assert "“e” (position 2)" in (step(anatomy, 15) and anatomy.locator(".mg-stage caption").text_content())
     show(anatomy, "the sh")
-    assert "“h” (place 5)" in anatomy.locator(".mg-stage caption").text_content()
+    assert "“h” (position 5)" in anatomy.locator(".mg-stage caption").text_content()
     show(anatomy, "The sea. " * 30)
     assert anatomy.locator(".mg-tokens span").count() == load_pretrained("tales-char")[0].config.block_size
 
@@ -196,3 +248,13 @@ def test_it_has_no_serious_fault_of_access_and_fits_the_page(anatomy, width, at)
     violations = axe.run(anatomy.page, options={"resultTypes": ["violations"]}).response["violations"]
     assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
     assert anatomy.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_it_comes_to_life_in_the_book(widget, scheme):
+    anatomy = widget("notebooks/06_attention.html", "anatomy", scheme)
+    answered(anatomy)
+    gpt, tokenizer = load_pretrained("tales-char")
+    with torch.no_grad():
+        p = gpt(torch.tensor([tokenizer.encode(TEXT)]))[0][0, -1].softmax(0)
+    assert step(anatomy, STEPS)[0] == [tokenizer.tokens[int(p.argmax())], "", f"{100 * p.max():.2f}%"]

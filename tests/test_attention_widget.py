@@ -1,4 +1,5 @@
-"""The attention maps of chapter 12 in a real browser: the shares are those of Python, the recorded ones those of the record."""
+"""The attention maps of chapter 12 in a real browser: the shares are those of Python, the recorded ones those of the record; and
+what a head that is switched off changes is what it changes in Python."""
 
 import base64
 import json
@@ -9,6 +10,8 @@ import torch
 
 from conftest import answered
 from minigpt_core import attention_maps, load_pretrained
+from minigpt_core.study.ablation import knocked_out
+from minigpt_core.study.lens import inner_values
 from minigpt_core.widgets.records import record_file
 
 SENTENCE = '"Where is the Spoon?" asked Wren.'
@@ -48,10 +51,10 @@ def names_become(attention, names: list[str]) -> None:
 
 
 def chosen(attention) -> tuple[int, int, int, dict[int, float]]:
-    """Layer, head and place, and the shares that the sentence below the maps tells."""
+    """Layer, head and query position, and the shares that the sentence below the arcs tells."""
     said = attention.locator(".mg-status").text_content()
-    layer, head, place = map(int, re.match(r"Layer (\d+), head (\d+): “.*?” \(place (\d+)\)", said, re.S).groups())
-    shares = {int(s): float(p) for s, p in re.findall(r"\(place (\d+)\) (\d\.\d\d)", said)}
+    layer, head, place = map(int, re.match(r"Layer (\d+), head (\d+): “.*?” \(position (\d+)\)", said, re.S).groups())
+    shares = {int(s): float(p) for s, p in re.findall(r"\(position (\d+)\) (\d\.\d\d)", said)}
     return layer, head, place, shares
 
 
@@ -68,21 +71,23 @@ def test_the_maps_are_the_models(attention, model, text):
     for layer, head in ((0, 0), (1, 2), (maps.shape[0] - 1, 1)):
         attention.get_by_role("button", name=f"layer {layer}, head {head}").click()
         for place in (len(ids) - 1, 3):
-            attention.locator(".mg-tokens span").nth(place).hover()
+            attention.locator(".mg-tokens span").nth(place).click()
             at_layer, at_head, at_place, shares = chosen(attention)
             assert (at_layer, at_head, at_place) == (layer, head, place)
             row = maps[layer, head, place, : place + 1]
-            assert len(shares) == min(3, place + 1)
+            assert 1 <= len(shares) <= 3
             for s, p in shares.items():
                 assert row[s].item() == pytest.approx(p, abs=0.0051)
             assert min(shares.values()) >= sorted(row.tolist())[-len(shares)] - 0.0051  # the largest ones
-            light = attention.locator(".mg-tokens span").first.evaluate("e => e.style.getPropertyValue('--mg-share')")
-            assert float(light) == pytest.approx(row[0].sqrt().item(), abs=0.001)
+            look = "arcs => arcs.map((arc) => ['width', 'opacity'].map((name) => +arc.getAttribute(`stroke-${name}`)))"
+            arcs = attention.locator(".mg-strip path").evaluate_all(look)
+            assert torch.allclose(torch.tensor(arcs), torch.stack([0.5 + 7 * row, row.sqrt()], 1), atol=0.0051)
+            assert attention.locator(".mg-strip text").text_content() == f"{row.max():.2f}"
 
 
 def test_the_arrow_keys_go_from_token_to_token(attention):
     show(attention, SENTENCE, "tales-char")
-    attention.locator(".mg-tokens span").nth(20).hover()
+    attention.locator(".mg-tokens span").nth(20).click()
     attention.locator(".mg-tokens span").nth(20).focus()
     attention.page.keyboard.press("ArrowLeft")
     attention.page.keyboard.press("ArrowLeft")
@@ -101,9 +106,9 @@ def test_the_slider_goes_through_the_recorded_run(attention, film):
     T = len(record["names"])
     for place in (0, 7, len(record["steps"]) - 1):
         slider.fill(str(place))
-        assert attention.locator(".mg-knob output").text_content() == str(record["steps"][place])
+        assert attention.locator(".mg-knob output").first.text_content() == str(record["steps"][place])
         attention.get_by_role("button", name="layer 1, head 2").click()
-        attention.locator(".mg-tokens span").nth(5).hover()
+        attention.locator(".mg-tokens span").nth(5).click()
         shares = list(base64.b64decode(record["at"][place]))
         begin = (record["heads"] + 2) * T * (T + 1) // 2 + 15  # layer 1, head 2, row 5
         row = shares[begin : begin + 6]
@@ -111,16 +116,115 @@ def test_the_slider_goes_through_the_recorded_run(attention, film):
         assert all(row[s] == round(100 * p) for s, p in chosen(attention)[3].items())
     slider.focus()
     attention.page.keyboard.press("ArrowLeft")
-    assert attention.locator(".mg-knob output").text_content() == str(record["steps"][-2])
+    assert attention.locator(".mg-knob output").first.text_content() == str(record["steps"][-2])
+    assert not attention.get_by_role("checkbox").is_visible() and attention.locator("table:visible").count() == 0
 
 
-def test_pointing_at_a_row_of_the_large_map_chooses_its_token(attention):
-    show(attention, SENTENCE, "tales-char")
-    box = attention.locator(".mg-maps > canvas").bounding_box()
-    margin = min(60, box["width"] / 8)
-    cell = (box["width"] - margin) / len(SENTENCE)
-    attention.page.mouse.move(box["x"] + margin + 5, box["y"] + 10.5 * cell)
-    assert chosen(attention)[2] == 10
+def number(text: str) -> float:
+    return float(text.replace("−", "-"))
+
+
+def rows(attention, title: str) -> dict[str, list[float]]:
+    """The numbers in the rows of the table whose caption begins so."""
+    table = attention.locator("table", has=attention.page.get_by_text(title)).first
+    found = table.locator("tbody tr").all()
+    return {
+        row.locator("th").text_content(): [
+            number(text) for text in row.locator("td:not(.mg-wide)").all_text_contents() if text
+        ]
+        for row in found
+    }
+
+
+@pytest.mark.parametrize("model, text, width", [("tales-char", SENTENCE, 1280), ("tales-zh", CHINESE, 360)])
+def test_a_press_on_the_large_map_shows_how_the_share_of_that_pair_comes_about(attention, model, text, width):
+    attention.page.set_viewport_size({"width": width, "height": 900})
+    show(attention, text, model)
+    attention.get_by_role("button", name="layer 2, head 1").click()
+    gpt, tokenizer = load_pretrained(model)
+    seen = inner_values(gpt, torch.tensor(tokenizer.encode(text)), layer=2)
+    T, D = len(seen["stream"]), gpt.config.n_embd // gpt.config.n_head
+    large = attention.locator(".mg-large canvas")
+    large.scroll_into_view_if_needed()
+    box = large.bounding_box()
+    cell = (box["width"] - (48 if model == "tales-char" else 36)) / T  # beside the axis, its names and its title
+    corner = box["x"] + box["width"] - T * cell
+    for query, key in ((10, 6), (T - 1, 3), (7, 7)):
+        attention.page.mouse.click(corner + (key + 0.5) * cell, box["y"] + (query + 0.5) * cell)
+        assert chosen(attention)[2] == query
+        assert attention.get_by_label("key position").input_value() == str(key)
+        product = seen["products"][1, query, key].item()
+        pair = rows(attention, "Query times key")
+        assert list(pair)[:3] == [f"query {names(text, model)[query]}", f"key {names(text, model)[key]}", "q · k"]
+        found = [pair["q · k"][0], pair[f"÷ √{D}"][0], pair["share"][0]]
+        expected = [product, product / D**0.5, seen["weights"][1, query, key].item()]
+        assert found == pytest.approx(expected, abs=0.0052)
+    attention.get_by_label("key position").fill("2")
+    assert rows(attention, "Query times key")["q · k"] == pytest.approx([seen["products"][1, 7, 2].item()], abs=0.0052)
+    attention.page.set_viewport_size({"width": 1280, "height": 720})
+
+
+@pytest.mark.parametrize(
+    "model, text, heads",
+    [
+        ("tales-char", SENTENCE, [(0, 1), (2, 3)]),
+        ("tales-zh", CHINESE, [(3, 0)]),
+        ("tales-bpe", "The sea, the sea", [(0, 0)]),
+    ],
+)
+def test_a_head_that_is_switched_off_changes_what_it_changes_in_python(attention, model, text, heads):
+    show(attention, text, model)
+    gpt, tokenizer = load_pretrained(model)
+    ids, place = torch.tensor([tokenizer.encode(text)]), 5
+    attention.locator(".mg-tokens span").nth(place).click()
+
+    def measured(off: list[tuple[int, int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad(), knocked_out(gpt, off):
+            log_p = gpt(ids)[0][0].log_softmax(-1)  # (T, V)
+        return -log_p[:-1].gather(1, ids[0, 1:, None])[:, 0], log_p[place].exp()
+
+    def switch(layer: int, head: int) -> None:
+        attention.get_by_role("button", name=f"layer {layer}, head {head}").click()
+        attention.get_by_label(f"switch off layer {layer}, head {head}").click()
+        answered(attention)
+
+    (before, p), off = measured([]), []
+    assert rows(attention, "Mean loss") == {"loss": [pytest.approx(before.mean().item(), abs=0.0052)]}
+    for pair in heads:
+        switch(*pair)
+        off.append(pair)
+        after, q = measured(off)
+        both = [before.mean().item(), after.mean().item()]
+        assert rows(attention, "Mean loss")["loss"] == pytest.approx(both, abs=0.0052)
+        best = torch.maximum(p, q).topk(6).indices
+        expected = {tokenizer.tokens[i]: pytest.approx([p[i].item(), q[i].item()], abs=0.0052) for i in best}
+        assert rows(attention, "What comes after") == expected
+        heights = "bars => bars.map((bar) => +bar.getAttribute('height'))"
+        for losses, role in ((before, "mg-own"), (after, "mg-bar")):
+            found = torch.tensor(attention.locator(f".mg-strip .{role}").evaluate_all(heights))
+            assert torch.allclose(found, 40 * losses / max(before.max(), after.max()), atol=0.01)
+        most = int((after - before).abs().argmax())
+        told = f"(position {most + 1}) changes most, from {before[most]:.2f} to {after[most]:.2f}"
+        assert told in attention.get_by_text("changes most").text_content()
+        assert attention.locator(".mg-heads .mg-off").count() == len(off)
+    for pair in heads:
+        switch(*pair)
+    assert attention.locator(".mg-off").count() == attention.locator(".mg-strip .mg-bar").count() == 0
+
+
+def test_the_colour_scale_is_that_of_the_maps(widget):
+    """At the end of the scale and in its middle stands what the map paints for a share of 1 and of a quarter."""
+    attention = widget("notebooks/12_inside_the_model.html", "attention")
+    status_becomes(attention, "attends")
+    ticks = attention.locator(".mg-scale span").evaluate_all(
+        "all => all.map((tick) => [tick.textContent, tick.style.left])"
+    )
+    assert ticks == [["0", "0%"], ["0.04", "20%"], ["0.25", "50%"], ["0.5", "70.7107%"], ["1", "100%"]]
+    assert "rgb(0, 114, 178)" in attention.locator(".mg-scale i").evaluate("e => getComputedStyle(e).backgroundImage")
+    first = attention.locator(".mg-heads canvas").first.evaluate(
+        "c => [...c.getContext('2d').getImageData(0, 0, 1, 1).data]"
+    )
+    assert first == [0, 114, 178, 255]  # the first token attends to itself alone
 
 
 def test_bad_input_is_said_in_a_sentence(attention):
@@ -141,7 +245,7 @@ def status_becomes(attention, words: str) -> None:
 def test_the_text_follows_the_model_and_the_readers_own_comes_back(widget):
     attention = widget("notebooks/12_inside_the_model.html", "attention")
     text, source = attention.get_by_label("text", exact=True), attention.get_by_label("maps of")
-    status_becomes(attention, "looks at")
+    status_becomes(attention, "attends")
     offered = text.input_value()
     # to a model from another one, and from a recorded run in another language
     for model in ("tales-zh", "tales-bpe", "film-zh", "tales-char", "film", "tales-zh", "film-zh", "shakespeare-char"):
@@ -153,10 +257,10 @@ def test_the_text_follows_the_model_and_the_readers_own_comes_back(widget):
         elif model.startswith("film"):
             names_become(attention, names("", model))
         else:
-            assert "comes back" in attention.locator(".mg-note").text_content()
+            assert "comes back" in attention.locator(".mg-field .mg-note").text_content()
             assert text.input_value() != offered and names(text.input_value(), model)
             names_become(attention, names(text.input_value(), model))
-        status_becomes(attention, "looks at")
+        status_becomes(attention, "attends")
         assert text.is_editable() != model.startswith("film")
     text.fill("The sea")
     source.select_option("film-zh")
@@ -176,7 +280,7 @@ def test_a_reason_stays_until_what_it_tells_of_has_changed(attention):
     assert attention.locator(".mg-status").text_content() == reason
     attention.page.set_viewport_size(size)
     show(attention, SENTENCE, "tales-char")
-    status_becomes(attention, "looks at")
+    status_becomes(attention, "attends")
 
 
 def colours(attention) -> list[list[int]]:
@@ -191,7 +295,7 @@ def colours(attention) -> list[list[int]]:
                 for (let i = 0; i < data.length; i += 4) if (data[i + 3] > data[best + 3]) best = i;
                 return [...data.slice(best, best + 3)];
             };
-            const small = root.querySelector(".mg-heads canvas"), large = root.querySelector(".mg-maps > canvas");
+            const small = root.querySelector(".mg-heads canvas"), large = root.querySelector(".mg-large > canvas");
             return [most(small, 0, 0, small.width, 1), most(large, 0, 0, large.width / 8 - 8, large.height)];
         }"""
     )
@@ -227,3 +331,22 @@ def test_a_line_break_is_kept_in_a_field_of_one_line(attention):
         }"""
     )
     assert kept == "a\u21b5b"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_it_has_no_serious_fault_of_access_and_fits_the_page(visit, site, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    seen = visit(f"{site}/notebooks/12_inside_the_model.html", color_scheme=scheme)
+    attention = seen.awake("attention")
+    attention.page.set_viewport_size({"width": width, "height": 900})
+    status_becomes(attention, "attends")
+    attention.get_by_label("switch off layer 0, head 0").check()
+    answered(attention)
+    run = axe.run(attention.page, context="[data-minigpt=attention]", options={"resultTypes": ["violations"]})
+    violations = run.response["violations"]
+    assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
+    assert attention.page.evaluate("document.documentElement.scrollWidth") <= width
+    strip, query = (attention.locator(part).bounding_box() for part in (".mg-strip", ".mg-tokens [aria-selected=true]"))
+    assert strip["x"] <= query["x"] and query["x"] + query["width"] <= strip["x"] + strip["width"]  # in view
+    seen.page.close()

@@ -25,6 +25,7 @@ from minigpt_core import (
 )
 from minigpt_core.pretrained import PRETRAINED, load_card
 from minigpt_core.sampling import Mulberry32, draw, shape_logits
+from minigpt_core.study.ablation import knocked_out
 from minigpt_core.study.lens import inner_values
 from minigpt_core.widgets.export import VERSION, as_script, describe, model_file
 
@@ -365,21 +366,52 @@ def test_its_maps_are_the_models(files):
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
+def test_heads_that_are_muted_are_silent_as_in_python(name, files):
+    model, tokenizer = load_pretrained(name)
+    L, H = model.config.n_layer, model.config.n_head
+    dice = random.Random(7)
+    prompts = [[dice.randrange(model.config.vocab_size) for _ in range(n)] for n in (1, 9, model.config.block_size)]
+    whole = engine("logits", model=files[name], prompts=prompts)
+    text = "这是谁的椅子？" if name == "tales-zh" else "the ship, the sea"
+    ids = torch.tensor([tokenizer.encode(text)])
+    most = 0.0
+    for muted in ([], [(0, 1)], [(L - 1, H - 1)], [(0, 1), (0, 2), (L - 1, 0)]):
+        asked = {"action": "attend", "text": text, "muted": muted}
+        (answer,) = engine("work", model=files[name], messages=[asked])
+        found = engine("logits", model=files[name], prompts=prompts, muted=muted)
+        with knocked_out(model, muted), torch.no_grad():
+            expected = [model(torch.tensor([each]))[0][0, -1] for each in prompts]
+            log_p = model(ids)[0][0].log_softmax(-1)  # (T, V)
+            maps = attention_maps(model, ids)[:, 0]
+        for ours, theirs in zip(found, expected, strict=True):
+            most = max(most, (torch.tensor(ours) - theirs).abs().max().item())
+        assert (found == whole) == (muted == [])
+        losses = torch.tensor(answer[0]["done"]["losses"][1:])
+        assert torch.allclose(losses, -log_p[:-1].gather(1, ids[0, 1:, None])[:, 0], atol=1e-4)
+        last = torch.tensor(answer[0]["done"]["maps"][-1][0][-1])
+        assert torch.allclose(last, maps[-1, 0, -1], atol=1e-5)
+    print(f"{name}: the largest difference of a logit is {most:.1e}")
+    assert most < 1e-4
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
 @pytest.mark.parametrize("layer", [0, -1])
 def test_the_inner_values_of_a_block_are_those_of_pytorchs_hooks(name, layer, files):
     model, _ = load_pretrained(name)
     layer %= model.config.n_layer
-    dice = random.Random(6)
+    dice, most = random.Random(6), 0.0
     for length in (1, 17, model.config.block_size):
         ids = [dice.randrange(model.config.vocab_size) for _ in range(length)]
         expected = inner_values(model, torch.tensor(ids), layer)
         found = engine("inside", model=files[name], ids=ids, layer=layer)
-        assert set(found) == set(expected) | {"layer"}
+        assert set(found) == set(expected)
         padded = [[row + [0] * (length - len(row)) for row in head] for head in found.pop("weights")]
         assert torch.allclose(torch.tensor(padded, dtype=torch.float), expected.pop("weights"), atol=1e-5)
         for value, numbers in expected.items():
             ours = torch.tensor(found[value], dtype=torch.float).view(numbers.shape)
             assert torch.allclose(ours, numbers, atol=1e-4, rtol=1e-4), value
+            most = max(most, ((ours - numbers).abs() / numbers.abs().clamp(min=1)).max().item())
+    print(f"{name}, layer {layer}: the largest difference, relative to numbers above 1, is {most:.1e}")
 
 
 def test_the_worker_tells_the_inner_values_of_the_end_of_a_text_that_is_too_long(files):

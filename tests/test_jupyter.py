@@ -1,4 +1,5 @@
-"""The widgets in a real JupyterLab: one of today, and one with the versions that Colab has. The cells are chapter 10's own."""
+"""The widgets in a real JupyterLab: one of today, and one with the versions that Colab has. The cells are chapter 10's own, and
+panels of the reader's own model."""
 
 import ast
 import json
@@ -15,10 +16,13 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+import torch.nn.functional as F
 from jupyter_client import BlockingKernelClient
 
 from minigpt_core import load_model, load_pretrained, load_tokenizer, stream
 from minigpt_core.sampling import shape_logits
+from minigpt_core.study.ablation import knocked_out
+from minigpt_core.study.lens import inner_values
 
 ROOT = Path(__file__).parents[1]
 PINS = Path(__file__).with_name("colab.txt")
@@ -40,6 +44,12 @@ save_model(model, "own", narrow=True)
 tokenizer.save("own")
 Playground(model, tokenizer, prompt="a ", temperature=1, length=40, seed=2)
 """
+INSIDE = """\
+from minigpt_core.widgets.anatomy import Anatomy
+from minigpt_core.widgets.attention import AttentionMaps
+
+anatomy, attention = (panel(model, tokenizer, text="a small") for panel in (Anatomy, AttentionMaps))
+"""
 
 
 def notebook() -> nbformat.NotebookNode:
@@ -48,6 +58,7 @@ def notebook() -> nbformat.NotebookNode:
     cells = [cell.source for cell in chapter.cells if re.match(r"import html\n|Sampler\(|Playground\(", cell.source)]
     imports, sampler, playground = cells
     sources = [BORROW, imports, sampler, "sampler = _", playground, "playground = _", OWN, "own = _"]
+    sources += [INSIDE, "anatomy", "attention"]
     chapter.cells = [nbformat.v4.new_code_cell(source) for source in sources]
     return chapter
 
@@ -87,13 +98,13 @@ class Lab:
 
     def open(self, visit) -> None:
         address = json.loads(self.written("jpserver-*.json"))["url"]
-        self.visit = visit(f"{address}lab/tree/widgets.ipynb?token={TOKEN}", viewport={"width": 1200, "height": 3200})
+        self.visit = visit(f"{address}lab/tree/widgets.ipynb?token={TOKEN}", viewport={"width": 1200, "height": 5600})
         self.page = self.visit.page
         self.page.get_by_text("| Idle").wait_for()
         self.page.get_by_text("Run", exact=True).click()
         self.page.locator("#jp-mainmenu-run").get_by_text("Run All Cells", exact=True).click()
-        self.page.wait_for_function("document.querySelectorAll('.mg-alive').length === 3", timeout=60_000)
-        self.sampler, self.playground, self.own = self.page.locator(".mg-alive").all()
+        self.page.wait_for_function("document.querySelectorAll('.mg-alive').length === 5", timeout=60_000)
+        self.sampler, self.playground, self.own, self.anatomy, self.attention = self.page.locator(".mg-alive").all()
         self.client.load_connection_info(json.loads(self.written("kernel-*.json")))
         self.client.start_channels()
 
@@ -204,6 +215,35 @@ def test_the_readers_own_model_travels_to_the_page(lab):
     model, tokenizer = load_model(lab.folder / "own"), load_tokenizer(lab.folder / "own")
     assert written == "a " + "".join(stream(model, tokenizer, "a ", 40, temperature=1, seed=2))
     lab.becomes("own.text", written)
+
+
+def test_the_readers_own_model_is_taken_apart_in_the_page(lab):
+    model, tokenizer = load_model(lab.folder / "own"), load_tokenizer(lab.folder / "own")
+    ids = tokenizer.encode("a small")
+    seen = inner_values(model, torch.tensor(ids), layer=0)
+    lab.anatomy.get_by_label("head", exact=True).fill("1")
+    lab.anatomy.get_by_role("button", name="back").click()
+    lab.page.keyboard.press("ArrowRight")
+    for _ in range(6):
+        lab.page.keyboard.press("ArrowRight")
+    share = lab.anatomy.locator("tbody td:nth-child(4)").all_text_contents()  # softmax: query, then the positions
+    assert share[1:] == [f"{p:.2f}" for p in seen["weights"][1, -1]]
+    lab.becomes("[anatomy.state[name] for name in ('head', 'step', 'token')]", [1, 7, len(ids) - 1])
+
+
+def test_a_head_of_the_readers_own_model_is_switched_off_in_the_page(lab):
+    model, tokenizer = load_model(lab.folder / "own"), load_tokenizer(lab.folder / "own")
+    ids = torch.tensor([tokenizer.encode("a small")])
+    losses = []
+    for off in ([], [(0, 1)]):
+        with torch.no_grad(), knocked_out(model, off):
+            losses.append(F.cross_entropy(model(ids)[0][0, :-1], ids[0, 1:]).item())
+    lab.attention.get_by_role("button", name="layer 0, head 1").click()
+    lab.attention.get_by_label("switch off layer 0, head 1").check()
+    lab.attention.get_by_text("changes most").wait_for()
+    row = lab.attention.locator("table", has_text="Mean loss").locator("tbody td:not(.mg-wide)")
+    assert [float(number) for number in row.all_text_contents()] == pytest.approx(losses, abs=0.0052)
+    lab.becomes("attention.state['off']", [[0, 1]])
 
 
 def test_a_slider_moves_the_state_in_the_kernel_and_not_the_selected_cell(lab):

@@ -3,29 +3,39 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, draw, slider, field, choice, percent, sentence, count, alone, patiently, Prompt, later, newId, fill, rove } =
-    minigpt.parts;
+  const { make, slider, field, choice, percent, sentence, count, alone, patiently, Prompt, later, newId, fill, rove } = minigpt.parts;
+  const { number, largest, strip, level, row, table } = minigpt.parts;
   const BEFORE = 12, AFTER = 3; // rows for positions up to the chosen one, and after it
   const LIKELIEST = 8;
   const QUERY = ["query", "query", "mg-query"]; // what a row that is no position shows: its name, its vector, its colour
 
-  // name, line of code, formula (what follows _ stands below, what follows ^ above), and the method that shows it
+  // The formulas of the whole way, of which each step is a part. In all formulas _ is what stands below, ^ what stands above.
+  const EMBED = "x = E[id] + P[t]";
+  const ATTEND = "h = norm(x),   y = softmax(q · k / √D + mask) v";
+  const JOIN = "x + W_o [y_0, y_1, …] + b_o";
+  const FEED = "x + W_2 max(0, W_1 norm(x) + b_1) + b_2";
+  const GUESS = "p = softmax(W norm(x))";
+
+  // name, line of code, formula of the whole and the part of it that this step is, the step's own formula, and the method that
+  // shows it
   const STEPS = [
-    ["token and position", "x = token_embedding(idx) + position_embedding(positions)", "x_t = E[id] + P[t]", "showEmbedding"],
-    ["layer norm", "h = norm1(x)", "h = g (x − mean) / spread + b", "showNorm"],
-    ["query", "q = split_heads(query(h))", "q_t = W_q h_t + b_q", "showQuery"],
-    ["keys", "k = split_heads(key(h))", "k_s = W_k h_s + b_k", "showKeys"],
-    ["products", "scores = q @ k.transpose(-2, -1)", "q_t · k_s = Σ_i q_{t,i} k_{s,i}", "showProducts"],
-    ["scaled", "scores = scores / math.sqrt(D)", "z_s = q_t · k_s / √D", "showScaled"],
-    ["masked", "scores = scores.masked_fill(~causal_mask(q, k), -math.inf)", "z_s = −∞ where s > t", "showMasked"],
-    ["softmax", "weights = scores.softmax(dim=-1)", "a_s = e^{z_s} / Σ_r e^{z_r}", "showShares"],
-    ["values mixed", "y = weights @ v", "y = Σ_s a_s v_s", "showValues"],
-    ["heads joined", "y = y.transpose(1, 2).reshape(x.shape)", "[y_0, y_1, …]", "showJoined"],
-    ["added to the stream", "x = x + output(y)", "x + W_o y + b_o", "showBetween"],
-    ["feed-forward", "f = narrow(widen(norm2(x)).relu())", "f = W_2 max(0, W_1 h + b_1) + b_2", "showFeedForward"],
-    ["added again", "x = x + f", "x + f", "showLeaving"],
-    ["logits", "logits = head(norm(x))", "z = W norm(x)", "showLogits"],
-    ["probabilities", "p = logits.softmax(dim=-1)", "p_i = e^{z_i} / Σ_j e^{z_j}", "showProbabilities"],
+    ["token and position", "x = token_embedding(idx) + position_embedding(positions)", EMBED, EMBED, "", "showEmbedding"],
+    ["layer norm", "h = norm1(x)", ATTEND, "h = norm(x)", "h = g (x − mean) / spread + b", "showNorm"],
+    ["query", "q = split_heads(query(h))", ATTEND, "q", "q_t = W_q h_t + b_q", "showQuery"],
+    ["keys", "k = split_heads(key(h))", ATTEND, "k", "k_s = W_k h_s + b_k", "showKeys"],
+    ["products", "scores = q @ k.transpose(-2, -1)", ATTEND, "q · k", "q_t · k_s = Σ_i q_{t,i} k_{s,i}", "showProducts"],
+    ["scaled", "scores = scores / math.sqrt(D)", ATTEND, "q · k / √D", "z_s = q_t · k_s / √D", "showScaled"],
+    ["masked", "scores = scores.masked_fill(~causal_mask(q, k), -math.inf)", ATTEND, "q · k / √D + mask",
+      "z_s = −∞ where s > t", "showMasked"],
+    ["softmax", "weights = scores.softmax(dim=-1)", ATTEND, "softmax(q · k / √D + mask)",
+      "a_s = e^{z_s} / Σ_r e^{z_r}", "showShares"],
+    ["values mixed", "y = weights @ v", ATTEND, "y = softmax(q · k / √D + mask) v", "y = Σ_s a_s v_s", "showValues"],
+    ["heads joined", "y = y.transpose(1, 2).reshape(x.shape)", JOIN, "[y_0, y_1, …]", "y = [y_0, y_1, …]", "showJoined"],
+    ["added to stream", "x = x + output(y)", JOIN, JOIN, "", "showBetween"],
+    ["feed-forward", "f = narrow(widen(norm2(x)).relu())", FEED, FEED.slice(4), "", "showFeedForward"],
+    ["added again", "x = x + f", FEED, FEED, "", "showLeaving"],
+    ["logits", "logits = head(norm(x))", GUESS, "W norm(x)", "z = W norm(x)", "showLogits"],
+    ["probabilities", "p = logits.softmax(dim=-1)", GUESS, GUESS, "p_i = e^{z_i} / Σ_j e^{z_j}", "showProbabilities"],
   ];
 
   const typeset = (formula) => {
@@ -36,41 +46,13 @@
     });
   };
 
-  const round = (number) => (+number.toFixed(2) || 0).toFixed(2).replace("-", "−");
-
-  const largest = (...vectors) => Math.max(...vectors.flatMap((vector) => Array.from(vector, Math.abs)));
+  // The whole formula, its part marked.
+  const marked = (whole, part) => {
+    const at = whole.indexOf(part);
+    return [...typeset(whole.slice(0, at)), make("mark", {}, ...typeset(part)), ...typeset(whole.slice(at + part.length))];
+  };
 
   const norm = (vector) => Math.hypot(...vector);
-
-  // A vector: a bar for each number, from the middle, up if positive and down if negative; the whole half at `most`.
-  const strip = (values, most, role = "") => {
-    const d = Array.from(values, (value, i) => `M${i} 1v${(-value / (most || 1)).toFixed(3)}h.8V1z`).join("");
-    const size = { viewBox: `0 0 ${values.length} 2`, preserveAspectRatio: "none" };
-    return draw("svg", { ...size, class: `mg-vector ${role}`, "aria-hidden": "true" }, draw("path", { d }));
-  };
-
-  const row = (name, ...cells) => {
-    const head = make("th", { textContent: name });
-    head.setAttribute("scope", "row");
-    const wide = (cell) => (cell instanceof Node ? { className: "mg-wide" } : {});
-    return make("tr", {}, head, ...cells.map((cell) => make("td", wide(cell), cell)));
-  };
-
-  const table = (caption, columns, rows) => {
-    const head = columns.map((name) => {
-      const cell = make("th", { textContent: name });
-      cell.setAttribute("scope", "col");
-      return cell;
-    });
-    return make("table", { className: "mg-bars" },
-      make("caption", { textContent: caption }), make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
-  };
-
-  const bar = (share) => {
-    const bars = make("span", { className: "mg-bar" });
-    bars.style.width = `${(100 * share).toFixed(1)}%`;
-    return make("span", { className: "mg-level" }, bars);
-  };
 
   class Anatomy {
     constructor(root, state, engine, tell) {
@@ -87,8 +69,13 @@
       this.lines.setAttribute("aria-label", "step");
       this.lines.append(...STEPS.map(([name, code], place) => this.line(name, code, place)));
       this.title = make("p", { className: "mg-step" });
+      this.code = make("code", { className: "mg-code" });
+      this.whole = make("p", { className: "mg-formula mg-whole" });
+      this.formula = make("p", { className: "mg-formula" });
       this.stage = make("div");
       this.status = make("p", { className: "mg-status", role: "status" });
+      const parts = [this.title, this.code, this.whole, this.formula, this.stage, this.status];
+      this.panel = make("div", { className: "mg-stage" }, ...parts);
       const back = make("button", { type: "button", textContent: "← back", onclick: () => this.go(this.step - 1) });
       const forward = make("button", { type: "button", textContent: "forward →", onclick: () => this.go(this.step + 1) });
       const buttons = make("div", { className: "mg-buttons" }, back, forward);
@@ -105,17 +92,19 @@
         root,
         make("div", { className: "mg-shared" }, this.prompt.field, field("model", this.model)),
         make("div", { className: "mg-knobs" }, this.layer.row, this.head.row),
+        make("p", { className: "mg-note", textContent: "Click a token to choose its position t." }),
         this.tokens,
         make("div", { className: "mg-anatomy" },
-          make("div", { className: "mg-path" }, this.lines, buttons),
-          make("div", { className: "mg-stage" }, this.title, this.stage, this.status)),
+          make("div", { className: "mg-path" }, buttons, this.lines),
+          this.panel),
       );
       this.light();
       this.read();
     }
 
     line(name, code, place) {
-      const line = make("div", { onclick: () => this.go(place), tabIndex: -1 }, make("code", { textContent: code }));
+      const words = [make("b", {}, `${place + 1}`), make("span", {}, name)];
+      const line = make("div", { onclick: () => this.go(place), tabIndex: -1 }, ...words);
       line.setAttribute("role", "option");
       line.setAttribute("aria-label", `${place + 1}, ${name}: ${code}`);
       return line;
@@ -167,28 +156,28 @@
       this.show();
     }
 
-    // The line of code and the formula of the step.
+    // The line of code and the formulas of the step.
     light() {
       [...this.lines.children].forEach((line, place) => {
         line.setAttribute("aria-selected", String(place === this.step));
         line.tabIndex = place === this.step ? 0 : -1;
       });
-      const lit = this.lines.children[this.step], { lines } = this;
-      lines.scrollTop += lit.getBoundingClientRect().top - lines.getBoundingClientRect().top - lines.clientHeight / 2;
-      const [name, , formula] = STEPS[this.step], where = `${this.step + 1} of ${STEPS.length}, ${name}: `;
-      this.title.replaceChildren(make("b", {}, where), make("span", { className: "mg-formula" }, ...typeset(formula)));
+      const [name, code, whole, part, formula] = STEPS[this.step];
+      this.title.textContent = `${this.step + 1} of ${STEPS.length}: ${name}`;
+      this.code.textContent = code;
+      this.whole.replaceChildren(...marked(whole, part));
+      this.formula.replaceChildren(...typeset(formula));
     }
 
     // What depends on step, position and head.
     show() {
       if (!this.seen) return;
-      const share = this.attention();
       [...this.tokens.children].forEach((span, place) => {
-        span.style.setProperty("--mg-share", Math.sqrt(share[place] ?? 0).toFixed(3));
         span.setAttribute("aria-selected", String(place === this.token));
         span.tabIndex = place === this.token ? 0 : -1;
       });
-      this[STEPS[this.step][3]]();
+      this[STEPS[this.step][5]]();
+      this.panel.style.minHeight = `${this.panel.offsetHeight}px`; // so that what stands below keeps its place
       const { token, step, state } = this, layer = +this.layer.input.value, head = +this.head.input.value;
       this.tell({ state: { ...state, text: this.prompt.value, model: this.model.value, layer, head, token, step } });
     }
@@ -219,15 +208,16 @@
     }
 
     called(place) {
-      return `“${this.names[place]}” (place ${place})`;
+      return `“${this.names[place]}” (position ${place})`;
     }
 
-    // Some vectors of the chosen position, one below the other, all by one measure.
-    vectors(caption, vectors) {
-      const most = largest(...vectors.map(([, values]) => values));
-      const numbers = (values) => `${Array.from(values.subarray(0, 2), round).join(" ")} …`;
-      const rows = vectors.map(([name, values, role]) => row(name, strip(values, most, role), numbers(values)));
-      this.stage.replaceChildren(table(caption, ["", "", "first two"], rows));
+    // Some vectors of the chosen position, one below the other, all by one measure; or, where it is null, each by its own.
+    vectors(caption, vectors, most = largest(...vectors.map(([, values]) => values))) {
+      const numbers = (values) => `${Array.from(values.subarray(0, 2), number).join(" ")} …`;
+      const bars = (values, role) => strip(values, most ?? largest(values), role);
+      const rows = vectors.map(([name, values, role]) => row(name, bars(values, role), numbers(values)));
+      const note = most === null ? " Each row has its own scale." : "";
+      this.stage.replaceChildren(table(caption + note, ["", "", "first two"], rows));
       this.stage.firstChild.classList.add("mg-tall"); // few rows, many numbers
     }
 
@@ -248,13 +238,15 @@
         row(title, strip(this.ofHead(vector), most, role), ...Array(columns.length).fill("")));
       const rows = [...others(above), ...values, ...others(below)];
       const left = this.names.length - near.length;
-      const rest = left ? ` ${count(left, "other position")} ${left === 1 ? "has" : "have"} no row here.` : "";
+      const held = this.attention().slice(0, first).reduce((a, b) => a + b, 0);
+      const together = this.step < 7 ? "" : ` (shares together ${number(held)})`;
+      const rest = left ? ` ${count(left, "other position")}${together} ${left === 1 ? "has" : "have"} no row here.` : "";
       this.stage.replaceChildren(table(caption + rest, ["token", name, ...columns.map(([title]) => title)], rows));
     }
 
     showEmbedding() {
       const id = this.ids[this.token], token = this.vector("token_embedding"), position = this.vector("position_embedding");
-      const sum = token.map((number, i) => number + position[i]);
+      const sum = token.map((value, i) => value + position[i]);
       this.vectors("What the token is, and where it stands.", [["token", token], ["position", position], ["sum", sum]]);
       this.say(
         `${this.called(this.token)} has the id ${id}. Row ${id} of the table of tokens and row ${this.token} of the table of`,
@@ -265,11 +257,11 @@
     showNorm() {
       const x = this.vector("entering"), mean = x.reduce((a, b) => a + b, 0) / x.length;
       const spread = Math.sqrt(x.reduce((a, b) => a + (b - mean) ** 2, 0) / x.length);
-      this.vectors("The stream as it enters this layer, and its normalised copy.", [["x", x], ["h", this.vector("norm1")]]);
+      this.vectors("The stream as it enters this layer, and its normalised copy.", [["x", x], ["h", this.vector("norm1")]], null);
       const layer = +this.layer.input.value;
       const from = layer ? `${count(layer, "layer")} went before` : "this is the sum from step 1";
       this.say(
-        `The stream x (${from}) has mean ${round(mean)} and spread ${round(spread)}.`,
+        `The stream x (${from}) has mean ${number(mean)} and spread ${number(spread)}.`,
         "Attention reads a copy with mean 0 and spread 1, which learned numbers stretch and shift.",
       );
     }
@@ -277,7 +269,7 @@
     showQuery() {
       this.vectors(`The query of head ${this.head.input.value}, out of all of h.`, [
         ["h", this.vector("norm1")], ["query", this.ofHead("query"), "mg-query"],
-      ]);
+      ], null);
       this.say(
         `Each of the ${this.D} numbers of the query mixes all ${this.config.n_embd} numbers of h.`,
         `It says what ${this.called(this.token)} looks for.`,
@@ -285,7 +277,7 @@
     }
 
     showKeys() {
-      this.positions("Every position has a key.", "key", [], [QUERY]);
+      this.positions("Every position s has a key.", "key", [], [QUERY]);
       this.say(
         `${count(this.names.length, "position")}, each with a key of ${this.D} numbers, made from its own h.`,
         "A key says what a position has to offer.",
@@ -294,20 +286,20 @@
 
     showProducts() {
       const products = this.products();
-      const columns = [["q · k", (s) => round(products[s])]];
+      const columns = [["q · k", (s) => number(products[s])]];
       this.positions("Query times key: large where their bars point the same way.", "key", columns, [QUERY]);
       const best = products.indexOf(Math.max(...products));
       const q = this.ofHead("query"), k = this.ofHead("key", best);
       this.say(
-        `Largest at ${this.called(best)}: ${round(q[0])} · ${round(k[0])} + ${round(q[1])} · ${round(k[1])} + …,`,
-        `${count(this.D, "term")}, make ${round(products[best])}.`,
+        `Largest at ${this.called(best)}: ${number(q[0])} · ${number(k[0])} + ${number(q[1])} · ${number(k[1])} + …,`,
+        `${count(this.D, "term")}, make ${number(products[best])}.`,
       );
     }
 
     showScaled() {
       const products = this.products(), root = Math.sqrt(this.D);
-      this.positions(`Divided by √D = √${this.D} = ${round(root)}.`, "key",
-        [["q · k", (s) => round(products[s])], ["scaled", (s) => round(products[s] / root)]], [QUERY]);
+      this.positions(`Divided by √D = √${this.D} = ${number(root)}.`, "key",
+        [["q · k", (s) => number(products[s])], ["scaled", (s) => number(products[s] / root)]], [QUERY]);
       this.say(
         `The usual size of a sum of ${this.D} terms grows with √${this.D}.`,
         "The division undoes this, so that softmax does not give everything to one position from the start.",
@@ -315,13 +307,13 @@
     }
 
     masked(s) {
-      return s > this.token ? "−∞" : round(this.products()[s] / Math.sqrt(this.D));
+      return s > this.token ? "−∞" : number(this.products()[s] / Math.sqrt(this.D));
     }
 
     showMasked() {
       const later = this.names.length - 1 - this.token, root = Math.sqrt(this.D);
       this.positions("What comes later is not looked at.", "key",
-        [["scaled", (s) => round(this.products()[s] / root)], ["masked", (s) => this.masked(s)]], [QUERY]);
+        [["scaled", (s) => number(this.products()[s] / root)], ["masked", (s) => this.masked(s)]], [QUERY]);
       const here = this.called(this.token);
       if (later) this.say(`${count(later, "position")} after ${here} ${later === 1 ? "gets" : "get"} −∞.`);
       else this.say(`${here} is the last position.`, "Choose an earlier one to see the mask at work.");
@@ -330,7 +322,7 @@
     // The columns of the shares: numbers and bars.
     shares() {
       const shares = this.attention();
-      return [["share", (s) => round(shares[s] ?? 0)], ["", (s) => bar(shares[s] ?? 0)]];
+      return [["share", (s) => number(shares[s] ?? 0)], ["", (s) => level(shares[s] ?? 0)]];
     }
 
     showShares() {
@@ -338,7 +330,7 @@
       this.positions("Scores become shares, which add up to 1.", "key",
         [["masked", (s) => this.masked(s)], ...this.shares()], [QUERY]);
       const best = shares.indexOf(Math.max(...shares));
-      this.say(`${this.called(this.token)} attends most to ${this.called(best)}: share ${round(shares[best])}.`);
+      this.say(`${this.called(this.token)} attends most to ${this.called(best)}: share ${number(shares[best])}.`);
     }
 
     showValues() {
@@ -346,8 +338,8 @@
       this.positions("Each position hands over its value, by its share.", "value", this.shares(), [], [mixed]);
       const [first] = this.ofHead("joined");
       const terms = shares.map((share, s) => [share, s]).sort((a, b) => b[0] - a[0]).slice(0, 2);
-      const sum = terms.map(([share, s]) => `${round(share)} · ${round(this.ofHead("value", s)[0])}`).join(" + ");
-      this.say(`The first number of the mix: ${sum}${shares.length > 2 ? " + …" : ""} = ${round(first)}.`);
+      const sum = terms.map(([share, s]) => `${number(share)} · ${number(this.ofHead("value", s)[0])}`).join(" + ");
+      this.say(`The first number of the mix: ${sum}${shares.length > 2 ? " + …" : ""} = ${number(first)}.`);
     }
 
     showJoined() {
@@ -374,7 +366,7 @@
       const wide = this.vector("widen"), relu = wide.map((value) => Math.max(0, value)), positive = relu.filter(Boolean).length;
       this.vectors("Widened, negative numbers set to zero, narrowed.", [
         ["norm2", this.vector("norm2")], ["widen", wide], ["relu", relu], ["narrow", this.vector("feed_forward")],
-      ]);
+      ], null);
       this.say(
         `Of ${wide.length.toLocaleString("en")} numbers ${positive} are positive and pass.`,
         "No other position has a say here.",
@@ -391,16 +383,16 @@
     added(stream, found) {
       const x = this.vector(stream), f = this.vector(found);
       this.say(
-        `The first number: ${round(x[0])} + ${round(f[0])} = ${round(x[0] + f[0])}.`,
-        `The stream has length ${round(norm(x))}, what is added ${round(norm(f))}.`,
+        `The first number: ${number(x[0])} + ${number(f[0])} = ${number(x[0] + f[0])}.`,
+        `The stream has length ${number(norm(x))}, what is added ${number(norm(f))}.`,
       );
     }
 
     // The likeliest next tokens, each with a number and a bar.
-    guesses(caption, title, number, level) {
+    guesses(caption, title, told, share) {
       const logits = Array.from(this.vector("logits"));
       const best = logits.map((z, id) => [z, id]).sort((a, b) => b[0] - a[0]).slice(0, LIKELIEST);
-      const rows = best.map(([, id]) => row(this.vocabulary[id], bar(level(id)), number(id)));
+      const rows = best.map(([, id]) => row(this.vocabulary[id], level(share(id)), told(id)));
       this.stage.replaceChildren(table(caption, ["token", "", title], rows));
       return best[0][1];
     }
@@ -408,13 +400,13 @@
     showLogits() {
       const logits = this.vector("logits"), most = Math.max(...logits), least = Math.min(...logits);
       const left = this.config.n_layer - 1 - this.layer.input.value, shown = Math.min(LIKELIEST, logits.length);
-      const caption = `The ${shown} highest of ${logits.length} logits, bars from the lowest, ${round(least)}.`;
-      const level = (id) => (logits[id] - least) / (most - least || 1);
-      const best = this.guesses(caption, "logit", (id) => round(logits[id]), level);
+      const caption = `The ${shown} highest of ${logits.length} logits, bars from the lowest, ${number(least)}.`;
+      const share = (id) => (logits[id] - least) / (most - least || 1);
+      const best = this.guesses(caption, "logit", (id) => number(logits[id]), share);
       const after = left ? `After ${count(left, "more layer")} the` : "The";
       this.say(
         `${after} stream is normalised once more, and each token of the vocabulary gets a logit:`,
-        `“${this.vocabulary[best]}” ${round(most)}.`,
+        `“${this.vocabulary[best]}” ${number(most)}.`,
       );
     }
 

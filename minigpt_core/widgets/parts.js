@@ -91,6 +91,36 @@
 
   const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
+  // Numbers as tables show them: to two places; a vector as a bar for each number, from the middle, up if positive and down if
+  // negative, the whole half at `most`; a share as a bar of that part of the width.
+  const number = (value) => (+value.toFixed(2) || 0).toFixed(2).replace("-", "−");
+
+  const largest = (...vectors) => Math.max(...vectors.flatMap((vector) => Array.from(vector, Math.abs)));
+
+  const strip = (values, most, role = "") => {
+    const d = Array.from(values, (value, i) => `M${i} 1v${(-value / (most || 1)).toFixed(3)}h.8V1z`).join("");
+    const size = { viewBox: `0 0 ${values.length} 2`, preserveAspectRatio: "none" };
+    return draw("svg", { ...size, class: `mg-vector ${role}`, "aria-hidden": "true" }, draw("path", { d }));
+  };
+
+  const level = (share, role = "mg-bar") => {
+    const bar = make("span", { className: role });
+    bar.style.width = `${(100 * share).toFixed(1)}%`;
+    return make("span", { className: "mg-level" }, bar);
+  };
+
+  const row = (name, ...cells) => {
+    const wide = (cell) => (cell instanceof Node ? { className: "mg-wide" } : {});
+    return make("tr", {}, make("th", { scope: "row", textContent: name }), ...cells.map((cell) => make("td", wide(cell), cell)));
+  };
+
+  const table = (caption, columns, rows) => {
+    const head = columns.map((textContent, i) =>
+      make("th", { scope: "col", textContent, className: rows[0]?.children[i].className })); // as the cells below it
+    return make("table", { className: "mg-bars" },
+      make("caption", { textContent: caption }), make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
+  };
+
   // While an answer is on its way, or is about to be asked for, the widget is busy: the pointer shows it.
   const asked = new WeakMap();
   const busy = (root, change) => {
@@ -313,6 +343,6 @@
   minigpt.widgets ??= {};
   minigpt.parts = {
     make, draw, slider, knobs, field, choice, percent, capital, sentence, count, alone, patiently, toLine, fromLine, Text, Prompt,
-    later, rove, calm, player, hold, onColours, newId, fill,
+    later, rove, calm, player, hold, onColours, newId, fill, number, largest, strip, level, row, table,
   };
 })();

@@ -115,11 +115,11 @@
       return new Cache(this.config);
     }
 
-    // The logits (V) after the last of `ids`, which follow what is in `cache`. With `maps`, an array, it also appends
-    // to it the attention weights of each layer: (H, T, S) as arrays. Into `seen`, an object, it puts what the block
-    // `seen.layer` computes on the way, and the stream after the last block.
-    forward(ids, cache, maps, seen) {
-      const { n_embd: C, n_head: H, n_layer, block_size, vocab_size: V } = this.config;
+    // The logits (V) after the last of `ids`, which follow what is in `cache`. To `seen`, an array, each block appends what it
+    // computes on the way, by name: numbers, and the attention weights as arrays [head][t][s]. The heads of `muted`, pairs of
+    // layer and head, pass on nothing, as in knocked_out of minigpt_core/study/ablation.py.
+    forward(ids, cache, { seen, muted = [] } = {}) {
+      const { n_embd: C, n_head: H, n_layer, block_size } = this.config;
       const W = this.weights, T = ids.length, start = cache.length, D = C / H;
       if (start + T > block_size)
         throw new Error(`${start + T} tokens do not fit into the context window of ${block_size}`);
@@ -129,8 +129,8 @@
         for (let i = 0; i < C; i++)
           x[t * C + i] = W["token_embedding.weight"][ids[t] * C + i] + W["position_embedding.weight"][(start + t) * C + i];
       for (let layer = 0; layer < n_layer; layer++) {
-        const of = (name) => W[`blocks.${layer}.${name}`];
-        const note = (name, numbers) => seen?.layer === layer && (seen[name] = numbers.slice());
+        const of = (name) => W[`blocks.${layer}.${name}`], inside = seen && { weights: [] };
+        const note = (name, numbers) => inside && (inside[name] = numbers.slice());
         note("entering", x);
         const K = cache.keys[layer], U = cache.values[layer];
         layerNorm(x, T, C, of("norm1.weight"), of("norm1.bias"), h);
@@ -141,7 +141,9 @@
         note("query", q);
         note("key", K.subarray(0, (start + T) * C));
         note("value", U.subarray(0, (start + T) * C));
-        this.attend(q, K, U, T, start, y, maps);
+        this.attend(q, K, U, T, start, y, inside?.weights);
+        for (const [at, head] of muted)
+          if (at === layer) for (let t = 0; t < T; t++) y.fill(0, t * C + head * D, t * C + (head + 1) * D);
         note("joined", y);
         linear(y, T, of("attention.output.weight"), of("attention.output.bias"), C, C, h);
         note("attention", h);
@@ -156,11 +158,17 @@
         note("feed_forward", h);
         for (let i = 0; i < T * C; i++) x[i] += h[i];
         note("leaving", x);
+        seen?.push(inside);
       }
-      if (seen) seen.stream = x;
       cache.length = start + T;
-      const last = layerNorm(x.subarray((T - 1) * C), 1, C, W["norm.weight"], W["norm.bias"], new Float32Array(C));
-      return linear(last, 1, W["head.weight"], null, V, C, new Float32Array(V));
+      return this.read(x.subarray((T - 1) * C)).logits;
+    }
+
+    // What the head reads from the last block's stream (T, C): the stream after its norm, (T, C), and the logits (T, V).
+    read(stream) {
+      const { n_embd: C, vocab_size: V } = this.config, W = this.weights, T = stream.length / C;
+      const norm = layerNorm(stream, T, C, W["norm.weight"], W["norm.bias"], new Float32Array(T * C));
+      return { norm, logits: linear(norm, T, W["head.weight"], null, V, C, new Float32Array(T * V)) };
     }
 
     // What happens between `ids` and the logits of every position, with the inside of one block, by the names of the modules in
@@ -169,10 +177,9 @@
     // last block: stream) are (T, C), widen is (T, 4 C), products (query times key, before scale and mask) is (H, T, T),
     // logits are (T, V); weights is an array [head][t][s] up to s = t.
     inside(ids, layer) {
-      const { n_embd: C, n_head: H, vocab_size: V } = this.config, W = this.weights, T = ids.length, D = C / H;
-      const maps = [], seen = { layer };
-      this.forward(ids, this.newCache(), maps, seen);
-      seen.weights = maps[layer];
+      const { n_embd: C, n_head: H } = this.config, W = this.weights, T = ids.length, D = C / H, blocks = [];
+      this.forward(ids, this.newCache(), { seen: blocks });
+      const stream = blocks.at(-1).leaving, seen = { ...blocks[layer], stream, ...this.read(stream) };
       seen.token_embedding = new Float32Array(T * C);
       ids.forEach((id, t) => seen.token_embedding.set(W["token_embedding.weight"].subarray(id * C, (id + 1) * C), t * C));
       seen.position_embedding = W["position_embedding.weight"].slice(0, T * C);
@@ -181,17 +188,17 @@
         for (let t = 0; t < T; t++)
           for (let s = 0; s < T; s++, at++)
             for (let i = head * D; i < (head + 1) * D; i++) seen.products[at] += seen.query[t * C + i] * seen.key[s * C + i];
-      seen.norm = layerNorm(seen.stream, T, C, W["norm.weight"], W["norm.bias"], new Float32Array(T * C));
-      seen.logits = linear(seen.norm, T, W["head.weight"], null, V, C, new Float32Array(T * V));
       return seen;
     }
 
-    // Each position takes values from itself and those before it, by how well its query fits their keys.
-    attend(q, K, U, T, start, y, maps) {
+    // Each position takes values from itself and those before it, by how well its query fits their keys. To `weights`, an array,
+    // it appends the shares of each head.
+    attend(q, K, U, T, start, y, weights) {
       const { n_embd: C, n_head: H } = this.config, D = C / H, scale = 1 / Math.sqrt(D);
-      const shares = new Float32Array(start + T), map = maps && Array.from({ length: H }, () => []);
+      const shares = new Float32Array(start + T);
       y.fill(0);
-      for (let head = 0; head < H; head++)
+      for (let head = 0; head < H; head++) {
+        const map = [];
         for (let t = 0; t < T; t++) {
           const S = start + t + 1, at = t * C + head * D;
           let most = -Infinity, sum = 0;
@@ -206,9 +213,10 @@
             const share = (shares[s] /= sum);
             for (let i = 0, v = s * C + head * D; i < D; i++) y[at + i] += share * U[v + i];
           }
-          if (map) map[head].push(Array.from(shares.subarray(0, S)));
+          if (weights) map.push(Array.from(shares.subarray(0, S)));
         }
-      if (map) maps.push(map);
+        weights?.push(map);
+      }
     }
   }
 

@@ -61,13 +61,18 @@
       return { logits: model.forward(ids.slice(-block_size), model.newCache()), text: tokenizer.decode(said) };
     },
 
-    // What each token of the text looks at: maps[layer][head][t] holds the shares of positions 0 to t. Of a text longer than
-    // the window, its end.
-    attend: ({ name, text }) => {
+    // How each token of the text attends, with the heads of `muted` silenced: maps[layer][head][t] holds the shares of positions
+    // 0 to t; queries and keys (T, C) of each layer; p[t] the probabilities of the token after position t, and losses[t] the
+    // loss of the token at t, from 1 on. Of a text longer than the window, its end.
+    attend: ({ name, text, muted }) => {
       const { model, tokenizer } = models.get(name), ids = tokenizer.encode(text).slice(-model.config.block_size);
-      const maps = [];
-      if (ids.length) model.forward(ids, model.newCache(), maps);
-      return { maps, names: ids.map((id) => tokenizer.name(id)) };
+      const V = model.config.vocab_size, seen = [], p = [];
+      if (ids.length) model.forward(ids, model.newCache(), { seen, muted });
+      const logits = ids.length ? model.read(seen.at(-1).leaving).logits : [];
+      for (let at = 0; at < logits.length; at += V) p.push(minigpt.softmax(logits.subarray(at, at + V)));
+      const losses = ids.map((id, t) => (t ? -Math.log(p[t - 1][id]) : undefined));
+      const [maps, queries, keys] = ["weights", "query", "key"].map((part) => seen.map((block) => block[part]));
+      return { maps, queries, keys, p, losses, names: ids.map((id) => tokenizer.name(id)) };
     },
 
     // What the model computes between the text and its guesses, with the inside of one block: `Model.inside`, and the ids and
