@@ -222,7 +222,7 @@ def generate_command(a: argparse.Namespace) -> None:
         written += text
     print()
     if not written.strip() and a.max_new_tokens:
-        what = "wrote only blanks or line breaks" if written else "ended the text at once"
+        what = "wrote only spaces or line breaks" if written else "ended the text at once"
         stopped = ", or came to a --stop text" if a.stop else ""
         other = "--seed or --prompt" if a.temperature else "--prompt, or a --temperature above 0"
         print(f"minigpt: the model {what}{stopped}: try another {other}", file=sys.stderr)

@@ -99,7 +99,7 @@ def test_an_answer_without_a_word_is_told_and_says_what_to_try(tmp_path):
         assert (done.returncode, done.stdout, done.stderr) == (0, "ab\n", said)
 
 
-def test_an_answer_of_blanks_is_told_as_an_empty_one_is(tmp_path):
+def test_an_answer_of_spaces_is_told_as_an_empty_one_is(tmp_path):
     """A model that always writes a line break: in a terminal nothing shows. So seed 0 began a tale, and ended it."""
     model = GPT(GPTConfig(4, block_size=8, n_layer=1, n_head=1, n_embd=8, end_id=0))
     with torch.no_grad():
@@ -108,7 +108,7 @@ def test_an_answer_of_blanks_is_told_as_an_empty_one_is(tmp_path):
     save_model(model, tmp_path)
     CharTokenizer.train("ab\n").save(tmp_path)
     arguments = ["generate", "--model", tmp_path, "--max-new-tokens", 3]
-    said = "minigpt: the model wrote only blanks or line breaks: try another --seed or --prompt\n"
+    said = "minigpt: the model wrote only spaces or line breaks: try another --seed or --prompt\n"
     done = called(*arguments)
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n\n\n\n", said)
     with torch.no_grad():

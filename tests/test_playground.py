@@ -219,9 +219,9 @@ def test_the_readers_own_prompt_comes_back_with_a_model_that_reads_it(playground
     shows("tales-char", "Toby")
 
 
-def test_the_blank_at_the_end_of_a_prompt_is_told(playground):
+def test_the_space_at_the_end_of_a_prompt_is_told(playground):
     note = playground.locator(".mg-field .mg-note")
-    for prompt, said in {"Wren ": "a blank", "Wren": "", "Wren\n": "a line break"}.items():
+    for prompt, said in {"Wren ": "a space", "Wren": "", "Wren\n": "a line break"}.items():
         playground.get_by_label("prompt").fill(prompt)
         assert note.text_content() == (said and f"It ends with {said}, which the model reads too.")
 
@@ -413,7 +413,7 @@ def test_what_stands_below_stays_where_it_is(browser, site, width, height):
     page.close()
 
 
-def test_a_blank_chooses_a_token_and_does_not_scroll(widget):
+def test_the_space_bar_chooses_a_token_and_does_not_scroll(widget):
     page = widget("book/index.html", "playground").page
     write(page, model="tales-char", prompt="Wren ", length="20")
     page.locator(".mg-token").nth(2).focus()

@@ -189,7 +189,7 @@
     }
 
     remark(notice = "") {
-      const last = { " ": "a blank", "\n": "a line break", "\t": "a tab" }[this.value.at(-1)];
+      const last = { " ": "a space", "\n": "a line break", "\t": "a tab" }[this.value.at(-1)];
       this.note.textContent = `${notice} ${last ? `It ends with ${last}, which the model reads too.` : ""}`.trim();
     }
 

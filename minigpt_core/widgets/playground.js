@@ -132,12 +132,12 @@
       const span = make("span", { className: "mg-token", textContent: token.text, tabIndex: place ? -1 : 0 });
       span.style.setProperty("--surprise", Math.min(1, -Math.log(Math.max(token.p, 1e-9)) / 5).toFixed(3));
       span.setAttribute("role", "button");
-      const name = token.text === "" ? "part of a character" : token.text.trim() || "blank";
+      const name = token.text === "" ? "part of a character" : token.text.trim() || "space";
       span.setAttribute("aria-label", `${name}, probability ${token.p.toFixed(2)}`);
       span.onclick = () => this.explain(place, span);
       span.onkeydown = (event) => {
         if ((event.key !== "Enter" && event.key !== " ") || event.ctrlKey || event.metaKey) return;
-        event.preventDefault(); // the blank would scroll the page
+        event.preventDefault(); // the space bar would scroll the page
         span.click();
       };
       this.text.append(span);

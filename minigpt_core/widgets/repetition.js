@@ -155,14 +155,14 @@
       const span = make("span", { className: "mg-place", textContent: text, tabIndex: place ? -1 : 0 });
       span.classList.toggle("mg-again", again);
       span.setAttribute("role", "button");
-      span.setAttribute("aria-label", `token ${place}, ${text.trim() || "blank"}`);
+      span.setAttribute("aria-label", `token ${place}, ${text.trim() || "space"}`);
       span.onclick = () => {
         this.begin.set(place);
         this.change();
       };
       span.onkeydown = (event) => {
         if (event.key !== "Enter" && event.key !== " ") return;
-        event.preventDefault(); // the blank would scroll the page
+        event.preventDefault(); // the space bar would scroll the page
         span.click();
       };
       span.onfocus = span.onpointerenter = () => this.look(side, place);
