@@ -188,6 +188,8 @@ def test_the_first_notebook_is_complete_in_200_lines_and_imports_nothing_of_the_
     lines = {c.id: [line for line in c.source.splitlines() if line.strip()] for c in codes[1:]}
     pictures = {c.id for c in codes if "remove-input" in c.metadata.get("tags", [])}  # shown, no part of the program
     assert sum(len(found) for cell, found in lines.items() if cell not in pictures) <= 200
+    drawing = r'(from IPython.display import SVG\n\n)?SVG\("../book/assets/schematic-\w+.svg"\)'
+    assert all(re.fullmatch(drawing, cell.source) for cell in codes if cell.id in pictures)
     assert not any(re.match(r"\s*(from|import) minigpt_core", line) for found in lines.values() for line in found)
 
 

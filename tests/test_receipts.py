@@ -40,16 +40,24 @@ def test_a_cell_that_asserts_or_says_nothing_or_shows_more_is_no_receipt():
 
 
 def test_the_counts_are_of_the_cells_that_are_there(tmp_path):
-    exercise = "**1.** Why?\n\n<details><summary>Solution</summary>\n\nSo.\n\n</details>"
+    exercise = "**1.** Why?\n\n<details><summary>Solution</summary>\n\nSo.{}\n\n</details>"
+    drawn = code("draw()", id="a-05")
+    drawn.outputs = [new_output("display_data", data={"image/png": "", "text/plain": "<Figure>"})]
+    panel = code("panel", id="a-06")
+    panel.outputs = [new_output("display_data", data={"text/html": "<p>", "text/plain": "a panel"})]
     cells = [
         code("assert 1\nx = 1", "setup", id="a-01"),
-        code("x", "nbval-ignore-output", id="a-02"),
-        code("assert x == 1\nassert x", id="a-03"),
+        code("x", "nbval-ignore-output", id="a-02", printed="0.123\n"),
+        code("assert x == 1\nassert x", id="a-03", printed="x is 1\n"),
         code("", id="a-04"),
-        new_markdown_cell(f"assert nothing\n\n{exercise}\n\n{exercise}"),
+        drawn,
+        panel,
+        code("silent = 1", id="a-07"),
+        new_markdown_cell(f"assert nothing\n\n{exercise.format('')}\n\n{exercise.format(' [✓](#a-03)')}"),
     ]
     nbformat.write(new_notebook(cells=cells), tmp_path / "a.ipynb")
-    assert receipts.count([tmp_path / "a.ipynb"]) == {"cells": 3, "compared": 2, "asserts": 2, "exercises": 2}
+    counted = receipts.count([tmp_path / "a.ipynb"])
+    assert counted == {"cells": 6, "compared": 2, "asserts": 2, "exercises": 2, "checked": 1}
 
 
 def built(folder: Path, index: str, *cells: nbformat.NotebookNode) -> tuple[str, str, str]:

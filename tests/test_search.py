@@ -19,6 +19,15 @@ ROOT = Path(__file__).parents[1]
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed: the ranking is NOT tested")
 
 
+def test_no_row_of_the_glossary_gives_a_name_twice():
+    page = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    rows = [row.strip("| ").split(" | ") for row in page.splitlines() if row.startswith("| ")][2:]
+    assert len(rows) > 100
+    for term, _, meaning in rows:
+        names = search.names(term, meaning)
+        assert len(names) == len(set(names)), names
+
+
 def index_of(html: Path) -> dict:
     """The index of a built book, which is a script that names it."""
     script = (html / "searchindex.js").read_text(encoding="utf-8")

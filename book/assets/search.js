@@ -1,13 +1,14 @@
 // The book's search: ranks sections for what was typed, by the index that book/tools/search.py writes, and shows them.
 globalThis.minigpt ??= {};
 (() => {
+  "use strict";
   const HAN = /\p{Script=Han}/u;
   const SMALL = new Set(
     ("a an and are as at be by can do does for from has have how i if in into is it its me my not of on or so that " +
       "the their there this to was what when where which who why will with you your").split(" "),
   );
   // What a hit is worth: in a section's title; in bold, where terms are introduced; in the text; in the title of its
-  // page; in the names of the functions that its code calls. Found by trying, as tests/test_search.py does.
+  // page; in the names of the functions that its code calls. tests/test_search.py says what they must bring first.
   const TITLE = 9, BOLD = 4, TEXT = 3, PAGE = 1, CODE = 1, EXACT = 1e6;
   const SYNONYM = 0.7, LONGER_WORD = 0.3, ASIDE = 0.4;
 

@@ -90,8 +90,9 @@ def state_address(notebook: nbformat.NotebookNode, name: str, where: str) -> Non
 
 def lighter(png: str) -> str:
     """The same picture, in base64, with at most 256 colours, which takes less than half of the bytes: most of those of a
-    figure differ by less than the eye can see, so they are rounded to every 4th, 8th, ... level until so few are left. How
-    opaque a pixel is may be rounded more: that varies only at the edges of lines and letters, and in maps."""
+    figure differ by less than the eye can see, so they are rounded to every 4th, 8th, ... level until so few are left; up to 64
+    colours stay as they are. How opaque a pixel is may be rounded more: that varies only at the edges of lines and letters, and
+    in maps."""
     picture = Image.open(io.BytesIO(base64.b64decode(png)))
     if picture.mode == "P":
         return png

@@ -1,7 +1,7 @@
 """Sphinx extension: claims with receipts. A cell tagged `check` folds to one line of the page, a tick and what was checked,
 and opens on a click, without a script. A tick in the prose, `[✓](#the-cell's-id)`, leads to the cell that holds the sentence.
 The role `count` writes how much is run and asserted, counted in the notebooks when the book is built: "cells", "compared",
-"asserts" or "exercises".
+"asserts", "exercises" or "checked".
 
     python book/tools/receipts.py       print these numbers
 """
@@ -51,18 +51,28 @@ def fault(cell: NotebookNode) -> str:
     return ""
 
 
+def compared(cell: NotebookNode) -> bool:
+    """Whether a run compares something that the cell shows: text, a table or a panel, and not only a picture."""
+    if tagged(cell, "nbval-ignore-output"):
+        return False
+    shown = [set(output.get("data", {"text/plain": ""})) for output in cell.outputs]
+    return any(not {"image/png", "image/svg+xml"} & kinds for kinds in shown)
+
+
 def count(paths: list[Path]) -> dict[str, int]:
     """Cells that were run; those whose output is compared when they are run again; what the chapters assert, the set-up cells
-    aside; and exercises that have their solution below.
+    aside; exercises that have their solution below; and solutions in which a tick leads to the cell that checks them.
     """
     cells = [cell for path in paths for cell in nbformat.read(path, as_version=4).cells]
     codes = [cell for cell in cells if cell.cell_type == "code" and cell.source]
-    solutions = [re.findall(r"<summary>Solution", cell.source) for cell in cells if cell.cell_type == "markdown"]
+    texts = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    solutions = re.findall(r"<summary>Solution.*?</details>", texts, re.DOTALL)
     return {
         "cells": len(codes),
-        "compared": sum(not tagged(cell, "nbval-ignore-output") for cell in codes),
+        "compared": sum(map(compared, codes)),
         "asserts": sum(asserts(cell) for cell in codes if not tagged(cell, "setup")),
-        "exercises": sum(map(len, solutions)),
+        "exercises": len(solutions),
+        "checked": sum("[✓](#" in solution for solution in solutions),
     }
 
 
