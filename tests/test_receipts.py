@@ -4,12 +4,14 @@ import html
 import os
 import re
 import subprocess
+import symtable
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 import receipts
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +36,7 @@ def test_a_cell_that_asserts_or_says_nothing_or_shows_more_is_no_receipt():
     assert receipts.fault(code("assert x", printed="fine\n")) == ""
     assert "asserts nothing" in receipts.fault(code("print('fine')", printed="fine\n"))
     assert "prints no line" in receipts.fault(code("assert x"))
+    assert "is a sentence" in receipts.fault(code("assert x", printed="It is fine.\n"))
     shown = code("assert x", printed="fine\n")
     shown.outputs.append(new_output("display_data", data={"image/png": ""}))
     assert "shows more" in receipts.fault(shown)
@@ -150,21 +153,48 @@ def test_every_cell_that_a_chapter_folds_may_fold(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_each_tick_in_the_prose_stands_behind_a_sentence_and_leads_to_a_check_that_is_not_beside_it(path):
+    """A no-break space keeps it with its word. The checks of the solutions close the chapter, beside the cell of exercises."""
     cells = nbformat.read(path, as_version=4).cells
     checks = {cell.id: i for i, cell in enumerate(cells) if receipts.tagged(cell, "check")}
     faults = []
     for i, cell in enumerate(cells):
         for line in cell.source.splitlines() if cell.cell_type == "markdown" else ():
             for tick in re.finditer(r"\[✓\]\(([^)]*)\)", line):
-                goal, before = tick[1].removeprefix("#"), re.sub(r"( \[✓\]\([^)]*\))+$", "", line[: tick.start() - 1])
+                goal, before = tick[1].removeprefix("#"), line[: tick.start()]
                 if goal not in checks:
                     faults.append(f"{cell.id}: {goal} is no check of this chapter")
-                elif abs(checks[goal] - i) == 1:
+                elif abs(checks[goal] - i) == 1 and "## Exercises" not in cell.source:
                     faults.append(f"{cell.id}: {goal} stands right beside its tick")
-                if line[tick.start() - 1] != " " or not re.search(r"\.[)*]*$", before):
-                    faults.append(f"{cell.id}: the tick to {goal} is not behind a full stop and a space")
+                if not re.search(r"\.[)*]*\u00a0$", before):
+                    faults.append(f"{cell.id}: the tick to {goal} is not behind a full stop and a no-break space")
                 if re.match(r"\s*(#|\||<summary>)", line):
                     faults.append(f"{cell.id}: the tick to {goal} stands in a heading, a table or a summary")
+    assert faults == []
+
+
+def uses_and_gives(cell) -> tuple[set[str], set[str]]:
+    """The names that a cell takes from outside its functions, and those that it leaves to the cells after it."""
+    top = symtable.symtable(TransformerManager().transform_cell(cell.source), cell.id, "exec")
+    tables = [top]
+    for table in tables:
+        tables += table.get_children()
+    uses = {s.get_name() for t in tables for s in t.get_symbols() if s.is_global() or (t is top and s.is_referenced())}
+    return uses, {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_no_cell_needs_a_name_that_only_a_folded_cell_assigns(path):
+    """Readers who type along do not open what is folded."""
+    seen, folded, faults = set(), set(), []
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type != "code":
+            continue
+        uses, gives = uses_and_gives(cell)
+        if receipts.tagged(cell, "check"):
+            folded |= gives - seen
+        else:
+            faults += [f"{cell.id} needs {name}" for name in sorted(uses & folded - gives)]
+            seen, folded = seen | gives, folded - gives
     assert faults == []
 
 

@@ -44,8 +44,10 @@ def fault(cell: NotebookNode) -> str:
     """Why a cell must not fold; empty if it may."""
     if not asserts(cell):
         return "it asserts nothing"
-    if not what_was_checked(cell):
+    if not (line := what_was_checked(cell)):
         return "it prints no line that says what was checked"
+    if line.endswith("."):
+        return "its line is a sentence, and should be a fragment without a full stop"
     if any(output.output_type != "stream" for output in cell.outputs):
         return "it shows more than printed lines, which would be folded away"
     return ""
