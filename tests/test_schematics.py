@@ -16,7 +16,6 @@ from schematics import attention, block, drawing, fastest, learning, tokens, tra
 
 from conftest import learning as byte_pairs
 from minigpt_core import GPT, BPETokenizer, CharTokenizer, GPTConfig, load_corpus, load_pretrained, split_text, stream
-from minigpt_core.attention import KVCache
 from minigpt_core.beyond.fast import FastConfig, FastGPT
 from minigpt_core.sampling import draw
 from minigpt_core.study import clinic
@@ -311,7 +310,9 @@ def numbers_of(name):
 
 def test_a_one_hot_row_times_the_table_is_what_an_embedding_looks_up():
     table, ids = torch.tensor([[0.1, 0.2], [1.0, -1.0], [5.0, 7.0]]), torch.tensor([2, 0, 2])
-    rows = [[i, *one_hot, row] for row, (i, one_hot) in enumerate(zip(ids, F.one_hot(ids), strict=True))]
+    rows = [
+        [i, *one_hot, row] for row, (i, one_hot) in enumerate(zip(ids.tolist(), F.one_hot(ids).tolist(), strict=True))
+    ]
     expected = torch.cat([torch.tensor(rows).flatten(), table.flatten(), F.embedding(ids, table).flatten()])
     assert torch.allclose(torch.tensor(numbers_of("one_hot")), expected)
 
@@ -330,7 +331,7 @@ def test_the_cache_computes_what_is_new_and_gives_what_is_computed_without_it():
     model, tokenizer = load_pretrained("tales-char")
     ids, steps = torch.tensor([tokenizer.encode(drawing.WORD)]), []
     model.blocks[0].attention.key.register_forward_hook(lambda part, given, out: steps.append(out.shape[1]))
-    cache, rows = KVCache(model.config.n_layer), []
+    cache, rows = model.new_cache(), []
     for t in range(ids.shape[1]):
         rows.append(model(ids[:, t : t + 1], cache=cache)[0])
     assert torch.allclose(torch.cat(rows, 1), model(ids)[0], atol=1e-4)
