@@ -91,6 +91,15 @@ def plain(text: str) -> str:
     return "".join(drawn)
 
 
+def spaced(text: str) -> str:
+    """The same where names stand below or beside one another: ▁, for a space, would be a bar over the next one.
+
+    >>> spaced("▁said")
+    '␣said'
+    """
+    return plain(text).replace("▁", "␣")
+
+
 def loss_curve(
     training: Sequence[float],
     validation: Mapping[int, float],
@@ -217,7 +226,7 @@ def compare_curves(
             else:
                 axes.plot(*last, **look | {"markersize": 7})
                 told["va"], up = ("bottom", 4) if last[1] > max(heights) - name_height else ("top", -4)
-                axes.annotate(_lines(name, 14), last, (4, up), textcoords="offset points", **told)
+                axes.annotate(plain(name), last, (4, up), textcoords="offset points", **told)
         for name, height in (references or {}).items():
             axes.axhline(height, color=REFERENCE, linestyle="--", linewidth=1)
             under: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "top"}
@@ -312,7 +321,7 @@ def race(runs: Mapping[str, Mapping[float, float]], *, chosen: str, title: str) 
         looks = dict(zip(runs, _looks(runs, chosen), strict=True))
         for i, name in enumerate(sorted(runs, key=lambda name: max(runs[name])), 1):
             run, look = runs[name], looks[name]
-            axes.plot(list(run), list(run.values()), **look, markevery=max(1, len(run) // 12))
+            axes.plot(list(run), list(run.values()), **look, markevery=0.08)  # of the diagonal: equally far apart
             end, below = max(run), min(losses) - i * name_height
             axes.plot([end, end], [run[end], below], color=look["color"], linewidth=0.6)
             told: dict[str, Any] = {"ha": "right", "va": "center", "color": look["color"]}
@@ -505,7 +514,8 @@ def points(
         len(groups) <= 4,
         f"there are {len(groups)} groups, and marks and colours for four: {', '.join(map(str, groups))}",
     )
-    colors = (CHOSEN,) if len(groups) == 1 else (REFERENCE, CHOSEN, TRAINING, VALIDATION)
+    few = {1: (CHOSEN,), 2: (REFERENCE, CHOSEN)}
+    colors = few.get(len(groups), (VALIDATION, TRAINING, CHOSEN, GRADIENT))
     looks = list(zip(colors, "s^Dv", "■▲◆▼", strict=False))
     look_of = {name: look[:2] for group, look in zip(groups.values(), looks, strict=False) for name in group}
     with plt.rc_context(STYLE):
@@ -568,7 +578,7 @@ def heatmaps(
             if labels is not None and len(maps) <= 2:
                 axes.spines[:].set_visible(False)
                 look: dict[str, Any] = {
-                    "labels": [plain(label).replace("▁", "␣") for label in labels],  # ▁ would be a bar over the next
+                    "labels": [spaced(label) for label in labels],
                     "fontsize": min(9, 72 * side / T),
                 }
                 axes.set_xticks(range(T), **look)
@@ -802,8 +812,8 @@ def _name_marks(axes: Axes, places: Mapping[str, tuple[float, float]], colors: M
             right, up = round(math.cos(math.radians(turn)), 6), round(math.sin(math.radians(turn)), 6)
             look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "color": colors[name]}
             look |= {"ha": _side(right, "left", "right"), "va": _side(up, "bottom", "top")}
-            label = axes.annotate(plain(name), place, (ring * right, ring * up), **look)
-            box = label.get_window_extent()
+            label = axes.annotate(spaced(name), place, (ring * right, ring * up), **look)
+            box = label.get_window_extent().padded(1)
             inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.figure.bbox.x1 and axes.bbox.y0 <= box.y0
             if (ring, turn) == (RINGS[-1], TURNS[-1]) or (inside and not any(box.overlaps(other) for other in taken)):
                 break  # the last place is taken whatever it lies on
@@ -811,7 +821,7 @@ def _name_marks(axes: Axes, places: Mapping[str, tuple[float, float]], colors: M
         if ring > RINGS[0]:
             lead = {"arrowstyle": "-", "color": colors[name], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}
             label.remove()
-            axes.annotate(plain(name), place, (ring * right, ring * up), arrowprops=lead, **look)
+            axes.annotate(spaced(name), place, (ring * right, ring * up), arrowprops=lead, **look)
         taken.append(box)
 
 
