@@ -545,7 +545,8 @@ def heatmaps(
 ) -> Figure:
     """Square maps of weights (T, T), each row a position that looks, each column one that is looked at, under their names. One
     colour that begins at the page's own, so that nothing is drawn where nothing is; its `scale` stands below, unless it is None.
-    `labels` name the positions, where there is room: at no more than two maps. Elsewhere the first and the last are numbered, at the first map.
+    `labels` name the positions, where there is room: at no more than two maps. Elsewhere the first and the last are numbered,
+    at the first map.
 
     >>> len(heatmaps({"head 0": [[1, 0], [0.5, 0.5]]}, title="Half and half").axes)  # the map and the scale
     2
@@ -804,10 +805,11 @@ TURNS = 0, 180, 90, 270, 45, 135, 315, 225  # degrees: right, left, above, below
 
 def _name_marks(axes: Axes, places: Mapping[str, tuple[float, float]], colors: Mapping[str, str]) -> None:
     """A name beside each mark: at its right, left, top, bottom or a corner, as near as it can lie within the figure and on
-    nothing else. From one that lies farther off a thin line leads to its mark."""
+    nothing else, nor the way to it. From one that lies farther off a thin line leads to its mark."""
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # now it is known where the marks lie
-    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform(list(places.values()))]
-    for name, place in places.items():
+    marks = axes.transData.transform(list(places.values()))
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in marks]
+    for i, (name, place) in enumerate(places.items()):
         for ring, turn in itertools.product(RINGS, TURNS):
             right, up = round(math.cos(math.radians(turn)), 6), round(math.sin(math.radians(turn)), 6)
             look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "color": colors[name]}
@@ -815,7 +817,12 @@ def _name_marks(axes: Axes, places: Mapping[str, tuple[float, float]], colors: M
             label = axes.annotate(spaced(name), place, (ring * right, ring * up), **look)
             box = label.get_window_extent().padded(1)
             inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.figure.bbox.x1 and axes.bbox.y0 <= box.y0
-            if (ring, turn) == (RINGS[-1], TURNS[-1]) or (inside and not any(box.overlaps(other) for other in taken)):
+            x, y = (box.p0 + box.p1) / 2
+            way = Bbox([(min(x, marks[i][0]), min(y, marks[i][1])), (max(x, marks[i][0]), max(y, marks[i][1]))])
+            lies_on = [
+                other for j, other in enumerate(taken) if box.overlaps(other) or (j != i and way.overlaps(other))
+            ]
+            if (ring, turn) == (RINGS[-1], TURNS[-1]) or (inside and not lies_on):
                 break  # the last place is taken whatever it lies on
             label.remove()
         if ring > RINGS[0]:

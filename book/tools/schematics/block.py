@@ -275,7 +275,8 @@ def parameters() -> Drawing:
         f"The {config.n_parameters:,} parameters of a GPT with {L} blocks as rectangles; each side is as long as "
         f"the matrix has rows or columns. Small ones: the table of {V} tokens, that of {T} places, and the head. "
         f"In each block four squares, for query, key, value and output, together {attention:,} with their biases; "
-        f"and two four times as long, of feed-forward, together {feed_forward:,}: two thirds of the block. Not drawn: the norms, {norms:,}.",
+        f"and two four times as long, of feed-forward, together {feed_forward:,}: two thirds of the block. "
+        f"Not drawn: the norms, {norms:,}.",
         424,
     )
     unit = 0.363  # of a row, or a column
