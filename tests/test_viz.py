@@ -112,6 +112,13 @@ def test_curves_have_grey_dashes_at_what_they_are_measured_by():
     assert "counted table 2.239" in [text.get_text() for text in axes.texts]
 
 
+def test_several_runs_of_one_kind_look_alike_under_one_name():
+    kind = [{1: 4.0, 9: 3.0}, {1: 4.0, 9: 2.0}, {1: 4.0, 9: 2.5}]
+    axes = viz.compare_curves({"five": kind, "one": {1: 4.0, 9: 1.0}}, chosen="one", title="Apart").axes[0]
+    assert len({(line.get_marker(), line.get_color()) for line in axes.lines[:3]}) == 1 and len(axes.lines) == 4
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [("five", (9, 2.5)), ("one", (9, 1.0))]
+
+
 def test_places_that_double_stand_at_equal_distances_and_heights_near_zero_begin_there():
     axes = viz.compare_curves({"a": {4: 0.1, 16: 0.3, 64: 0.7, 256: 1.0}}, title="Up").axes[0]
     assert axes.get_xscale() == "log" and axes.get_ylim()[0] == 0
@@ -300,6 +307,7 @@ square = [[1.0, 0.0], [0.5, 0.5]]
         (lambda: viz.rate_and_gradient([1.0], [1.0, 2.0], clip=None, title=""), "1 rates and 2 norms"),
         (lambda: viz.compare_curves({}, title=""), "nothing to draw"),
         (lambda: viz.compare_curves({"a": {}}, title=""), "the curve 'a' has no points"),
+        (lambda: viz.compare_curves({"a": []}, title=""), "the curve 'a' has no points"),
         (lambda: viz.compare_curves({"a": {1: 2.0}}, chosen="b", title=""), "chosen='b' is none of a"),
         (lambda: viz.compare_curves({c: {1: 2.0} for c in "abcdef"}, title=""), "6 curves .* dashes for 5"),
         (lambda: viz.stacked({}, title="", xlabel="", ylabel=""), "nothing to draw"),

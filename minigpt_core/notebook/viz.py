@@ -184,7 +184,7 @@ def rate_and_gradient(rates: Sequence[float], grad_norms: Sequence[float], *, cl
 
 
 def compare_curves(
-    curves: Mapping[str, Mapping[int, float]],
+    curves: Mapping[str, Mapping[int, float] | Sequence[Mapping[int, float]]],
     *,
     chosen: str | None = None,
     title: str,
@@ -193,7 +193,8 @@ def compare_curves(
     references: Mapping[str, float] | None = None,
 ) -> Figure:
     """Curves under their names: the `chosen` one in green with dots, up to five others in grey, each with a dash and a mark of
-    its own. A thin line leads from the end of a curve to its name; that of a curve that ends early stands at its end.
+    its own; several runs of one kind, as a list, look alike. A thin line leads from the end of a curve, of several the middle
+    one, to its name; that of a curve that ends early stands at its end.
     Grey dashed lines cross them at the `references`. Places of which each is as many times the one before stand at equal
     distances, and heights that come near to 0 begin there.
 
@@ -201,17 +202,24 @@ def compare_curves(
     >>> [text.get_text() for text in compare_curves(curves, chosen="with", title="It helps").axes[0].texts]
     ['with', 'without']
     """
-    _check_curves(curves, chosen)
+    kinds = {name: [kind] if isinstance(kind, Mapping) else list(kind) for name, kind in curves.items()}
+    everything = [curve for kind in kinds.values() for curve in kind]
+    _check_curves({name: min(kind, key=len, default={}) for name, kind in kinds.items()}, chosen)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(WIDTH, 3.0), layout="constrained")
         looks = _looks(curves, chosen)
-        for curve, look in zip(curves.values(), looks, strict=True):
-            axes.plot(list(curve), list(curve.values()), **look, markevery=max(1, len(curve) // 12))
-        places = [place for curve in curves.values() for place in curve]
+        for kind, look in zip(kinds.values(), looks, strict=True):
+            for curve in kind:
+                axes.plot(list(curve), list(curve.values()), **look, markevery=max(1, len(curve) // 12))
+        places = [place for curve in everything for place in curve]
         early = min(places) + 0.8 * (max(places) - min(places))
-        lasts = {name: list(curve.items())[-1] for name, curve in curves.items()}
-        to_the_end = [name for name, (place, _) in lasts.items() if place > early or len(places) == len(curves)]
-        heights = [height for curve in curves.values() for height in curve.values()]
+        ended = {
+            name: sorted((list(curve.items())[-1] for curve in kind), key=lambda last: last[1])
+            for name, kind in kinds.items()
+        }
+        lasts = {name: last[len(last) // 2] for name, last in ended.items()}
+        to_the_end = [name for name, (place, _) in lasts.items() if place > early or len(places) == len(everything)]
+        heights = [height for curve in everything for height in curve.values()]
         name_height = 0.11 * (max(heights) - min(heights))
         ends = dict(
             zip(to_the_end, _spread([lasts[name][1] for name in to_the_end], name_height, max(heights)), strict=True)
