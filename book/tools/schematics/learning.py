@@ -16,7 +16,7 @@ def push() -> Drawing:
         f"{p[1]:.2f} and {p[2]:.2f}, drawn as bars; the third has come, and a green mark stands at what came: 0, "
         "0 and 1. The slopes are the differences, bar minus mark. An arrow leads from each bar to its mark, against the "
         "slope: the first two logits have to go down, the third has to go up.",
-        236,
+        252,
     )
     floor, long = 160, 110
     draw.label(12, 20, "p, and what came", "name")
@@ -34,7 +34,8 @@ def push() -> Drawing:
         draw.label(x + 20, floor + 38, f"z = {logit:g}", "note", "middle")
     draw.label(300, 74, "green: what", "note")
     draw.label(300, 91, "came", "note")
-    draw.label(12, 226, "arrow: the way the logit has to go, against the slope", "note")
+    draw.label(12, 226, "arrow: the way the logit has to go,", "note")
+    draw.label(12, 243, "against the slope", "note")
     return draw
 
 
