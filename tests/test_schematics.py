@@ -1,6 +1,8 @@
 """The schematics: as their tool draws them now, legible in light and dark, with words for those who do not see them."""
 
+import ast
 import json
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -12,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from schematics import attention, block, drawing, fastest, learning, tokens, training, writing
 
-from minigpt_core import BPETokenizer, CharTokenizer, load_corpus, load_pretrained, split_text
+from conftest import learning as byte_pairs
+from minigpt_core import GPT, BPETokenizer, CharTokenizer, GPTConfig, load_corpus, load_pretrained, split_text, stream
 from minigpt_core.beyond.fast import FastConfig, FastGPT
+from minigpt_core.sampling import draw
 from minigpt_core.study import clinic
 from minigpt_core.study.lens import attention_maps
 from minigpt_core.tokenizer import END_OF_TEXT
@@ -107,9 +111,8 @@ def test_a_chapter_shows_a_schematic_as_it_is_and_gives_it_its_own_description()
                 continue
             for name in re.findall(r'schematic(?:-|\(")(\w+)(?:\.svg|"\))', "".join(cell["source"])):
                 image = cell["metadata"]["mystnb"]["image"]
-                assert image["alt"] == tool.SCHEMATICS[name]().description and "minigpt-map" in image["classes"], (
-                    path.name
-                )
+                described = ElementTree.fromstring(stored(name)).find(f"{SVG}desc").text
+                assert image["alt"] == described and "minigpt-map" in image["classes"], (path.name, name)
                 (shown,) = ("".join(output["data"]["image/svg+xml"]) for output in cell["outputs"])
                 assert ElementTree.canonicalize(shown) == ElementTree.canonicalize(stored(name).strip()), path.name
 
@@ -120,6 +123,10 @@ def test_attention_is_drawn_with_what_the_model_computes():
     parts = attention.attention_parts()
     assert torch.allclose(parts["shares"].float(), maps[0, 0, attention.HEAD], atol=1e-4)
     assert torch.allclose(parts["shares"] @ parts["v"], parts["out"])
+    T = len(drawing.WORD)
+    masked = parts["scores"].masked_fill(~torch.ones(T, T, dtype=torch.bool).tril(), float("-inf"))
+    assert torch.allclose(masked.softmax(1), parts["shares"])
+    assert torch.allclose(parts["q"] @ parts["k"].T / parts["q"].shape[1] ** 0.5, parts["scores"])
 
 
 def cells(chapter):
@@ -163,12 +170,6 @@ def test_the_small_examples_are_those_of_the_chapters(chapter, example):
     assert any(example in "".join(cell["source"]) for cell in cells(chapter))
 
 
-def test_the_merges_are_those_that_the_chapter_prints():
-    printed = [line for cell in cells("01") for out in cell.get("outputs", []) for line in out.get("text", [])]
-    rows = [line.split("   ")[:2] for line in printed]
-    assert [row for row in rows if row[0] in tokens.MERGES] == [[piece, str(n)] for piece, n in tokens.MERGES.items()]
-
-
 def drawn(name):
     return ElementTree.fromstring(stored(name))
 
@@ -188,6 +189,163 @@ def vectors(name, look):
 
 def assert_drawn(bars, vector):
     assert torch.allclose(bars, (vector / vector.abs().max()).float(), atol=0.002)
+
+
+def outputs(chapter):
+    """The lines that the chapter's cells print."""
+    return [line for cell in cells(chapter) for out in cell.get("outputs", []) for line in out.get("text", [])]
+
+
+def defined(chapter, name):
+    """The function of that name, as a cell of the chapter writes it."""
+    space = {"torch": torch, "math": math, "Counter": Counter}
+    for cell in cells(chapter):
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code" and f"def {name}(" in source:
+            tree = ast.parse(source)
+            tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+            exec(compile(tree, chapter, "exec"), space)
+    return space[name]
+
+
+def test_the_merges_are_those_of_the_chapters_function():
+    found = list(byte_pairs()["learn_bpe"](byte_pairs()["words_of"]("the then the other"), 5))
+    assert [(piece, count) for piece, count, _ in found] == list(tokens.MERGES.items())
+    letters = [word for word in words("merges") if len(word) == 1 and not word.isdigit()]
+    assert "".join(letters) == "the▁then▁the▁other" * (1 + len(found))
+    rows = Counter(box.get("y") for box in drawn("merges").iter(f"{SVG}rect") if box.get("class") == "chosen")
+    pieces = [sum(len(word) * n for word, n in now.items()) for *_, now in found]
+    assert list(rows.values()) == [len("the▁then▁the▁other"), *pieces]
+
+
+def test_the_letters_that_are_written_are_those_that_the_writer_writes():
+    model, tokenizer = load_pretrained("tales-char")
+    written = "".join(stream(model, tokenizer, "The ", 4, seed=38))
+    letters = [word for word in words("writing") if word.startswith("The▁")]
+    assert letters == ["The▁" + written[:n] for n in range(4)]
+    frame = [box for box in drawn("writing").iter(f"{SVG}rect") if box.get("class") == "chosen"]
+    for n, bar in enumerate(frame):
+        p = model(torch.tensor([tokenizer.encode("The " + written[:n])]))[0][0, -1].softmax(0)
+        assert float(bar.get("width")) / 150 == pytest.approx(p[tokenizer.encode(written[n])[0]].item(), abs=1e-3)
+    assert words("writing").count(f"… and {tokenizer.vocab_size - 4} more") == 4
+
+
+def test_the_dart_hits_what_sampling_draws_and_no_border():
+    logits, letters = writing.after_where()
+    falling, order = logits[0].sort(descending=True)
+    for near in (-0.005, 0, 0.005):
+        assert f"0.72 hits {letters[order[draw(falling, 0.72 + near)]]}" in words("dart")
+    named = [word for word in words("dart") if len(word) == 1 and word.isalpha()]
+    assert f"{len(letters) - len(named)} more" in words("dart")
+
+
+def test_the_scores_of_the_turned_arrows_are_those_of_the_chapters_turning():
+    turned_by = defined("14", "turned_by")
+    q, k, theta = torch.tensor([1.0, 0.5]), torch.tensor([0.3, 1.0]), 0.4
+    said = words("rotary")
+    for t, j in ((7, 5), (57, 55), (11, 5)):
+        score = f"{turned_by(q, t * theta) @ turned_by(k, j * theta):.3f}".replace("-", "−")
+        assert said[said.index(f"places {t}, {j}") + 1] == f"score {score}"
+    (printed,) = (line for line in outputs("14") if "57 and 55" in line)
+    assert said[said.index("places 7, 5") + 1].removeprefix("score ") in printed
+
+
+def test_the_widths_of_the_shapes_are_those_that_hooks_see():
+    config, seen = GPTConfig(60, n_layer=2), []
+    model = GPT(config)
+    block = model.blocks[0]
+    ids = torch.zeros(16, 64, dtype=torch.long)
+    block.register_forward_pre_hook(lambda part, given: seen.append(given[0].shape))
+    for part in (
+        *(block.norm1, block.attention, block.norm2, block.feed_forward.widen, block.feed_forward, model.norm),
+        model.head,
+    ):
+        part.register_forward_hook(lambda part, given, out: seen.append(out.shape))
+    model(ids)
+    said = words("shapes")
+    rows = {said[i - 2]: word for i, word in enumerate(said) if word.startswith("16 ×")}
+    names = "token + place", "norm", "attention", "norm", "hidden, ReLU", "feed-forward", "last norm", "head: logits"
+    for name, shape in zip(names, seen, strict=True):
+        assert rows[name] == " × ".join(map(str, shape))
+    bars = [float(box.get("width")) * 4 for box in drawn("shapes").iter(f"{SVG}rect") if box.get("class") == "plain"]
+    assert sorted(bars)[1:] == sorted(shape[2] for shape in seen)
+
+
+def test_the_counts_of_the_parameters_add_up_to_all():
+    total, *counts = (
+        int(n.replace(",", "")) for n in re.findall(r"(?<![\w,])\d[\d,]{3,}", " ".join(words("parameters")))
+    )
+    model = GPT(GPTConfig(60, n_layer=2))
+    assert total == sum(counts) == model.config.n_parameters == sum(p.numel() for p in model.parameters())
+    assert f"norms  {sum(p.numel() for name, p in model.named_parameters() if 'norm' in name):,}, not drawn;" in words(
+        "parameters"
+    )
+
+
+def test_the_bars_of_the_heads_are_what_pytorchs_attention_gives():
+    torch.manual_seed(0)
+    h, W = torch.randn(6, 8).double(), torch.randn(3, 8, 8).double()
+    q, k, v = (part.view(6, 2, 4).transpose(0, 1) for part in h @ W)
+    out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    for look, rows in (("plain", h), ("value", out.flatten(0, 1))):
+        for bars, row in zip(vectors("heads", look), rows, strict=True):
+            assert_drawn(bars, row)
+
+
+def test_the_arrows_of_the_push_go_against_the_slopes_of_autograd():
+    z = torch.tensor([2.0, 1.0, 0.0], requires_grad=True)
+    F.cross_entropy(z, torch.tensor(2)).backward()
+    marks, shares = (
+        [float(box.get("y")) for box in drawn("push").iter(f"{SVG}rect") if box.get("class") == look]
+        for look in ("chosen", "share")
+    )
+    slopes = [(mark + 2.5 - share) / 110 for mark, share in zip(marks, shares, strict=True)]  # y grows downwards
+    assert torch.allclose(torch.tensor(slopes), z.grad, atol=1e-3)
+    assert not any(f"{abs(slope):.2f}" in words("push") for slope in slopes[2:])  # the reader is asked for it
+
+
+def numbers_of(name):
+    return [float(word.replace("−", "-")) for word in words(name) if re.fullmatch(r"−?[\d.]+", word)]
+
+
+def test_a_one_hot_row_times_the_table_is_what_an_embedding_looks_up():
+    table, ids = torch.tensor([[0.1, 0.2], [1.0, -1.0], [5.0, 7.0]]), torch.tensor([2, 0, 2])
+    rows = [
+        [i, *one_hot, row] for row, (i, one_hot) in enumerate(zip(ids.tolist(), F.one_hot(ids).tolist(), strict=True))
+    ]
+    expected = torch.cat([torch.tensor(rows).flatten(), table.flatten(), F.embedding(ids, table).flatten()])
+    assert torch.allclose(torch.tensor(numbers_of("one_hot")), expected)
+
+
+def test_the_averages_of_the_triangle_are_running_means():
+    x = torch.tensor([[1.0, 0.0], [3.0, 2.0], [2.0, 4.0], [6.0, 2.0]])
+    means = x.cumsum(0) / torch.arange(1, 5)[:, None]
+    said = words("triangle")
+    shares = [word for word in said if "/" in word]
+    assert shares == [f"1/{t}" for t in (2, 2, 3, 3, 3, 4, 4, 4, 4)]
+    numbers = torch.tensor(numbers_of("triangle"))[1 : 1 + 16]  # after the 1 of the first row
+    assert torch.equal(numbers, torch.cat([x.flatten(), means.flatten()]))
+
+
+def test_the_cache_computes_what_is_new_and_gives_what_is_computed_without_it():
+    model, tokenizer = load_pretrained("tales-char")
+    ids, steps = torch.tensor([tokenizer.encode(drawing.WORD)]), []
+    model.blocks[0].attention.key.register_forward_hook(lambda part, given, out: steps.append(out.shape[1]))
+    cache, rows = model.new_cache(), []
+    for t in range(ids.shape[1]):
+        rows.append(model(ids[:, t : t + 1], cache=cache)[0])
+    assert torch.allclose(torch.cat(rows, 1), model(ids)[0], atol=1e-4)
+    said = words("cache")
+    assert [f"{n} computed" for n in steps[:4]] == [word for word in said if word.endswith("computed")]
+    assert [word for word in said if word.endswith("kept,")] == [f"{t} kept," for t in range(4)]
+
+
+def test_muons_rounds_are_those_of_the_chapter_on_the_chapters_gradient():
+    G = fastest.gradient()
+    theirs, _ = defined("14", "equal_singular_values")(G.T)
+    assert torch.allclose(fastest.equalised(G.T), theirs)
+    s, printed = torch.linalg.svdvals(G), " ".join(outputs("14"))
+    assert f"{1 + ((s**2).cumsum(0) / (s**2).sum() < 0.9).sum().item()} of {len(s)}" in printed
 
 
 def test_a_character_is_drawn_with_its_bytes_and_with_the_tokens_that_give_it_back():
@@ -225,10 +383,8 @@ def test_the_held_out_pieces_are_drawn_where_they_lie(corpus, how):
     assert "".join(next(said)) == "".join(next(said))
     boxes = [box for box in drawn("split").iter(f"{SVG}rect") if box.get("class") == "validation"][:-1]  # the key
     shares = [float(box.get("width")) / 376 for box in boxes]
-    assert (
-        sum(shares) == pytest.approx(0.1 * 4, abs=0.02)
-        and len(boxes) == 1 + 1 + len(tokens.held_out(load_corpus("tales"), "documents")) + 20
-    )
+    whole = split_text(load_corpus("tales"), "documents")[1].count(END_OF_TEXT)
+    assert sum(shares) == pytest.approx(0.1 * 4, abs=0.02) and len(boxes) == 1 + 1 + whole + 20
 
 
 def test_adamw_is_drawn_by_its_equations():
@@ -249,8 +405,12 @@ def test_before_a_changed_letter_no_prediction_moves():
     far = attention.moved()
     earlier = torch.ones(attention.SEEN, attention.SEEN, dtype=torch.bool).tril(-1)
     assert (far[earlier] == 0).all() and (far[~earlier] > 1e-3).all()
-    filled = [box.get("opacity") != "0.00" for box in drawn("mask").iter(f"{SVG}rect") if box.get("class") == "share"]
-    assert filled == (~earlier).flatten().tolist()
+    boxes = [float(box.get("opacity")) for box in drawn("mask").iter(f"{SVG}rect") if box.get("class") == "share"]
+    squares, scale = torch.tensor(boxes[: attention.SEEN**2]).view(attention.SEEN, -1), boxes[attention.SEEN**2 :]
+    assert torch.equal(squares > 0, (~earlier).T)  # rows: predictions, columns: changed letters
+    assert torch.allclose(squares.T[~earlier], 0.2 + 0.6 * (far / far.max())[~earlier].float(), atol=0.006)
+    said = words("mask")[2 + 2 * attention.SEEN + 1 :][: len(scale)]
+    assert float(said[-1]) == pytest.approx(far.max().item(), abs=0.05) and scale[-1] == squares.max()
 
 
 def test_the_vector_of_a_letter_at_a_place_is_what_the_first_block_reads():
@@ -324,6 +484,7 @@ def test_each_patient_of_the_page_has_the_verdict_that_it_is_drawn_for_and_no_ea
 
 def test_the_cuts_keep_what_their_rules_say():
     logits, _ = writing.after_where()
+    assert {"top-p = 0.5", "min-p = 0.5: half of the first"} <= set(words("cuts"))
     p = sorted(logits[0].softmax(0).tolist(), reverse=True)
     sums = [sum(p[:n]) for n in range(len(p) + 1)]
     kept = 5, next(n for n, total in enumerate(sums) if total >= 0.5), sum(share >= 0.5 * p[0] for share in p)
@@ -348,13 +509,16 @@ def test_the_rules_of_the_flow_are_those_of_the_chapter():
     prose = "".join("".join(cell["source"]) for cell in cells("13"))
     for said, numbers in (
         ("more than 2,000 different ones", "above 2,000 kinds: BPE pieces"),
-        ("twenty or more documents", "from 20 documents on: whole ones"),
-        ("fewer than 50,000 tokens gets a narrow model, 64 wide instead of 128", "64 wide; from 50,000 tokens 128"),
-        ("Five minutes or more get four layers instead of two", "2 layers; from 5 minutes on 4"),
+        ("twenty or more documents", "whole ones from 20 documents"),
+        (
+            "fewer than 50,000 tokens gets a narrow model, 64 wide instead of 128",
+            "width 64, or 128 from 50,000 tokens",
+        ),
+        ("Five minutes or more get four layers instead of two", "2 layers, 4 from 5 minutes on"),
         ("read more than forty times", "dropout if read over 40 times"),
         ("no text is read more than sixty times", "an end after 60 readings"),
     ):
-        assert said in prose and numbers in words("flow")
+        assert said in prose and numbers in " ".join(words("flow"))
 
 
 def test_the_sum_of_the_previous_tokens_is_what_the_fast_model_reads():
@@ -376,9 +540,7 @@ def test_muon_makes_nearly_a_circle_of_a_flat_ellipse():
     said = words("svd")
     for i, name in ((0, "1st"), (3, "4th")):
         assert [word for word in said if word.startswith(name)] == [
-            f"{name}: 1.00",
-            f"{name}: {s[i] / s[0]:.2f}",
-            f"{name}: {after[i]:.2f}",
+            f"{name} direction {length:.2f}" for length in (1, s[i] / s[0], after[i])
         ]
 
 

@@ -78,7 +78,10 @@ def test_walks_lie_on_their_valley_in_their_order():
         assert (begin.get_xdata()[0], end.get_xdata()[0]) == (places[0], places[-1])
         assert len({begin.get_marker(), walk.get_marker(), end.get_marker()}) == 3
         assert axes.get_title(loc="right") == name
-        assert (walk.get_color() == viz.CHOSEN) == (name == "long steps")
+        assert walk.get_color() == (viz.CHOSEN if name == "long steps" else viz.REFERENCE)
+        assert [(text.get_text(), text.xy[0]) for text in axes.texts] == [
+            (str(step), places[step]) for step in (1, 2) if abs(places[step] - places[step - 1]) > 0.06 * 7
+        ]
 
 
 def test_the_name_of_a_curve_that_ends_early_stands_at_its_end_and_none_above_the_axes():
@@ -86,7 +89,42 @@ def test_the_name_of_a_curve_that_ends_early_stands_at_its_end_and_none_above_th
     axes = viz.compare_curves(curves, chosen="long", title="One stops").axes[0]
     short, *others = axes.texts
     assert short.xy == (2, 3.0) and short.anncoords == "offset points"
+    assert (axes.lines[-1].get_xdata()[0], axes.lines[-1].get_markersize()) == (2, 7)  # where it ends, a larger mark
     assert max(text.xyann[1] for text in others) == 4.0
+
+
+def test_a_thin_line_to_the_name_of_a_curve_runs_through_no_other_name():
+    curves = {"plain": {1: 4.0, 9: 2.3}, "rmsprop": {1: 3.0, 9: 2.24}, "momentum": {1: 3.0, 9: 2.24}}
+    figure = viz.compare_curves(curves | {"adam": {1: 3.0, 9: 2.239}}, chosen="adam", title="Near")
+    figure.draw_without_rendering()
+    texts = figure.axes[0].texts
+    for text in texts:
+        ends = text.arrow_patch.get_transform().transform(text.arrow_patch.get_path().vertices)[[0, -1], 0]
+        for other in texts:
+            box = Text.get_window_extent(other)
+            assert text is other or box.x0 > ends.max() - 1, (text, other)
+
+
+def test_curves_have_grey_dashes_at_what_they_are_measured_by():
+    curve = {1: 3.0, 9: 2.0}
+    axes = viz.compare_curves({"a": curve}, title="Down", references={"counted table": 2.239}).axes[0]
+    assert [(*set(line.get_ydata()), line.get_linestyle()) for line in axes.lines[1:]] == [(2.239, "--")]
+    assert "counted table 2.239" in [text.get_text() for text in axes.texts]
+
+
+def test_several_runs_of_one_kind_look_alike_under_one_name():
+    kind = [{1: 4.0, 9: 3.0}, {1: 4.0, 9: 2.0}, {1: 4.0, 9: 2.5}]
+    axes = viz.compare_curves({"five": kind, "one": {1: 4.0, 9: 1.0}}, chosen="one", title="Apart").axes[0]
+    assert len({(line.get_marker(), line.get_color()) for line in axes.lines[:3]}) == 1 and len(axes.lines) == 4
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [("five", (9, 2.5)), ("one", (9, 1.0))]
+
+
+def test_places_that_double_stand_at_equal_distances_and_heights_near_zero_begin_there():
+    axes = viz.compare_curves({"a": {4: 0.1, 16: 0.3, 64: 0.7, 256: 1.0}}, title="Up").axes[0]
+    assert axes.get_xscale() == "log" and axes.get_ylim()[0] == 0
+    assert list(axes.get_xticks()) == [4, 16, 64, 256] and not len(axes.get_xticks(minor=True))
+    even = viz.compare_curves({"a": {1: 3.0, 2: 2.9, 3: 2.8, 4: 2.7}}, title="Down").axes[0]
+    assert even.get_xscale() == "linear" and even.get_ylim()[0] > 2
 
 
 def test_stacked_curves_share_their_scales():
@@ -120,6 +158,8 @@ def test_bars_mark_the_chosen_one_without_colour_too():
     assert [bar.get_width() for bar in axes.patches] == [0.25, 0.75]
     assert [text.get_text() for text in axes.texts] == ["0.25", "0.75 ◂"]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["one", "two"] and axes.yaxis_inverted()
+    for texts in (axes.texts, axes.get_yticklabels()):
+        assert [text.get_color() for text in texts] == [viz.REFERENCE, viz.CHOSEN]
 
 
 def test_references_cross_the_bars_and_no_number():
@@ -148,6 +188,12 @@ def test_a_staircase_marks_its_last_step_and_names_its_rivals_clear_of_one_anoth
     title = figure._suptitle.get_window_extent()
     assert len(names) == 2 and not names[0].overlaps(names[1]) and not any(title.overlaps(name) for name in names)
     assert len(viz.staircase(steps, rivals={}, title="Alone").axes[0].texts) == 3 and not plt.get_fignums()
+
+
+def test_a_step_up_of_a_staircase_goes_down_and_then_back_so_that_it_crosses_no_number():
+    line = viz.staircase({"a": 3.0, "b": 2.0, "c": 2.5}, rivals={}, title="Up").axes[0].lines[0]
+    assert list(zip(*line.get_data(), strict=True)) == [(3.0, 0), (2.0, 1), (2.0, 2), (2.5, 2)]
+    assert line.get_drawstyle() == "steps-post"
 
 
 def test_chinese_words_show_no_empty_boxes(tmp_path):
@@ -198,7 +244,7 @@ def awkward_figures() -> dict[str, object]:
         "loss_curve": viz.loss_curve(*run, title=title, references=numbers),
         "losses_side_by_side": viz.losses_side_by_side(dict.fromkeys(few, run), title=title, references=numbers),
         "rate_and_gradient": viz.rate_and_gradient([1.0], [1.0], clip=1.0, title=title),
-        "compare_curves": viz.compare_curves(curves, chosen=few[0], **lines),
+        "compare_curves": viz.compare_curves(curves, chosen=few[0], references={few[1]: 1.0}, **lines),
         "valley": viz.valley(abs, {name: [1.0, 2.0] for name in few}, chosen="$$", title=title, xlabel=title),
         "race": viz.race({name: {1.0 + i: 2.0, 20.0 + i: 1.0} for i, name in enumerate(few)}, chosen="$$", title=title),
         "bars": viz.bars(numbers, title=title, xlabel=title, chosen="$x$", references=numbers),
@@ -215,7 +261,7 @@ def awkward_figures() -> dict[str, object]:
 
 def test_all_figures_are_among_the_awkward_ones():
     public = {name for name, f in vars(viz).items() if getattr(f, "__module__", "") == viz.__name__ and name[0] != "_"}
-    assert public - {"plain"} == set(awkward_figures()) - {"many heatmaps"}
+    assert public - {"plain", "spaced"} == set(awkward_figures()) - {"many heatmaps"}
 
 
 @pytest.mark.parametrize("name", list(awkward_figures()))
@@ -261,6 +307,7 @@ square = [[1.0, 0.0], [0.5, 0.5]]
         (lambda: viz.rate_and_gradient([1.0], [1.0, 2.0], clip=None, title=""), "1 rates and 2 norms"),
         (lambda: viz.compare_curves({}, title=""), "nothing to draw"),
         (lambda: viz.compare_curves({"a": {}}, title=""), "the curve 'a' has no points"),
+        (lambda: viz.compare_curves({"a": []}, title=""), "the curve 'a' has no points"),
         (lambda: viz.compare_curves({"a": {1: 2.0}}, chosen="b", title=""), "chosen='b' is none of a"),
         (lambda: viz.compare_curves({c: {1: 2.0} for c in "abcdef"}, title=""), "6 curves .* dashes for 5"),
         (lambda: viz.stacked({}, title="", xlabel="", ylabel=""), "nothing to draw"),
@@ -326,13 +373,19 @@ def test_pieces_stand_in_rows_under_their_names_and_break_where_the_line_ends():
     assert neighbours[0] != neighbours[1]
 
 
+def test_a_line_of_pieces_ends_before_a_word_that_fits_into_the_next():
+    words = [["▁abc", "def"]] * 9
+    boxes = viz.pieces({"row": [piece for word in words for piece in word]}, title="Cut").axes[0].patches
+    assert len({box.get_y() for box in boxes}) == 2
+    assert all(boxes[i].get_y() == boxes[i + 1].get_y() for i in range(0, len(boxes), 2))
+
+
 def test_a_distribution_marks_what_was_removed():
     figure = viz.distributions(["a", "b"], {"as it is": [0.7, 0.3], "top_k = 1": [1.0, 0.0]}, title="b is gone")
     left, right = figure.axes
     assert [bar.get_width() for bar in right.patches] == [1.0, 0.0]
     assert [text.get_text() for text in right.texts] == ["1.00", "×"]
     assert [text.get_text() for text in left.texts] == ["0.70", "0.30"]
-    assert [label.get_alpha() for label in right.get_yticklabels()] == [1, 0.4]
 
 
 def test_names_beside_marks_do_not_lie_on_one_another():
@@ -343,6 +396,8 @@ def test_names_beside_marks_do_not_lie_on_one_another():
     boxes = [text.get_window_extent() for text in axes.texts if text.get_text() in places]
     assert len(boxes) == 6
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    first = next(line for line in axes.lines if line.get_marker() == "s")
+    assert first.get_color() == viz.CHOSEN  # blue and vermilion are training and validation
     marks = {line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1}
     assert marks == {"s", "o"} and "■ first" in {text.get_text() for text in axes.texts}
 
@@ -363,6 +418,19 @@ def test_maps_share_one_scale_and_begin_at_the_pages_ground():
     assert shown[0].images[0].get_cmap()(0.0)[3] == 0  # where nothing is, nothing is drawn
     labelled = viz.heatmaps({"one": [[1, 0], [0.5, 0.5]]}, title="Named", labels=["t", "h"]).axes[0]
     assert [label.get_text() for label in labelled.get_yticklabels()] == ["t", "h"]
+    first, *others = shown
+    for ticks in ("get_xticklabels", "get_yticklabels"):
+        assert [text.get_text() for text in getattr(first, ticks)()] == ["0", "1"]
+        assert not any(text.get_text() for axes in others for text in getattr(axes, ticks)())
+    four = viz.heatmaps(dict(list(maps.items())[:4]), title="Two by two").axes[:4]
+    assert [axes.get_subplotspec().colspan.start for axes in four] == [0, 1, 0, 1]
+
+
+def test_a_space_in_the_name_of_a_row_or_mark_is_no_bar_over_the_next_one():
+    axes = viz.heatmaps({"one": [[1, 0], [0.5, 0.5]]}, title="Named", labels=["▁", "h"]).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["␣", "h"]
+    axes = viz.points({"▁said": (0, 0), "b": (1, 1)}, title="Apart", xlabel="x", ylabel="y").axes[0]
+    assert [text.get_text() for text in axes.texts] == ["␣said", "b"]
 
 
 def test_a_graph_flows_from_left_to_right_and_no_box_lies_on_another():
@@ -375,6 +443,9 @@ def test_a_graph_flows_from_left_to_right_and_no_box_lies_on_another():
     assert all(boxes[i].get_x() < boxes[j].get_x() for i, j, _ in edges)
     extents = [box.get_window_extent() for box in boxes]
     assert not any(a.overlaps(b) for a, b in itertools.combinations(extents, 2))
+    factors = [text.get_window_extent() for text in axes.texts if "×" in text.get_text()]
+    assert not any(a.overlaps(b) for a in factors for b in extents)  # a factor lies on no box
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(factors, 2))
     words = [text.get_text() for text in axes.texts]
     assert words.count("×6") == words.count("×−6") == 1 and "39" in words and "x" in words
     flowing = [text.get_text() for text in axes.texts if text.get_color() == viz.GRADIENT]

@@ -37,7 +37,7 @@ font_manager.fontManager.addfont(CHINESE_FONT)
 InlineBackend.instance().figure_formats = {"retina"}
 
 WIDTH = 4.2  # inches
-LINE = 46  # letters of a title that fit into it
+TITLE_LETTERS = 46  # letters of a title that fit into it
 
 # Of grey curves, one after the other: a dash and a mark.
 LOOKS: tuple[tuple[Any, str], ...] = (
@@ -91,6 +91,15 @@ def plain(text: str) -> str:
     return "".join(drawn)
 
 
+def spaced(text: str) -> str:
+    """The same where names stand below or beside one another: ▁, for a space, would be a bar over the next one.
+
+    >>> spaced("▁said")
+    '␣said'
+    """
+    return plain(text).replace("▁", "␣")
+
+
 def loss_curve(
     training: Sequence[float],
     validation: Mapping[int, float],
@@ -108,7 +117,7 @@ def loss_curve(
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(WIDTH, 3.0), layout="constrained")
         _draw_losses(axes, training, validation, references or {})
-        _name(figure, title, axes, "training step", "loss (nats per token)")
+        _entitle(figure, title, axes, "training step", "loss (nats per token)")
     plt.close(figure)
     return figure
 
@@ -143,7 +152,7 @@ def losses_side_by_side(
             axes.set_title(plain(name))
         row[0][0].set_ylabel("loss (nats per token)")
         figure.supxlabel("training step", color=REFERENCE, fontsize=9)
-        _name(figure, title)
+        _entitle(figure, title)
     plt.close(figure)
     return figure
 
@@ -163,10 +172,10 @@ def rate_and_gradient(rates: Sequence[float], grad_norms: Sequence[float], *, cl
         figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 4.0), sharex=True, layout="constrained")
         above.plot(steps, rates, color=TRAINING, linewidth=1.5)
         above.set(ylim=(0, None))
-        _name(figure, title, above, "", "learning rate")
+        _entitle(figure, title, above, "", "learning rate")
         below.plot(steps, grad_norms, color=TRAINING, linewidth=0.8)
         below.set(ylim=(0, None))
-        _name(figure, title, below, "training step", "norm of the gradient")
+        _entitle(figure, title, below, "training step", "norm of the gradient")
         if clip is not None:
             below.axhline(clip, color=REFERENCE, linestyle="--", linewidth=1)
             below.annotate("clipped\nabove", (1.01, clip), xycoords=("axes fraction", "data"), va="center")
@@ -175,43 +184,74 @@ def rate_and_gradient(rates: Sequence[float], grad_norms: Sequence[float], *, cl
 
 
 def compare_curves(
-    curves: Mapping[str, Mapping[int, float]],
+    curves: Mapping[str, Mapping[int, float] | Sequence[Mapping[int, float]]],
     *,
     chosen: str | None = None,
     title: str,
     ylabel: str = "validation loss (nats per token)",
     xlabel: str = "training step",
+    references: Mapping[str, float] | None = None,
 ) -> Figure:
     """Curves under their names: the `chosen` one in green with dots, up to five others in grey, each with a dash and a mark of
-    its own. A thin line leads from the end of a curve to its name; beside a curve that ends early, the name stands at its end.
+    its own; several runs of one kind, as a list, look alike. A thin line leads from the end of a curve, of several the middle
+    one, to its name; that of a curve that ends early stands at its end.
+    Grey dashed lines cross them at the `references`. Places of which each is as many times the one before stand at equal
+    distances, and heights that come near to 0 begin there.
 
     >>> curves = {"with": {1: 4.0, 2: 3.0}, "without": {1: 4.0, 2: 3.5}}
     >>> [text.get_text() for text in compare_curves(curves, chosen="with", title="It helps").axes[0].texts]
     ['with', 'without']
     """
-    _check_curves(curves, chosen)
+    kinds = {name: [kind] if isinstance(kind, Mapping) else list(kind) for name, kind in curves.items()}
+    everything = [curve for kind in kinds.values() for curve in kind]
+    _check_curves({name: min(kind, key=len, default={}) for name, kind in kinds.items()}, chosen)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(WIDTH, 3.0), layout="constrained")
         looks = _looks(curves, chosen)
-        for curve, look in zip(curves.values(), looks, strict=True):
-            axes.plot(list(curve), list(curve.values()), **look, markevery=max(1, len(curve) // 12))
-        places = [place for curve in curves.values() for place in curve]
+        for kind, look in zip(kinds.values(), looks, strict=True):
+            for curve in kind:
+                axes.plot(list(curve), list(curve.values()), **look, markevery=max(1, len(curve) // 12))
+        places = [place for curve in everything for place in curve]
         early = min(places) + 0.8 * (max(places) - min(places))
-        lasts = {name: list(curve.items())[-1] for name, curve in curves.items()}
-        to_the_end = [name for name, (place, _) in lasts.items() if place > early or len(places) == len(curves)]
-        heights = [height for curve in curves.values() for height in curve.values()]
-        gap = 0.11 * (max(heights) - min(heights))  # the height of a name
-        ends = dict(zip(to_the_end, _spread([lasts[name][1] for name in to_the_end], gap, max(heights)), strict=True))
+        ended = {
+            name: sorted((list(curve.items())[-1] for curve in kind), key=lambda last: last[1])
+            for name, kind in kinds.items()
+        }
+        lasts = {name: last[len(last) // 2] for name, last in ended.items()}
+        to_the_end = [name for name, (place, _) in lasts.items() if place > early or len(places) == len(everything)]
+        heights = [height for curve in everything for height in curve.values()]
+        name_height = 0.11 * (max(heights) - min(heights))
+        ends = dict(
+            zip(to_the_end, _spread([lasts[name][1] for name in to_the_end], name_height, max(heights)), strict=True)
+        )
         for (name, last), look in zip(lasts.items(), looks, strict=True):
             told: dict[str, Any] = {"va": "center", "color": look["color"]}
             if name in ends:
                 lead = {"arrowstyle": "-", "color": look["color"], "linewidth": 0.6, "shrinkA": 1, "shrinkB": 4}
+                lead["relpos"] = (0, 0.5)  # a thin line ends left of its name, and runs through none
                 beside: dict[str, Any] = {"textcoords": ("axes fraction", "data"), "arrowprops": lead}
                 axes.annotate(plain(name), last, (1.05, ends[name]), **beside, **told)
             else:
-                axes.annotate(plain(name), last, (6, 0), textcoords="offset points", **told)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        _name(figure, title, axes, xlabel, ylabel)
+                axes.plot(*last, **look | {"markersize": 7})
+                told["va"], up = ("bottom", 4) if last[1] > max(heights) - name_height else ("top", -4)
+                axes.annotate(plain(name), last, (4, up), textcoords="offset points", **told)
+        for name, height in (references or {}).items():
+            axes.axhline(height, color=REFERENCE, linestyle="--", linewidth=1)
+            under: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "top"}
+            axes.annotate(f"{plain(name)} {height:.4g}", (0.02, height), (0, -3), **under)
+            axes.update_datalim([(min(places), height - name_height)])
+            axes.autoscale_view()
+        if _doubling(places):
+            axes.set_xscale("log")
+            ticks = sorted(set(places))
+            axes.set_xticks(ticks[:: -(-len(ticks) // 6)], minor=False)
+            axes.set_xticks([], minor=True)
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}"))
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        if 0 <= min(heights) < 0.2 * max(heights):
+            axes.set_ylim(bottom=0)
+        _entitle(figure, title, axes, xlabel, ylabel)
     plt.close(figure)
     return figure
 
@@ -220,8 +260,8 @@ def valley(
     loss: Callable[[float], float], walks: Mapping[str, Sequence[float]], *, chosen: str, title: str, xlabel: str
 ) -> Figure:
     """The loss (nats) over a number that is turned, a grey valley, once for each of the `walks` down into it: the places of its
-    steps, joined in their order, each under its name. A square is where it begins, a star where it ends; the `chosen` one is
-    green.
+    steps, joined in their order, each under its name. A thick plus is where it begins, a star where it ends; the first steps
+    are numbered where they are long, and the `chosen` one is green.
 
     >>> walks = {"short steps": [-2.0, -1.8], "long steps": [-2.0, 1.5]}
     >>> figure = valley(lambda z: z * z, walks, chosen="long steps", title="Farther down", xlabel="z")
@@ -235,14 +275,17 @@ def valley(
     ground = [low - margin + i / 200 * (high - low + 2 * margin) for i in range(201)]
     with plt.rc_context(STYLE):
         figure, column = _column(len(walks))
-        for axes, (name, walk) in zip(column, walks.items(), strict=True):
-            color, heights = CHOSEN if name == chosen else TRAINING, [loss(z) for z in walk]
-            axes.plot(ground, [loss(z) for z in ground], color=REFERENCE, linewidth=4, alpha=0.3)
-            axes.plot(walk, heights, color=color, linewidth=1, marker="o", markersize=3)
-            axes.plot(walk[0], heights[0], color=color, marker="s", markersize=6)
-            axes.plot(walk[-1], heights[-1], color=color, marker="*", markersize=9)
+        for axes, (name, walk), look in zip(column, walks.items(), _looks(walks, chosen), strict=True):
+            color, heights = look["color"], [loss(z) for z in walk]
+            axes.plot(ground, [loss(z) for z in ground], color=REFERENCE, linewidth=3, alpha=0.65)
+            axes.plot(walk, heights, **look | {"linewidth": 1})
+            axes.plot(walk[0], heights[0], color=color, marker="P", markersize=8)
+            axes.plot(walk[-1], heights[-1], color=color, marker="*", markersize=10)
+            for step, (z, before) in enumerate(zip(walk[1:4], walk, strict=False), 1):
+                if abs(z - before) > margin:  # room for a number
+                    axes.annotate(str(step), (z, heights[step]), (0, 5), textcoords="offset points", ha="center")
             axes.set_title(plain(name), color=color, loc="right")
-        _name(figure, title, column[0], "", "loss (nats)")
+        _entitle(figure, title, column[0], "", "loss (nats)")
         column[-1].set_xlabel(plain(xlabel))
     plt.close(figure)
     return figure
@@ -260,7 +303,8 @@ def stacked(curves: Mapping[str, Sequence[float]], *, title: str, xlabel: str, y
         for axes, (name, curve) in zip(column, curves.items(), strict=True):
             axes.plot(curve, color=REFERENCE, linewidth=0.9, marker="o", markersize=3)
             axes.set_title(plain(name), loc="right")
-        _name(figure, title, column[0], "", ylabel)
+        _entitle(figure, title, column[0], "", ylabel)
+        column[0].yaxis.set_label_coords(-0.1, 1.3)  # above the name of the first
         column[-1].set_xlabel(plain(xlabel))
     plt.close(figure)
     return figure
@@ -281,21 +325,21 @@ def race(runs: Mapping[str, Mapping[float, float]], *, chosen: str, title: str) 
     _need(min(seconds) > 0, f"seconds must be above 0, but one is {min(seconds)}")
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(WIDTH, 3.0 + 0.2 * len(runs)), layout="constrained")
-        line = 0.11 * (max(losses) - min(losses))  # the height of a name
+        name_height = 0.11 * (max(losses) - min(losses))
         looks = dict(zip(runs, _looks(runs, chosen), strict=True))
         for i, name in enumerate(sorted(runs, key=lambda name: max(runs[name])), 1):
             run, look = runs[name], looks[name]
-            axes.plot(list(run), list(run.values()), **look, markevery=max(1, len(run) // 12))
-            end, below = max(run), min(losses) - i * line
+            axes.plot(list(run), list(run.values()), **look, markevery=0.08)  # of the diagonal: equally far apart
+            end, below = max(run), min(losses) - i * name_height
             axes.plot([end, end], [run[end], below], color=look["color"], linewidth=0.6)
             told: dict[str, Any] = {"ha": "right", "va": "center", "color": look["color"]}
             axes.annotate(
                 f"{plain(name)} {end:.1f} s", (end, below), (-3, 0), textcoords="offset points", fontsize=9, **told
             )
-        axes.set(xscale="log", ylim=(min(losses) - (len(runs) + 0.7) * line, None))
+        axes.set(xscale="log", ylim=(min(losses) - (len(runs) + 0.7) * name_height, None))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda second, _: f"{second:g}"))
         axes.set_yticks([tick for tick in MaxNLocator(5).tick_values(min(losses), max(losses)) if tick >= min(losses)])
-        _name(figure, title, axes, "seconds of training (logarithmic)", "validation loss (nats per token)")
+        _entitle(figure, title, axes, "seconds of training (logarithmic)", "validation loss (nats per token)")
     plt.close(figure)
     return figure
 
@@ -323,10 +367,13 @@ def bars(
         axes.set_yticks(range(len(values)), [plain(name) for name in values])
         labels = [_signed(f"{value:.2f}") + (POINTER if name == chosen else "") for name, value in values.items()]
         if references:  # numbers beside the axes, where no line crosses them
-            for row, label in enumerate(labels):
-                axes.annotate(label, (1.02, row), xycoords=("axes fraction", "data"), va="center")
+            told: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
+            numbers = [axes.annotate(label, (1.02, row), **told) for row, label in enumerate(labels)]
         else:
-            axes.bar_label(drawn, labels, padding=3)
+            numbers = axes.bar_label(drawn, labels, padding=3)
+        for color, number, name in zip(colors, numbers, axes.get_yticklabels(), strict=True):
+            number.set_color(color)
+            name.set_color(color)
         axes.invert_yaxis()
         _draw_across(axes, references or {}, len(values))
         below = min(values.values()) < 0  # then labels need room at the left, too
@@ -334,7 +381,7 @@ def bars(
         axes.xaxis.set_major_locator(MaxNLocator(5))
         if below:
             axes.axvline(0, color=REFERENCE, linewidth=0.8)
-        _name(figure, title)
+        _entitle(figure, title)
         axes.set_xlabel(plain(xlabel), loc="right")  # it may be longer than the axis, and has room at the left
     plt.close(figure)
     return figure
@@ -342,7 +389,8 @@ def bars(
 
 def staircase(steps: Mapping[str, float], *, rivals: Mapping[str, float], title: str) -> Figure:
     """The growing model's validation loss, a step for each part that was added, from top to bottom; the last one in green,
-    pointed at. Where a loss is higher than the one above it, a new flight begins. The `rivals`, such as the best count, are grey dashed lines across all steps.
+    pointed at. Where a loss is higher than the one above it, the line goes down first, then back to the right. The `rivals`,
+    such as the best count, are grey dashed lines across all steps.
 
     >>> figure = staircase({"uniform": 4.09, "unigram": 3.04}, rivals={"best count": 1.21}, title="A step down")
     >>> [text.get_text() for text in figure.axes[0].texts]
@@ -357,7 +405,7 @@ def staircase(steps: Mapping[str, float], *, rivals: Mapping[str, float], title:
         path: list[tuple[float, float]] = []
         for row, loss in enumerate(losses):
             if path and loss > losses[row - 1]:
-                path.append((math.nan, row))  # lifts the pen
+                path.append((losses[row - 1], row))
             path.append((loss, row))
         axes.plot(*zip(*path, strict=True), color=REFERENCE, drawstyle="steps-post", linewidth=1)
         for row, (name, loss) in enumerate(steps.items()):
@@ -371,28 +419,35 @@ def staircase(steps: Mapping[str, float], *, rivals: Mapping[str, float], title:
         axes.set_ylim(len(steps) - 0.5, -0.5)
         axes.set_xlim(min([*losses, *rivals.values()]) - 0.15, max(losses) + 0.8)
         axes.set_xlabel("validation loss (nats per token), less is better", loc="right")
-        _name(figure, title)
+        _entitle(figure, title)
     plt.close(figure)
     return figure
 
 
+ROW_LETTERS = 46.0  # of a line of pieces
+
+
 def pieces(rows: Mapping[str, Sequence[str]], *, title: str) -> Figure:
-    """Texts cut into pieces, a row for each under its name; neighbours differ in tint, and a gap lies between them.
+    """Texts cut into pieces, a row for each under its name; neighbours differ in tint, and a gap lies between them. A line ends
+    before a space (▁), if the word fits into a line.
 
     >>> len(pieces({"words": ["the", "▁cat"]}, title="Two pieces").axes[0].patches)
     2
     """
     _need(len(rows) > 0, "there is no row of pieces to draw")
-    line, widest = 46.0, 0.0  # in letters
+    widest = ROW_LETTERS
     boxes: list[tuple[float, float, float, str, int]] = []
     names: list[tuple[float, str]] = []
     y = 0.0
     for name, row in rows.items():
         names.append((y, f"{plain(name)}: {len(row)}"))
         x, y = 0.0, y + 1.1
-        for i, piece in enumerate(map(plain, row)):
-            width = sum(1.9 if ord(c) > 0x2E80 else 1.0 for c in piece) + 0.3
-            if x + width > line:
+        widths = [sum(1.9 if ord(c) > 0x2E80 else 1.0 for c in plain(piece)) + 0.3 for piece in row]
+        begins = [i for i, piece in enumerate(row) if piece.startswith("▁")]
+        for i, (piece, width) in enumerate(zip(map(plain, row), widths, strict=True)):
+            end = next((begin for begin in begins if begin > i), len(row))
+            word = sum(widths[i:end]) + 0.25 * (end - i - 1) if i in begins else 0
+            if x + width > ROW_LETTERS or (x + word > ROW_LETTERS >= word):
                 x, y = 0.0, y + 1.3
             boxes.append((x, y, width, piece, i))
             x += width + 0.25
@@ -402,20 +457,20 @@ def pieces(rows: Mapping[str, Sequence[str]], *, title: str) -> Figure:
         figure, axes = plt.subplots(figsize=(WIDTH, 0.4 + 0.2 * y), layout="constrained")
         for x, y_box, width, piece, i in boxes:
             tint = (TRAINING, CHOSEN)[i % 2]
-            axes.add_patch(Rectangle((x, y_box), width, 1.0, facecolor=tint, alpha=0.22, linewidth=0))
+            axes.add_patch(Rectangle((x, y_box), width, 1.0, facecolor=tint, alpha=0.12, linewidth=0))
             axes.text(x + width / 2, y_box + 0.53, piece, ha="center", va="center", fontsize=9)
         for y_name, name in names:
             axes.text(0, y_name + 0.6, name, va="center", family=STYLE["font.family"])
-        axes.set(xlim=(0, max(line, widest)), ylim=(y - 0.6, 0))
-        _name(figure, title)
+        axes.set(xlim=(0, widest), ylim=(y - 0.6, 0))
+        _entitle(figure, title)
         axes.axis("off")
     plt.close(figure)
     return figure
 
 
 def distributions(tokens: Sequence[str], shaped: Mapping[str, Sequence[float]], *, title: str) -> Figure:
-    """The probabilities of the same `tokens` under several settings, beside one another. What a setting removed (0) is
-    named in light grey, with a cross.
+    """The probabilities of the same `tokens` under several settings, beside one another. What a setting removed (0) has a
+    cross.
 
     >>> len(distributions(["a", "b"], {"as it is": [0.7, 0.3], "top_k=1": [1, 0]}, title="b is gone").axes)
     2
@@ -438,13 +493,11 @@ def distributions(tokens: Sequence[str], shaped: Mapping[str, Sequence[float]], 
                 [plain(token) for token in tokens],
                 family=["DejaVu Sans Mono", "MiniGPT Noto Sans SC"],
             )
-            for label, value in zip(axes.get_yticklabels(), values, strict=True):
-                label.set_alpha(1 if value else 0.4)
             axes.invert_yaxis()
             axes.set_title(plain(name))
         row[0][0].set_xlim(0, 1.7 * max(max(values) for values in shaped.values()))
         figure.supxlabel("probability", color=REFERENCE, fontsize=9)
-        _name(figure, title)
+        _entitle(figure, title)
     plt.close(figure)
     return figure
 
@@ -469,7 +522,9 @@ def points(
         len(groups) <= 4,
         f"there are {len(groups)} groups, and marks and colours for four: {', '.join(map(str, groups))}",
     )
-    looks = list(zip((VALIDATION, TRAINING, CHOSEN, "#AA4499"), "s^Dv", "■▲◆▼", strict=True))
+    few = {1: (CHOSEN,), 2: (REFERENCE, CHOSEN)}
+    colors = few.get(len(groups), (VALIDATION, TRAINING, CHOSEN, GRADIENT))
+    looks = list(zip(colors, "s^Dv", "■▲◆▼", strict=False))
     look_of = {name: look[:2] for group, look in zip(groups.values(), looks, strict=False) for name in group}
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(WIDTH, 4.2), layout="constrained")
@@ -480,7 +535,7 @@ def points(
         for group, (color, _, sign) in zip(groups, looks, strict=False):
             text = axes.annotate(f"{sign} {plain(group)}", textcoords="offset points", color=color, **told)
             told |= {"xy": (1, 0), "xycoords": text, "xytext": (12, 0)}  # the next begins where this one ends
-        _name(figure, title, axes, xlabel, ylabel)
+        _entitle(figure, title, axes, xlabel, ylabel)
         axes.margins(0.08)
         _name_marks(axes, places, {name: look_of.get(name, (REFERENCE, "o"))[0] for name in places})
     plt.close(figure)
@@ -498,7 +553,8 @@ def heatmaps(
 ) -> Figure:
     """Square maps of weights (T, T), each row a position that looks, each column one that is looked at, under their names. One
     colour that begins at the page's own, so that nothing is drawn where nothing is; its `scale` stands below, unless it is None.
-    `labels` name the positions, where there is room: at no more than two maps. Elsewhere the first and the last are numbered.
+    `labels` name the positions, where there is room: at no more than two maps. Elsewhere the first and the last are numbered,
+    at the first map.
 
     >>> len(heatmaps({"head 0": [[1, 0], [0.5, 0.5]]}, title="Half and half").axes)  # the map and the scale
     2
@@ -511,7 +567,7 @@ def heatmaps(
             _need(
                 len(labels) == len(weights), f"there are {len(labels)} labels for the {len(weights)} rows of {name!r}"
             )
-    columns = min(4, len(maps))
+    columns = 2 if len(maps) == 4 else min(4, len(maps))
     rows = -(-len(maps) // columns)
     side = (WIDTH - 0.4) / columns
     ink = LinearSegmentedColormap.from_list("ink", [(0, 0.447, 0.698, 0.0), (0, 0.447, 0.698, 1.0)])
@@ -531,20 +587,20 @@ def heatmaps(
             if labels is not None and len(maps) <= 2:
                 axes.spines[:].set_visible(False)
                 look: dict[str, Any] = {
-                    "labels": [plain(label) for label in labels],
+                    "labels": [spaced(label) for label in labels],
                     "fontsize": min(9, 72 * side / T),
                 }
                 axes.set_xticks(range(T), **look)
                 axes.set_yticks(range(T), **look)
                 axes.tick_params(length=0, pad=1)
             else:
-                axes.set_xticks([0, T - 1], ["0", f"{T - 1}"] if i >= len(maps) - columns else [])
-                axes.set_yticks([0, T - 1], ["0", f"{T - 1}"] if i % columns == 0 else [])
+                axes.set_xticks([0, T - 1], ["0", f"{T - 1}"] if i == 0 else ["", ""])
+                axes.set_yticks([0, T - 1], ["0", f"{T - 1}"] if i == 0 else ["", ""])
                 axes.tick_params(length=2, pad=2)
         if scale is not None:
             bar = figure.colorbar(image, ax=grid, location="bottom", shrink=0.7, aspect=30, label=plain(scale))
             bar.outline.set_visible(False)
-        _name(figure, title)
+        _entitle(figure, title)
     plt.close(figure)
     return figure
 
@@ -587,15 +643,15 @@ def graph(
             axes.add_patch(FancyArrowPatch(start, end, **look, **curve))
             axes.text(*label, _signed(f"×{local:.3g}"), color=GRADIENT, **text)
         axes.set(xlim=(left, right), ylim=(low, high), aspect="equal")
-        _name(figure, title)
+        _entitle(figure, title)
         axes.set_title("each box: name, value; below the line: slope", fontsize=9)
         axes.axis("off")
     plt.close(figure)
     return figure
 
 
-BOX = 1.36, 1.2  # of a graph, in units of its own
-ACROSS, DOWN = 2.12, 1.5  # between the middles of neighbouring boxes
+BOX = 1.6, 1.3  # of a graph, in units of its own
+ACROSS, DOWN = 2.65, 1.65  # between the middles of neighbouring boxes
 
 
 def _graph_places(count: int, edges: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
@@ -634,9 +690,11 @@ def _graph_arrow(
     elif (i, j) in [edge[:2] for edge in edges[number + 1 :]]:
         bend = -0.25
     dx, dy = end[0] - start[0], end[1] - start[1]
-    aside = -1 if bend > 0 else 1  # the label lies above the arrow; of one that bends down, below
-    across = start[0] + dx / 2 + bend * dy / 2 - aside * 0.34 * dy / math.hypot(dx, dy)
-    return start, end, bend, (across, start[1] + dy / 2 - bend * dx / 2 + aside * 0.22 * dx / math.hypot(dx, dy))
+    aside = (
+        -1 if bend > 0 or dy > 0 == bend else 1
+    )  # the label lies above the arrow; of one that bends or comes up, below
+    off = 0.22 + 0.3 * abs(dy / dx)  # a label is about 0.6 wide
+    return start, end, bend, (start[0] + dx / 2 + bend * dy / 2, start[1] + dy / 2 - bend * dx / 2 + aside * off)
 
 
 POINTER = " ◂"  # beside the number of what was chosen
@@ -647,13 +705,13 @@ def _lines(text: str, letters: int) -> str:
     return "\n".join(textwrap.wrap(plain(text), letters))
 
 
-def _name(figure: Figure, title: str, axes: Axes | None = None, xlabel: str = "", ylabel: str = "") -> None:
+def _entitle(figure: Figure, title: str, axes: Axes | None = None, xlabel: str = "", ylabel: str = "") -> None:
     """The title at the figure's left, and the names of axes: what goes up is named above, in the reading direction."""
     look: dict[str, Any] = {"color": REFERENCE, "fontsize": 11, "family": STYLE["font.family"]}
-    figure.suptitle(_lines(title, LINE), x=0.01, ha="left", **look)
+    figure.suptitle(_lines(title, TITLE_LETTERS), x=0.01, ha="left", **look)
     if axes is not None:
-        axes.set_xlabel(_lines(xlabel, LINE))
-        axes.set_ylabel(_lines(ylabel, LINE), rotation=0, ha="left", va="bottom")
+        axes.set_xlabel(_lines(xlabel, TITLE_LETTERS))
+        axes.set_ylabel(_lines(ylabel, TITLE_LETTERS), rotation=0, ha="left", va="bottom")
         axes.yaxis.set_label_coords(-0.1, 1.03)
 
 
@@ -670,6 +728,13 @@ def _looks(curves: Mapping[str, object], chosen: str | None) -> list[dict[str, A
     grey = ({"color": REFERENCE, "linestyle": dash, "marker": mark, "linewidth": 1.2} for dash, mark in LOOKS)
     look: list[dict[str, Any]] = [{"color": CHOSEN, "marker": "o"} if name == chosen else next(grey) for name in curves]
     return [{**one, "markersize": 4} for one in look]
+
+
+def _doubling(places: Sequence[float]) -> bool:
+    """Is each place as many times the one before, four of them or more?"""
+    order = sorted(set(places))
+    times = {later / before for before, later in itertools.pairwise(order)} if min(order) > 0 else set()
+    return len(order) > 3 and len(times) == 1
 
 
 def _signed(number: str) -> str:
@@ -727,7 +792,8 @@ def _draw_losses(
     for (name, loss), end in zip(references.items(), ends, strict=True):
         axes.axhline(loss, color=REFERENCE, linestyle="--", linewidth=1)
         if name_references:
-            axes.annotate(f"{plain(name)} {loss:.2f}", (1.01, end), xycoords=("axes fraction", "data"), va="center")
+            told: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
+            axes.annotate(_lines(f"{name} {loss:.2f}", 14), (1.01, end), **told)
 
 
 def _draw_across(axes: Axes, references: Mapping[str, float], rows: int) -> None:
@@ -747,24 +813,30 @@ TURNS = 0, 180, 90, 270, 45, 135, 315, 225  # degrees: right, left, above, below
 
 def _name_marks(axes: Axes, places: Mapping[str, tuple[float, float]], colors: Mapping[str, str]) -> None:
     """A name beside each mark: at its right, left, top, bottom or a corner, as near as it can lie within the figure and on
-    nothing else. From one that lies farther off a thin line leads to its mark."""
+    nothing else, nor the way to it. From one that lies farther off a thin line leads to its mark."""
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # now it is known where the marks lie
-    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform(list(places.values()))]
-    for name, place in places.items():
+    marks = axes.transData.transform(list(places.values()))
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in marks]
+    for i, (name, place) in enumerate(places.items()):
         for ring, turn in itertools.product(RINGS, TURNS):
             right, up = round(math.cos(math.radians(turn)), 6), round(math.sin(math.radians(turn)), 6)
             look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "color": colors[name]}
             look |= {"ha": _side(right, "left", "right"), "va": _side(up, "bottom", "top")}
-            label = axes.annotate(plain(name), place, (ring * right, ring * up), **look)
-            box = label.get_window_extent()
+            label = axes.annotate(spaced(name), place, (ring * right, ring * up), **look)
+            box = label.get_window_extent().padded(1)
             inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.figure.bbox.x1 and axes.bbox.y0 <= box.y0
-            if (ring, turn) == (RINGS[-1], TURNS[-1]) or (inside and not any(box.overlaps(other) for other in taken)):
+            x, y = (box.p0 + box.p1) / 2
+            way = Bbox([(min(x, marks[i][0]), min(y, marks[i][1])), (max(x, marks[i][0]), max(y, marks[i][1]))])
+            lies_on = [
+                other for j, other in enumerate(taken) if box.overlaps(other) or (j != i and way.overlaps(other))
+            ]
+            if (ring, turn) == (RINGS[-1], TURNS[-1]) or (inside and not lies_on):
                 break  # the last place is taken whatever it lies on
             label.remove()
         if ring > RINGS[0]:
             lead = {"arrowstyle": "-", "color": colors[name], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}
             label.remove()
-            axes.annotate(plain(name), place, (ring * right, ring * up), arrowprops=lead, **look)
+            axes.annotate(spaced(name), place, (ring * right, ring * up), arrowprops=lead, **look)
         taken.append(box)
 
 

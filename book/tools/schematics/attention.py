@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from minigpt_core.attention import attention_weights
+from minigpt_core.study.lens import inner_values
 
 from .drawing import WORD, Drawing, shipped, signed
 
@@ -14,18 +15,18 @@ HEAD = 3  # of the first layer, which reads WORD
 def attention_parts() -> dict[str, Tensor]:
     """What one head of the model computes for WORD: h (T, C), q, k, v and out (T, D), scores and shares (T, T)."""
     model, tokenizer = shipped()
-    ids = torch.tensor(tokenizer.encode(WORD))
-    block = model.blocks[0]
-    h = block.norm1(model.token_embedding(ids) + model.position_embedding(torch.arange(len(ids))))
-    attention = block.attention
-    q, k, v = (
-        attention.split_heads(part(h[None]))[:, HEAD : HEAD + 1]
-        for part in (attention.query, attention.key, attention.value)
+    found, D = (
+        inner_values(model, torch.tensor(tokenizer.encode(WORD)), layer=0),
+        model.config.n_embd // model.config.n_head,
     )
-    shares = attention_weights(q, k)
-    scores = q @ k.transpose(2, 3) / q.shape[3] ** 0.5
-    named = {"q": q, "k": k, "v": v, "scores": scores, "shares": shares, "out": shares @ v}
-    return {"h": h, **{name: x[0, 0] for name, x in named.items()}}
+    columns = slice(D * HEAD, D * (HEAD + 1))
+    parts = {"q": "query", "k": "key", "v": "value", "out": "joined"}
+    return {
+        "h": found["norm1"],
+        **{letter: found[name][:, columns] for letter, name in parts.items()},
+        "scores": found["products"][HEAD] / D**0.5,
+        "shares": found["weights"][HEAD],
+    }
 
 
 def fraction(share: float) -> str:
@@ -123,8 +124,9 @@ def attention() -> Drawing:
         "{:.2f}".format,
     )
     draw.arrow((188, 333), (218, 333))
-    draw.label(12, 422, "The mask: −∞ for letters to come.", "note")
-    draw.label(392, 422, "Each row adds up to 1.", "note", "end")
+    for left, lines in ((44, ("−∞: the mask, for", "letters to come")), (256, ("each row", "adds up to 1"))):
+        for i, said in enumerate(lines):
+            draw.label(left, 418 + 16 * i, said, "note")
     draw.label(12, 456, f"4. {last} mixes the values by its shares", "name")
     most = parts["v"].abs().max().item()
     for i, letter in enumerate(WORD):
@@ -161,26 +163,33 @@ def mask() -> Drawing:
     draw = Drawing(
         "mask",
         "The mask: a change moves nothing before it",
-        f"A table for {', '.join(SENTENCE[:SEEN]).replace(' ,', ' the space,')}, read by the model of the tales. In row i "
-        "the letter at place i was exchanged for another. Column t is the prediction at place t; the farther it moved, the "
-        "stronger the blue. From the diagonal on, to the right, all have moved. Left of it, before the changed letter, "
-        "the squares are empty: nothing has moved.",
-        360,
+        f"A table for {', '.join(SENTENCE[:SEEN]).replace(' ,', ' the space,')}, read by the model of the tales. In "
+        "column i the letter at place i was exchanged for another. Row t is the prediction at place t; the farther it moved, "
+        "the stronger the blue. On the diagonal and below it all have moved. Above it, at places before the changed letter, "
+        "the squares are empty: nothing has moved. It is the triangle of the mask.",
+        392,
     )
-    size, left, top = 28, 92, 60
+    size, left, top = 28, 116, 64
+
+    def moves(x: float, y: float, how_far: float) -> None:
+        strength = 0.2 + 0.6 * how_far / far.max().item() if how_far else 0
+        draw.filled(x, y, size, size, "share", strength)
+
     draw.label(12, 20, "Which predictions move?", "name")
-    draw.label(left + size * SEEN / 2, 38, "prediction at", "note", "middle")
-    draw.label(12, top + 74, "changed", "note")
-    draw.label(12, top + 91, "letter", "note")
-    for i, letter in enumerate(SENTENCE[:SEEN].replace(" ", "▁")):
-        middle = size * (i + 0.5)
+    draw.label(left + size * SEEN / 2, 40, "changed letter", "note", "middle")
+    draw.label(left - 6, top - 6, "prediction at", "note", "end")
+    for t, letter in enumerate(SENTENCE[:SEEN].replace(" ", "▁")):
+        middle = size * (t + 0.5)
         draw.label(left + middle, top - 6, letter, "name", "middle")
         draw.label(left - 14, top + middle + 5, letter, "name", "middle")
-        for t in range(SEEN):
-            strength = 0.25 + 0.55 * (far[i, t] / far.max()).item() if t >= i else 0
-            draw.filled(left + size * t, top + size * i, size, size, "share", strength)
-    draw.label(left, top + size * SEEN + 20, "Blue: how far the prediction moved.", "note")
-    draw.label(left, top + size * SEEN + 38, "Empty: before the change nothing moves.", "note")
+        for i in range(SEEN):
+            moves(left + size * i, top + size * t, far[i, t].item())
+    scale, y = far.max().item() * torch.linspace(0, 1, 5), top + size * SEEN + 14
+    for i, how_far in enumerate(scale.tolist()):
+        moves(left + size * i, y, how_far)
+        draw.label(left + size * (i + 0.5), y + size + 16, f"{how_far:.1f}" if i else "0", "small", "middle")
+    draw.label(left + size * 5 + 10, y + 12, "how far the", "note")
+    draw.label(left + size * 5 + 10, y + 28, "logits moved", "note")
     return draw
 
 
@@ -236,7 +245,7 @@ def heads() -> Drawing:
         "to head 1. Each head has three matrices of its own, for query, key and value, with eight rows and four "
         "columns, and gives six rows of four numbers. Below, both results lie side by side: six rows of eight "
         "numbers again.",
-        514,
+        532,
     )
     width, row = 20, 20
     left = 200 - C * width / 2
@@ -247,10 +256,10 @@ def heads() -> Drawing:
     draw.label(292, 99, "to each head", "note")
     bottom = 28 + row * T
     draw.line((left, bottom + 3), (left, bottom + 9), (left + C * width, bottom + 9), (left + C * width, bottom + 3))
-    top = bottom + 220
+    top = bottom + 238
     for i, x in enumerate((100, 300)):
         draw.arrow((200, bottom + 9), (200, bottom + 20), (x, bottom + 20), (x, bottom + 42))
-        draw.box(x - 90, bottom + 44, 180, 126, round_=6)
+        draw.box(x - 90, bottom + 44, 180, 146, round_=6)
         draw.label(x, bottom + 63, f"head {i}", "name", "middle")
         for j, name in enumerate(("query", "key", "value")):
             a, b = x - 77 + 57 * j, bottom + 72
@@ -260,11 +269,11 @@ def heads() -> Drawing:
             for line in range(1, C):
                 draw.line((a, b + 8 * line), (a + 10 * D, b + 8 * line), look="thin")
             draw.label(a + 20, b + 84, f"W_{name[0]}", "note", "middle")
+        draw.label(x, bottom + 180, "each W: (C, D)", "note", "middle")
         half = 118 + 84 * i
-        draw.arrow((x, bottom + 170), (x, bottom + 190), (half + 40, bottom + 190), (half + 40, top - 2))
+        draw.arrow((x, bottom + 190), (x, bottom + 208), (half + 40, bottom + 208), (half + 40, top - 2))
         for t in range(T):
             draw.bars(half, top + row * t, D * width, row - 3, out[i, t].tolist(), "value", out.abs().max().item())
-    draw.label(12, bottom + 212, "each W: (C, D)", "note")
     draw.label(292, top + 54, "side by side:", "note")
     draw.label(292, top + 71, "(T, C) again", "note")
     draw.label(158, top + row * T + 15, "D columns", "small", "middle")

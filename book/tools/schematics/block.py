@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from minigpt_core import GPTConfig
+from minigpt_core.study.lens import inner_values
 
 from .drawing import WORD, Drawing, number, shipped, signed
 
@@ -53,14 +54,11 @@ def relu() -> Drawing:
 def stream_parts() -> tuple[list[Tensor], list[Tensor]]:
     """For the last letter of WORD: the stream (C,) at the entrance and after each addition, and what each part added."""
     model, tokenizer = shipped()
-    ids = torch.tensor([tokenizer.encode(WORD)])
-    x = model.token_embedding(ids) + model.position_embedding(torch.arange(ids.shape[1]))
-    stream, added = [x], []
-    for block in model.blocks:
-        for norm, part in ((block.norm1, block.attention), (block.norm2, block.feed_forward)):
-            added.append(part(norm(stream[-1])))
-            stream.append(stream[-1] + added[-1])
-    return [x[0, -1] for x in stream], [x[0, -1] for x in added]
+    ids = torch.tensor(tokenizer.encode(WORD))
+    found = [inner_values(model, ids, layer) for layer in range(model.config.n_layer)]
+    stream = [values[name][-1] for values in found for name in ("entering", "between")]
+    added = [values[name][-1] for values in found for name in ("attention", "feed_forward")]
+    return [*stream, found[-1]["leaving"][-1]], added
 
 
 def stream() -> Drawing:
@@ -74,51 +72,53 @@ def stream() -> Drawing:
         "attention and feed-forward of the four blocks read from it and add to it. The length of the vector stands beside it: "
         f"it grows from {sizes[0]:.1f} to {sizes[-1]:.1f}"
         + (", though not in each step: what is added can also cancel." if sizes != sorted(sizes) else "."),
-        44 + 60 * len(vectors),
+        24 + 80 * len(vectors),
     )
     most = max(vector.abs().max().item() for vector in (*vectors, *added))
     draw.label(92, 20, "the stream", "name", "middle")
-    draw.label(310, 20, "what a part adds", "name", "middle")
+    draw.label(310, 20, "a part, what it adds", "name", "middle")
     for i, vector in enumerate(vectors):
-        y = 30 + 60 * i
+        y = 30 + 80 * i
         draw.bars(12, y, 160, 30, vector.tolist(), "plain", most)
         draw.label(178, y + 27, f"{sizes[i]:.1f}", "small")
         if i < len(added):
             said = f"block {i // 2}: {('attention', 'feed-forward')[i % 2]}"
-            draw.arrow((172, y + 9), (226, y + 9))
-            draw.label(310, y + 14, said, "note", "middle")
-            draw.bars(230, y + 20, 160, 30, added[i].tolist(), "chosen", most)
-            draw.arrow((230, y + 44), (101, y + 44))
-            draw.line((92, y + 30), (92, y + 35))
-            draw.arrow((92, y + 53), (92, y + 61))
-            draw.adder(92, y + 44)
-    draw.label(12, 60 * len(vectors) + 20, "Numbers: the length of the vector.", "note")
-    draw.label(12, 60 * len(vectors) + 38, "After the last come a norm and the head.", "note")
+            draw.arrow((172, y + 11), (228, y + 11))
+            draw.named_box(230, y, 160, 22, said, "note")
+            draw.arrow((310, y + 22), (310, y + 35))
+            draw.bars(230, y + 36, 160, 30, added[i].tolist(), "chosen", most)
+            draw.arrow((230, y + 53), (101, y + 53))
+            draw.line((92, y + 30), (92, y + 44))
+            draw.arrow((92, y + 62), (92, y + 80))
+            draw.adder(92, y + 53)
+    draw.label(12, draw.height - 24, "Numbers: the length of the vector.", "note")
+    draw.label(12, draw.height - 6, "After the last come a norm and the head.", "note")
     return draw
 
 
 def norms() -> Drawing:
     h = torch.tensor([1.0, 2.0, 3.0, 6.0])  # as in the chapter
-    mean, spread = h.mean(), h.std(unbiased=False)
+    mean, deviation = h.mean(), h.std(unbiased=False)
     panels = {
-        "h": h,
-        "− mean": h - mean,
-        "÷ spread": (h - mean) / spread,
-        "RMSNorm": h / h.pow(2).mean().sqrt(),
+        ("h",): h,
+        ("h − mean",): h - mean,
+        ("÷ standard", "deviation"): (h - mean) / deviation,
+        ("RMSNorm",): h / h.pow(2).mean().sqrt(),
     }
     draw = Drawing(
         "norms",
         "A vector before and after LayerNorm",
         "The vector 1, 2, 3, 6 as bars, with a dashed line at its mean, 3, and a grey band that reaches its standard "
-        f"deviation, {spread:.2f}, up and down from there. Then the same with the mean taken away, so that the band lies "
+        f"deviation, {deviation:.2f}, up and down from there. Then the same with the mean taken away, so that the band lies "
         "around zero; and divided by the standard deviation, so that it reaches from −1 to 1. That is LayerNorm. "
         "Apart from these, RMSNorm of the same vector: nothing is taken away, and the four stay positive.",
-        246,
+        284,
     )
-    unit, floor = 20, 150
-    for i, (said, vector) in enumerate(panels.items()):
+    unit, floor = 20, 168
+    for i, (lines, vector) in enumerate(panels.items()):
         left = 16 + (98 * i if i < 3 else 300)
-        draw.label(left + 40, 20, said, "name", "middle")
+        for j, said in enumerate(lines):
+            draw.label(left + 40, 20 + 18 * j, said, "name", "middle")
         if i < 3:
             middle, wide = vector.mean().item(), vector.std(unbiased=False).item()
             draw.box(left, floor - unit * (middle + wide), 80, 2 * unit * wide, "pale")
@@ -127,14 +127,19 @@ def norms() -> Drawing:
         for j, value in enumerate(vector.tolist()):
             x = left + 20 * j + 3
             draw.box(x, floor - unit * max(value, 0), 14, unit * abs(value), "share" if i < 3 else "plain")
-    draw.line((298, 30), (298, 206), look="thin")
-    draw.label(56, 222, "mean 3", "note", "middle")
-    draw.label(56, 240, f"spread {spread:.2f}", "note", "middle")
-    draw.label(154, 222, "mean 0", "note", "middle")
-    draw.label(252, 222, "LayerNorm", "note", "middle")
-    draw.label(252, 240, "spread 1", "note", "middle")
-    draw.label(356, 222, "no mean", "note", "middle")
-    draw.label(356, 240, "taken off", "note", "middle")
+    draw.line((298, 48), (298, 224), look="thin")
+    for x, lines in (
+        (56, (f"{mean:g} ± {deviation:.2f}",)),
+        (154, (f"0 ± {deviation:.2f}",)),
+        (252, ("0 ± 1:", "LayerNorm")),
+        (356, ("no mean", "taken off")),
+    ):
+        for i, said in enumerate(lines):
+            draw.label(x, 240 + 18 * i, said, "note", "middle")
+    draw.line((12, 274), (36, 274), look="dashes")
+    draw.label(42, 278, "mean", "note")
+    draw.box(96, 267, 24, 14, "pale")
+    draw.label(126, 278, "± standard deviation", "note")
     return draw
 
 
@@ -216,51 +221,62 @@ def shapes() -> Drawing:
         "shapes",
         "Shapes through the whole GPT",
         "From top to bottom, what each part gives, drawn as wide as it has numbers at a position: ids, 1; the "
-        f"sum of token and position embedding, C = {C}; in a block attention, {C}, which is added to the stream, "
-        f"then the hidden layer of feed-forward, 4 C = {4 * C}, and its result, {C}, which is added too; the "
-        f"block comes {L} times; the last norm, {C}; the head, V = {V} logits. No part changes B = {B} texts and "
-        f"T = {T} positions.",
-        428,
+        f"sum of token and position embedding, C = {C}, with which the stream begins, a thick line straight down. In a "
+        f"block two branches leave it: a norm and attention, {C} each, are added; a norm, the hidden layer of "
+        f"feed-forward, 4 C = {4 * C}, and its result, {C}, are added too. The block comes {L} times. Then the last norm, "
+        f"{C}, and the head, V = {V} logits. No part changes B = {B} texts and T = {T} positions.",
+        476,
     )
-    unit, middle, past = 0.25, 212, 140
+    unit, stream, middle = 0.25, 32, 146
 
-    def part(y: float, said: str, shape: str, width: int) -> None:
+    def part(x: float, y: float, said: str, shape: str, width: int) -> None:
         wide = max(2, unit * width)
-        draw.box(middle - wide / 2, y, wide, 18, "plain")
-        draw.label(12, y + 14, said, "note")
-        draw.label(290, y + 8, f"(B, T, {shape})" if shape else "(B, T)", "note")
-        draw.label(290, y + 24, f"{B} × {T}" + (f" × {width}" if shape else ""), "small")
+        draw.box(x - wide / 2, y, wide, 18, "plain")
+        draw.label(228, y + 7, said, "note")
+        draw.label(228, y + 23, f"(B, T, {shape})" if shape else "(B, T)", "small")
+        draw.label(392, y + 23, f"{B} × {T}" + (f" × {width}" if shape else ""), "small", "end")
 
     draw.label(12, 20, "Width = numbers at a position", "name")
-    draw.box(4, 126, 392, 204, "thin", round_=8)
-    draw.label(388, 322, f"a block, {L} times", "note", "end")
-    part(40, "ids", "", 1)
-    part(84, "token + place", "C", C)
-    part(152, "attention", "C", C)
-    part(226, "hidden, ReLU", "4C", 4 * C)
-    part(268, "feed-forward", "C", C)
-    part(350, "last norm", "C", C)
-    part(394, "head: logits", "V", V)
-    for upper, lower in ((58, 84), (102, 152), (170, 184), (202, 226), (244, 268), (286, 298), (316, 350), (368, 394)):
-        (draw.line if lower in (184, 298) else draw.arrow)((middle, upper), (middle, lower))
-    for branch, joins in ((138, 193), (214, 307)):
-        draw.arrow((middle, branch), (past, branch), (past, joins), (middle - 9, joins))
-        draw.adder(middle, joins)
+    draw.box(4, 122, 392, 264, "thin", round_=8)
+    draw.label(220, 380, f"a block, {L} times", "note", "end")
+    for y, said, shape, width in (
+        (36, "ids", "", 1),
+        (80, "token + place", "C", C),
+        (398, "last norm", "C", C),
+        (444, "head: logits", "V", V),
+    ):
+        part(stream, y, said, shape, width)
+    draw.arrow((stream, 54), (stream, 80))
+    draw.arrow((stream, 416), (stream, 444))
+    for upper, lower in ((98, 213), (231, 347), (365, 398)):
+        draw.line((stream, upper), (stream, lower), look="stream")
+    for branch, joins, parts in (
+        (130, 222, (("norm", "C", C), ("attention", "C", C))),
+        (240, 356, (("norm", "C", C), ("hidden, ReLU", "4C", 4 * C), ("feed-forward", "C", C))),
+    ):
+        draw.arrow((stream, branch), (middle, branch), (middle, branch + 12))
+        for i, (said, shape, width) in enumerate(parts):
+            y = branch + 12 + 36 * i
+            part(middle, y, said, shape, width)
+            if i + 1 < len(parts):
+                draw.arrow((middle, y + 18), (middle, y + 36))
+        draw.arrow((middle, y + 18), (middle, joins), (stream + 9, joins))
+        draw.adder(stream, joins)
     return draw
 
 
 def parameters() -> Drawing:
     config = GPTConfig(60, n_layer=2)  # the chapter's model
     V, T, C, L = config.vocab_size, config.block_size, config.n_embd, config.n_layer
-    attention, feed_forward, norm = 4 * (C * C + C), 8 * C * C + 5 * C, 2 * C
-    drawn = 2 * V * C + T * C + 12 * L * C * C
+    attention, feed_forward, norms = 4 * (C * C + C), 8 * C * C + 5 * C, (2 * L + 1) * 2 * C
     draw = Drawing(
         "parameters",
         "Every parameter, to scale",
         f"The {config.n_parameters:,} parameters of a GPT with {L} blocks as rectangles; each side is as long as "
         f"the matrix has rows or columns. Small ones: the table of {V} tokens, that of {T} places, and the head. "
         f"In each block four squares, for query, key, value and output, together {attention:,} with their biases; "
-        f"and two four times as long, of feed-forward, together {feed_forward:,}: two thirds of the block.",
+        f"and two four times as long, of feed-forward, together {feed_forward:,}: two thirds of the block. "
+        f"Not drawn: the norms, {norms:,}.",
         424,
     )
     unit = 0.363  # of a row, or a column
@@ -289,7 +305,6 @@ def parameters() -> Drawing:
         draw.label(218, top + 48, f"feed-forward  {feed_forward:,}", "note")
         for j, said in enumerate(("widen", "narrow")):
             matrix(12 + (4 * side + 4) * j, top + 14 + side, C, 4 * C, "pale", said)
-    draw.label(206, 391, "biases, norms", "note")
-    draw.label(206, 409, f"{config.n_parameters - drawn:,}, not drawn", "note")
-    assert drawn + L * (attention + feed_forward - 12 * C * C + 2 * norm) + norm == config.n_parameters
+    draw.label(206, 391, f"norms  {norms:,}, not drawn;", "note")
+    draw.label(206, 409, "biases are in the counts", "note")
     return draw

@@ -117,7 +117,7 @@ class Drawing:
         corners = (x, y), (x - 9 * dx + 4.5 * dy, y - 9 * dy - 4.5 * dx), (x - 9 * dx - 4.5 * dy, y - 9 * dy + 4.5 * dx)
         self.add("path", "head", d="M" + "L".join(f"{number(x)} {number(y)}" for x, y in corners) + "z")
 
-    def ray(self, x: float, y: float, tip: complex, look: str) -> None:
+    def ray(self, x: float, y: float, tip: complex, look: str, wide: float = 1) -> None:
         """A vector of two numbers as a thick arrow from (x, y), its tip so far to the right and up."""
         ahead = tip / abs(tip)
         sides = (
@@ -130,7 +130,7 @@ class Drawing:
             -2j,
         )  # from the foot to the tip, where the shaft ends, and back
         feet = (0, tip, tip, tip, tip, tip, 0)
-        corners = [foot + side * ahead for foot, side in zip(feet, sides, strict=True)]
+        corners = [foot + wide * side * ahead for foot, side in zip(feet, sides, strict=True)]
         d = "M" + "L".join(f"{number(x + corner.real)} {number(y - corner.imag)}" for corner in corners) + "z"
         self.add("path", look, d=d)
 

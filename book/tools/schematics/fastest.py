@@ -8,7 +8,7 @@ from torch import Tensor
 from minigpt_core import GPT, CharTokenizer, GPTConfig, get_batch, load_corpus, split_text
 from minigpt_core.beyond.fast import FastConfig, FastGPT
 
-from .drawing import Drawing, signed
+from .drawing import Drawing
 
 
 @torch.no_grad()
@@ -51,28 +51,28 @@ def previous() -> Drawing:
 
 def rotary() -> Drawing:
     q, k, theta = 1 + 0.5j, 0.3 + 1j, 0.4  # as in the chapter; a pair of numbers is a point, turned by a product
-    places = (9, 5), (59, 55), (11, 5)
+    places = (7, 5), (57, 55), (11, 5)
     scores = [(q * cmath.exp(1j * t * theta) * (k * cmath.exp(1j * j * theta)).conjugate()).real for t, j in places]
     draw = Drawing(
         "rotary",
         "Rotary positions: the score knows the distance",
-        "Three circles, in each a query and a key as arrows from the middle. At places 9 and 5, and at 59 and "
+        "Three circles, in each a query and a key as arrows from the middle. At places 7 and 5, and at 57 and "
         "55, the arrows point elsewhere, but the angle between them is the same, and so is the score, "
-        f"{signed(scores[0])}. At places 11 and 5, farther apart, the angle is another, and so is the score, "
-        f"{signed(scores[2])}.",
+        f"{scores[0]:.3f}. At places 11 and 5, farther apart, the angle is another, and so is the score, "
+        f"{scores[2]:.3f}.".replace("-", "−"),
         214,
     )
     draw.label(12, 20, "Each place turns q and k a step further", "name")
     for x, (t, j), score in zip((70, 200, 330), places, scores, strict=True):
         y = 108
         draw.add("circle", "thin", cx=x, cy=y, r=61)
-        for point, place, look in ((k, j, "key"), (q, t, "query")):
+        for point, place, look, wide, side in ((k, j, "key", 1.8, 9j), (q, t, "query", 1, -9j)):
             tip = 40 * point * cmath.exp(1j * place * theta)
-            draw.ray(x, y, tip, look)
-            beyond = tip * (1 + 9 / abs(tip))
+            draw.ray(x, y, tip, look, wide)  # the key broader: seen where both point the same way
+            beyond = tip + (6 + side) * tip / abs(tip)
             draw.label(x + beyond.real, y - beyond.imag + 4, look[0], "note", "middle")
         draw.label(x, 192, f"places {t}, {j}", "note", "middle")
-        draw.label(x, 209, f"score {signed(score)}", "name", "middle")
+        draw.label(x, 209, f"score {score:.3f}".replace("-", "−"), "name", "middle")
     return draw
 
 
@@ -126,6 +126,6 @@ def svd() -> Drawing:
         draw.ray(x, y, unit * wide, "head")
         if unit * high > 12:  # room for an arrow
             draw.ray(x, y, 1j * unit * high, "head")
-        draw.label(x, 186, f"1st: {wide:.2f}", "note", "middle")
-        draw.label(x, 205, f"4th: {high:.2f}", "note", "middle")
+        draw.label(x, 186, f"1st direction {wide:.2f}", "small", "middle")
+        draw.label(x, 205, f"4th direction {high:.2f}", "small", "middle")
     return draw

@@ -9,33 +9,33 @@ from .drawing import Drawing
 def push() -> Drawing:
     z, came = torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64), 2  # as in the chapter
     p = z.softmax(0).tolist()
-    slopes = [share - (i == came) for i, share in enumerate(p)]
     draw = Drawing(
         "push",
         "Predicted minus came: which way each logit has to go",
         f"Three tokens with the logits {', '.join(f'{x:g}' for x in z.tolist())}. Softmax gives them {p[0]:.2f}, "
         f"{p[1]:.2f} and {p[2]:.2f}, drawn as bars; the third has come, and a green mark stands at what came: 0, "
-        f"0 and 1. The slopes are the differences, {', '.join(f'{x:.2f}'.replace('-', '−') for x in slopes)}. An "
-        "arrow leads from each bar to its mark: the first two have to come down, the third has to go up.",
-        214,
+        "0 and 1. The slopes are the differences, bar minus mark. An arrow leads from each bar to its mark, against the "
+        "slope: the first two logits have to go down, the third has to go up.",
+        252,
     )
     floor, long = 160, 110
-    draw.label(12, 20, "p, what came, and the slope p − came", "name")
+    draw.label(12, 20, "p, and what came", "name")
     draw.line((40, floor), (290, floor))
     draw.label(30, floor + 4, "0", "small", "end")
     draw.label(30, floor - long + 4, "1", "small", "end")
     draw.line((34, floor - long), (40, floor - long))
-    for i, (logit, share, slope) in enumerate(zip(z.tolist(), p, slopes, strict=True)):
+    for i, (logit, share) in enumerate(zip(z.tolist(), p, strict=True)):
         x, goal = 52 + 80 * i, floor - long * (i == came)
         draw.filled(x, floor - long * share, 40, long * share, "share", 0.6)
-        draw.line((x - 3, goal), (x + 43, goal), look="chosen-line")
+        draw.box(x - 3, goal - 2.5, 46, 5, "chosen")
         draw.arrow((x + 54, floor - long * share), (x + 54, goal))
         draw.label(x + 20, floor - long * share - 5, f"{share:.2f}", "note", "middle")
-        draw.label(x + 20, floor + 18, f"z = {logit:g}", "small", "middle")
-        draw.label(x + 20, floor + 38, f"{slope:+.2f}".replace("-", "−"), "name", "middle")
+        draw.label(x + 20, floor + 20, f"token {i}", "note", "middle")
+        draw.label(x + 20, floor + 38, f"z = {logit:g}", "note", "middle")
     draw.label(300, 74, "green: what", "note")
     draw.label(300, 91, "came", "note")
-    draw.label(300, floor + 38, "slope", "name")
+    draw.label(12, 226, "arrow: the way the logit has to go,", "note")
+    draw.label(12, 243, "against the slope", "note")
     return draw
 
 
@@ -109,13 +109,13 @@ def adam() -> Drawing:
         "the root of v. The first weight has slopes that agree: m lies near the root of v, and the steps are about as long as "
         f"the learning rate, {long[0]:.2f} of it. The second has slopes as often up as down: m stays near zero, and the steps "
         f"are short, {long[1]:.2f} of it.",
-        456,
+        510,
     )
     left, pitch, unit = 34, 8.0, 26
     right = left + 40 * pitch
     for i, (said, (slopes, m, spread, step)) in enumerate(weights.items()):
-        top = 20 + 226 * i
-        zero, floor = top + 78, top + 186
+        top = 20 + 254 * i
+        zero, floor = top + 92, top + 202
         draw.label(12, top, f"{i + 1}. {said[0].upper()}{said[1:]}", "name")
         draw.line((left, zero), (right, zero), look="thin")
         for value in (-2, 0, 2):
@@ -128,12 +128,17 @@ def adam() -> Drawing:
                 *((x, zero - sign * unit * y) for x, y in zip(middles, spread.tolist(), strict=True)), look="dashes"
             )
         draw.line(*((x, zero - unit * y) for x, y in zip(middles, m.tolist(), strict=True)), look="share-line")
-        draw.label(right + 6, zero - unit * m[-1].item() + (4 if i else 19), "m", "name")
+        draw.label(388, top, "grey: slope g", "note", "end")
+        level = zero - unit * m[-1].item() + (0 if i else 16)
+        draw.line((right + 5, level), (right + 13, level), look="share-line")
+        draw.label(right + 17, level + 4, "m", "name")
         draw.label(right + 6, zero - unit * spread[-1].item() + 4, "√v", "note")
         draw.line((left, floor), (right, floor), look="thin")
         for value in (0, 1):
             draw.label(left - 6, floor - 36 * value + 4, str(value), "small", "end")
         for x, y in zip(middles, step.tolist(), strict=True):
             draw.box(x - 2.5, floor - 36 * max(y, 0), 5, 36 * abs(y), "chosen")
-        draw.label(right + 4, floor - 4, "step", "note")
+        draw.label(right + 4, floor - 4, "m / √v", "small")
+        draw.label(left, floor + 26, "step 1", "small")
+        draw.label(right, floor + 26, str(len(slopes)), "small", "end")
     return draw

@@ -1,6 +1,7 @@
 """Chapters 01 and 02: from a text to tokens, windows, batches and parts."""
 
 import re
+from itertools import pairwise
 
 import torch
 
@@ -107,8 +108,8 @@ def windows() -> Drawing:
         draw.arrow((x - 18, 119), (x - 18, 142))
         draw.box(x - 36, 144, size, 26, "chosen-line")
         draw.label(x - 18, 162, str(numbers[i + 1]), "note", "middle")
-    draw.label(10, 110, "x", "name", "middle")
-    draw.label(10, 162, "y", "name", "middle")
+    for x, y, name in ((10, 50, "x"), (26 + size * (T + 1), 73, "y"), (10, 110, "x"), (10, 162, "y")):
+        draw.label(x, y, name, "name", "middle" if x == 10 else "start")
     for i, said in enumerate(("after 100 comes 101,", "after 100, 101 comes 102,", "and so on: T questions")):
         draw.label(182, 112 + 22 * i, said, "note")
     return draw
@@ -129,7 +130,7 @@ def batch() -> Drawing:
         f"are green and numbered 0 to 3. From each a window of {T} letters is cut, and the windows lie one below the other: "
         f"a batch x of {B} rows, of which four are drawn, with their first {LETTERS} letters each. The batch y is the same, "
         "shifted by one.",
-        244,
+        270,
     )
     left, long, cell = 12, 376, 20
     draw.label(12, 20, "A batch: B windows from random places", "name")
@@ -138,20 +139,23 @@ def batch() -> Drawing:
     for i, start in enumerate(starts):
         x = left + long * start / N
         draw.box(x - 1, 34, 2, 18, "chosen" if i < shown else "plain")
-        if i < shown:
-            draw.label(x, 68 + 15 * (i % 2), str(i), "name", "middle")  # neighbours may lie close
-    draw.label(left, 68, "0", "small", "start")
-    draw.label(left + long, 68, f"{N:,}", "small", "end")
-    draw.label(240, 106, "x  (B, T)", "name", "middle")
+    beside = -14.0  # where the last number stands: neighbours may lie close
+    for start, i in sorted((start, i) for i, start in enumerate(starts[:shown])):
+        beside = max(beside + 14, left + long * start / N)
+        draw.label(beside, 68, str(i), "name", "middle")
+    draw.label(left, 84, "start", "small", "start")
+    draw.label(left + long, 84, "end", "small", "end")
+    draw.label(200, 102, f"green: the {shown} rows below; grey: the other {B - shown}", "note", "middle")
+    draw.label(240, 132, "x  (B, T)", "name", "middle")
     for i in range(shown):
-        y = 116 + 26 * i
+        y = 140 + 26 * i
         draw.label(16, y + 15, str(i), "name", "middle")
         draw.label(112, y + 15, f"from {starts[i]:,}", "small", "end")
         for j, token in enumerate(rows[i, :LETTERS].tolist()):
             draw.box(120 + cell * j, y, cell, 20, "thin")
             draw.label(120 + cell * (j + 0.5), y + 15, tokenizer.tokens[token], "note", "middle")
         draw.label(126 + cell * LETTERS, y + 15, "…", "note")
-    draw.label(240, 234, f"… {B} rows of {T}: {B * T:,} questions", "note", "middle")
+    draw.label(240, 260, f"… {B} rows of {T}: {B * T:,} questions", "note", "middle")
     return draw
 
 
@@ -174,9 +178,21 @@ def held_out(text: str, how: str) -> list[tuple[int, int]]:
     return [(a, len(text) - len(text[b:].lstrip())) for a, b in pieces]  # with the blanks after them
 
 
+def one_by_one(text: str, pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same pieces, parted where a document ends and another begins.
+
+    >>> one_by_one(f"ab{END_OF_TEXT}cd", [(0, 17)])
+    [(0, 15), (15, 17)]
+    """
+    ends = [found.end() for found in re.finditer(rf"{re.escape(END_OF_TEXT)}\s*", text)]
+    edges = [[a, *(end for end in ends if a < end < b), b] for a, b in pieces]
+    return [pair for edge in edges for pair in pairwise(edge)]
+
+
 def split() -> Drawing:
     sample, tales = load_corpus("sample"), load_corpus("tales")
     cuts = {how: held_out(tales, how) for how in ("tail", "documents", "blocks")}
+    cuts["documents"] = one_by_one(tales, cuts["documents"])
     whole = f"{split_text(tales, 'documents')[1].count(END_OF_TEXT)} of {tales.count(END_OF_TEXT)}"
     draw = Drawing(
         "split",
@@ -193,9 +209,11 @@ def split() -> Drawing:
         unit = long / len(text)
         edges = [0, *(edge for piece in pieces for edge in piece), len(text)]
         for a, b in zip(edges[::2], edges[1::2], strict=True):
-            draw.box(left + unit * a, y, unit * (b - a), 20, "share")
+            if a < b:
+                draw.box(left + unit * a, y, unit * (b - a), 20, "share")
         for a, b in pieces:
-            draw.box(left + unit * a, y + 6, unit * (b - a), 20, "validation")
+            gap = 1.5 if any(a == end for _, end in pieces) else 0  # neighbours
+            draw.box(left + unit * a + gap, y + 6, unit * (b - a) - gap, 20, "validation")
 
     draw.label(12, 20, "The article’s split, on our sample", "name")
     (tail,) = held_out(sample, "tail")

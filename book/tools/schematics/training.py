@@ -63,7 +63,8 @@ def checkpoint() -> Drawing:
         f"The folder of a run with {len(KEPT)} entries: "
         + ", ".join(f"{name}, {said}" for name, said in KEPT.items())
         + f". The checkpoint, {files['training.safetensors'] / 1e6:.1f} MB, is unfolded: three bars of the same length, the "
-        f"weights w and AdamW's m and v, {n:,} numbers each; and its header: {', '.join(header)}. Batches and learning rates are not kept: they follow from the step.",
+        f"weights w and AdamW's m and v, {n:,} numbers each; and its header: {', '.join(header)}. Batches and learning "
+        "rates are not kept: they follow from the step.",
         390,
     )
     draw.label(12, 20, "The folder of a run", "name")
@@ -156,60 +157,69 @@ def decision() -> Drawing:
     )
     y = 20.0
 
-    def heading(*lines: str) -> None:
+    def heading(left: float, *lines: str) -> None:
         nonlocal y
         for i, said in enumerate(lines):
-            draw.label(12, y + 18 * i, said, "note" if i else "name")
-        y += 18 * len(lines) + 10
+            draw.label(left, y + 18 * i, said, "note" if i else "name")
+        y += 18 * len(lines) + 14
 
-    def question(rule: Callable[[clinic.Run], clinic.Finding | None], last: bool) -> None:
+    def question(rule: Callable[[clinic.Run], clinic.Finding | None], before: float) -> float:
+        """A question with its verdict and advice; `before` and returned: where the way down leaves the last one, and this."""
         nonlocal y
         finding, top = told[rule], y
-        draw.add("path", "box", d=f"M22 {y - 13:g}l8 8l-8 8l-8 -8z")
         draw.label(40, y, SYMPTOMS[rule], "note")
-        draw.label(40, y + 22, "yes", "small")
-        draw.arrow((63, y + 18), (82, y + 18))
+        if rule is clinic.LEVELS[-1]:  # what is left: nothing to ask
+            draw.arrow((22, before), (22, y + 18), (82, y + 18))
+        else:
+            draw.arrow((22, before), (22, y - 14))
+            draw.add("path", "box", d=f"M22 {y - 13:g}l8 8l-8 8l-8 -8z")
+            draw.label(40, y + 22, "yes", "small")
+            draw.arrow((63, y + 18), (82, y + 18))
         draw.label(87, y + 23, finding.name, "name")
         advice = re.sub(r"at step \d+", "at its lowest", f"Try: {finding.cure}")
         y += 23
-        for line in wrap(advice, 43, break_on_hyphens=False):
+        for line in wrap(advice, 50, break_on_hyphens=False):
             y += 17
-            draw.label(87, y, line, "small")
+            draw.label(40, y, line, "small")
         y += 30
-        if not last:
-            draw.arrow((22, top + 4), (22, y - 14))
+        return top + 4
 
-    heading("1. Is something wrong?", "More than one may be found.")
+    heading(12, "1. Is something wrong?", "More than one may be found.")
+    down = y - 26
     for rule in clinic.CAUSES:
-        question(rule, rule is clinic.CAUSES[-1])
+        down = question(rule, down)
+        if rule is clinic.CAUSES[0]:
+            draw.label(19, down + 26, "no", "small", "end")
     y += 8
     heading(
+        40,
         "2. If not: how much has it learned?",
         "Of what counting gains from the 1-gram",
         "to the best count. The first that holds.",
     )
     for rule in clinic.LEVELS:
-        question(rule, rule is clinic.LEVELS[-1])
+        down = question(rule, down)
     draw.height = y - 16
     return draw
 
 
 def flow() -> Drawing:
-    often, most = planning._readings(planning.LETTERS)
+    often, most = planning.readings(planning.LETTERS)
     boxes: dict[str, tuple[str, ...]] = {
         "Your text": (),
         "A look at it": (f"at least {planning.LEAST:,} characters", "if not: the tales instead"),
         "Tokens": ("characters", f"above {planning.MOST_KINDS:,} kinds: BPE pieces"),
-        "Held-out part": ("blocks from all over it", f"from {MANY} documents on: whole ones"),
+        "Held-out part": ("blocks from all over it", f"whole ones from {MANY} documents"),
         "A plan": (
-            f"64 wide; from {planning.LITTLE:,} tokens 128",
-            f"2 layers; from {planning.LONG // 60} minutes on 4",
+            "width 64, or 128",
+            f"from {planning.LITTLE:,} tokens",
+            f"2 layers, 4 from {planning.LONG // 60} minutes on",
             f"dropout if read over {often} times",
             f"an end after {most} readings",
         ),
-        "Training": ("as many steps as the time allows",),
+        "Training": ("as many steps as time allows",),
         "Examination": ("the curve beside the counts", "a verdict, and what to try"),
-        "It writes": ("words of the text, pieces copied",),
+        "It writes": ("known words, copied pieces",),
         "Keep it": ("weights, settings, tokenizer",),
     }
     draw = Drawing(
@@ -226,11 +236,13 @@ def flow() -> Drawing:
         middles[name] = y + high / 2
         draw.named_box(34, middles[name] - 17, 124, 34, name)
         for i, said in enumerate(rules):
-            draw.label(168, middles[name] + 5 + 18 * (i - (len(rules) - 1) / 2), said, "small")
-        y += high + 18
+            draw.label(166, middles[name] + 5 + 18 * (i - (len(rules) - 1) / 2), said, "note")
+        y += high + (38 if name == "Training" else 18)
     for upper, lower in pairwise(middles.values()):
-        draw.arrow((96, upper + 17), (96, lower - 18))
+        draw.arrow((132, upper + 17), (132, lower - 18))
     back, plan = middles["Examination"], middles["A plan"]
+    draw.label(20, back - 41, "not good:", "note")
+    draw.label(20, back - 25, "another plan", "note")
     draw.arrow((34, back), (14, back), (14, plan), (33, plan))
     draw.height = y - 6
     return draw

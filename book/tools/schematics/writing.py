@@ -19,29 +19,32 @@ from .drawing import WORD, Drawing, shipped
 def writing() -> Drawing:
     model, tokenizer = shipped()
     text, darts, frames = "The ", Mulberry32(38), 4
-    draw = Drawing("writing", "Writing: read, draw, append, repeat", "", 8 + 112 * frames)
+    draw = Drawing("writing", "Writing: read, draw, append, repeat", "", 20 + 134 * frames)
     told = []
     draw.label(12, 20, "text so far", "note")
     draw.label(150, 20, "what may come next", "note")
     draw.label(392, 20, "drawn", "note", "end")
     for frame in range(frames):
-        top = 30 + 112 * frame
+        top = 30 + 134 * frame
         logits = model(torch.tensor([tokenizer.encode(text)]))[0][0, -1]
         p, drawn = logits.softmax(0), draw_token(logits, darts.uniform())
         likeliest = p.topk(4).indices.tolist()
         letter = tokenizer.tokens[drawn]
         draw.named_box(12, top + 20, 92, 32, text.replace(" ", "▁"), "note")
         draw.arrow((106, top + 36), (132, top + 36))
-        for i, token in enumerate(dict.fromkeys([*likeliest, drawn])):
+        shown = list(dict.fromkeys([*likeliest, drawn]))
+        for i, token in enumerate(shown):
             y = top + 4 + 20 * i
             draw.label(152, y + 12, tokenizer.tokens[token], "name" if token == drawn else "note", "middle")
             draw.box(164, y, 150 * p[token].item(), 16, "chosen" if token == drawn else "plain")
             draw.label(170 + 150 * p[token].item(), y + 12.5, f"{p[token]:.2f}", "small")
+        draw.label(164, top + 4 + 20 * len(shown) + 12, f"… and {len(p) - len(shown)} more", "small")
         told.append(f"after {text.strip()} it draws {letter}")
+        level = top + 12 + 20 * shown.index(drawn)
         if frame < frames - 1:
-            draw.arrow((378, top + 48), (378, top + 111), (58, top + 111), (58, top + 130))
-        draw.letter(366, top + 24, letter)
-        draw.arrow((340, top + 36), (364, top + 36))
+            draw.arrow((378, level + 12), (378, top + 130), (58, top + 130), (58, top + 152))
+        draw.letter(366, level - 12, letter)
+        draw.arrow((200 + 150 * p[drawn].item(), level), (364, level))
         text += tokenizer.decode([drawn])
     draw.description = (
         "Four frames, one below the other. In each the model of the tales reads the text so far and gives each "
@@ -70,12 +73,14 @@ def line_of(draw: Drawing, y: float, shares: Sequence[float], said: Sequence[str
         if b - a > 13:
             draw.label((a + b) / 2, y + 19, said[i], "note", "middle")
     draw.box(left, y, long, 28)
+    for x in (0, 0.5, 1):
+        draw.label(left + long * x, y + 44, f"{x:g}", "small", "middle")
 
 
 def dart() -> Drawing:
     logits, tokens = after_where()
     p, order = logits[0].softmax(0).sort(descending=True)
-    letters, u = [tokens[i] for i in order.tolist()], 0.7
+    letters, u = [tokens[i] for i in order.tolist()], 0.72
     hit = letters[next(i for i, edge in enumerate(accumulate(p.tolist())) if u < edge)]
     draw = Drawing(
         "dart",
@@ -84,7 +89,7 @@ def dart() -> Drawing:
         "0.1, 0.49, 0.6 and 0.99, hit the first, the first, the second and the third. Below, the same line for "
         "the letters that the model of the tales expects after “Where is the”, the likeliest first: "
         f"{', '.join(letters[:5])} and so on, ever shorter. A dart at {u:g} hits {hit}.",
-        236,
+        252,
     )
     draw.label(12, 20, "1. Four darts at chances 0.5, 0.25, 0.25", "name")
     line_of(draw, 70, (0.5, 0.25, 0.25), ("first", "second", "third"))
@@ -92,12 +97,15 @@ def dart() -> Drawing:
         x = 16 + 368 * dart
         draw.arrow((x, 46), (x, 68))
         draw.label(min(x, 380), 40, f"{dart:g}", "note", "middle")
-    for x in (0, 0.5, 0.75, 1):
-        draw.label(16 + 368 * x, 114, f"{x:g}", "small", "middle")
+    draw.label(16 + 368 * 0.75, 114, "0.75", "small", "middle")
     draw.label(12, 150, "2. After “Where is the ”, likeliest first", "name")
     draw.arrow((16 + 368 * u, 176), (16 + 368 * u, 198))
     draw.label(16 + 368 * u, 170, f"{u:g} hits {hit}", "note", "middle")
     line_of(draw, 200, p.tolist(), letters)
+    named = sum(368 * share > 13 for share in p.tolist())
+    begin = 16 + 368 * p[:named].sum().item()
+    draw.line((begin, 196), (begin, 192), (384, 192), (384, 196), look="thin")
+    draw.label(392, 186, f"{len(letters) - named} more", "small", "end")
     return draw
 
 
@@ -121,7 +129,7 @@ def cuts() -> Drawing:
         "is top-p's. Green brackets show what each rule keeps: "
         + "; ".join(f"{name} keeps {n}, together {p[:n].sum():.2f}" for name, n in kept.items())
         + ". Last, what top-k has kept is stretched to the whole line from 0 to 1, for the dart.",
-        472,
+        486,
     )
     left, pitch, tall = 46, 16.0, 110
     draw.label(12, 20, "After “Where is the ”", "name")
@@ -136,6 +144,7 @@ def cuts() -> Drawing:
     draw.line((left, 150 - tall * CUTS["top_p"]), (left + pitch * shown, 150 - tall * CUTS["top_p"]), look="dashes")
     draw.line((left, 150), *steps, look="share-line")
     draw.label(388, 142, "sum so far", "note", "end")
+    draw.label(388, 111, f"top-p = {CUTS['top_p']:g}", "note", "end")
     tall, floor = tall / 0.12, 290
     draw.line((left, floor - 0.12 * tall), (left, floor), (left + pitch * shown, floor), look="thin")
     for value in (0, 0.05, 0.1):
@@ -145,7 +154,7 @@ def cuts() -> Drawing:
         draw.label(left + pitch * (i + 0.5), floor + 16, letters[i], "note", "middle")
     limit = floor - tall * CUTS["min_p"] * p[0].item()
     draw.line((left, limit), (left + pitch * shown, limit), look="dashes")
-    draw.label(388, limit - 6, "half of the first", "note", "end")
+    draw.label(388, limit - 6, f"min-p = {CUTS['min_p']:g}: half of the first", "note", "end")
     for i, (name, n) in enumerate(kept.items()):
         y = 322 + 26 * i
         draw.line(
