@@ -138,7 +138,7 @@
       for (const part of this.computed) part.toggleAttribute("hidden", !some || Boolean(this.film));
       this.status.textContent = reason;
       if (!some) return;
-      this.token = Math.min(this.token ?? last, last);
+      this.token = Math.min(this.token ?? this.inView(), last);
       if (!this.begun) this.begin();
       this.layer = Math.min(this.layer, this.maps.length - 1);
       this.head = Math.min(this.head, heads.length - 1);
@@ -148,6 +148,12 @@
       this.heads.style.setProperty("--mg-columns", heads.length);
       this.heads.replaceChildren(label(""), ...heads.map((_, head) => label(`head ${head}`)), ...rows.flat());
       this.show();
+    }
+
+    // The query that comes first, where nobody has chosen one: the last token that is in view.
+    inView() {
+      const spans = [...this.tokens.list.children], { clientWidth } = this.strip;
+      return Math.max(0, spans.findLastIndex((span) => span.offsetLeft + span.offsetWidth <= clientWidth));
     }
 
     // The head that comes first, where nobody has chosen one: that whose query gives most to a single key.
@@ -310,14 +316,15 @@
       context.globalAlpha = 1;
     }
 
-    // Over the tokens an arc for each share of the query, below them a bar for each loss.
+    // Over the tokens an arc for each share of the query that is more than 0.00, below them a bar for each loss.
     drawStrip() {
       const { token, off } = this, shares = this.maps[this.layer][this.head][token], most = shares[this.best];
       const spans = [...this.tokens.list.children], width = this.tokens.list.offsetWidth;
       const middles = spans.map((span) => span.offsetLeft + span.offsetWidth / 2), from = middles[token];
       const reach = (to) => 14 + ((ARCS - 32) * Math.abs(from - to)) / width; // how high its arc goes
       for (const svg of [this.arcs, this.bars]) svg.setAttribute("width", width);
-      const arcs = shares.map((share, s) => {
+      const drawn = shares.map((share, s) => [share, s]).filter(([share, s]) => s === this.best || share >= LEAST);
+      const arcs = drawn.map(([share, s]) => {
         const to = middles[s], high = ARCS - reach(to) / 0.75, [a, b] = s === token ? [from - 9, from + 9] : [from, to];
         const opacity = Math.max(FAINTEST, share / most);
         const look = { "stroke-opacity": opacity.toFixed(3), "stroke-width": (0.5 + 7 * share).toFixed(2) };
