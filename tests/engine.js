@@ -25,9 +25,9 @@ const answers = {
     return prompts.map((ids) => Array.from(engine.forward(ids, engine.newCache(), { muted })));
   },
   maps: ({ model, ids }) => {
-    const engine = load(model), seen = [];
-    engine.forward(ids, engine.newCache(), { seen });
-    return seen.map((block) => block.weights);
+    const engine = load(model), blocks = [];
+    engine.forward(ids, engine.newCache(), { blocks });
+    return blocks.map((block) => block.weights);
   },
   inside: ({ model, ids, layer }) => {
     const plain = ([name, value]) => [name, value instanceof Float32Array ? Array.from(value) : value];

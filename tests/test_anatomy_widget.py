@@ -1,58 +1,23 @@
-"""The anatomy in a real browser, in chapter 06 and on a page of its own, over http and from a folder: the numbers of each step are
-those of Python's hooks."""
+"""The anatomy of chapters 06 and 07 in a real browser, over http and from a folder: the numbers of each step are those
+of Python's hooks."""
 
-import json
 import math
 import re
-from pathlib import Path
 
 import pytest
 import torch
 
-from conftest import answered, serving
+from conftest import answered
 from minigpt_core import load_pretrained
-from minigpt_core.pretrained import PRETRAINED
 from minigpt_core.study.lens import inner_values
-from minigpt_core.widgets import engine_source, source, widget_source
-from minigpt_core.widgets.anatomy import Anatomy
-from minigpt_core.widgets.export import as_script, model_file
+from minigpt_core.widgets.anatomy import STEPS
 
 TEXT = "the ship, the sea"
-STEPS = 15
 
 
 @pytest.fixture(scope="module", params=["http", "file"])
-def address(request, tmp_path_factory):
-    """The address of a page with the widget and the files that the book's pages have."""
-    folder = tmp_path_factory.mktemp("anatomy")
-    (folder / "data").mkdir()
-    files = {
-        "host.js": "\n".join(map(source, ("bridge.js", "parts.js", "host.js"))),
-        "engine.js": f"minigpt.engineSource = {json.dumps(engine_source())};",
-        "anatomy.js": widget_source("anatomy"),
-    }
-    for name in PRETRAINED:
-        files[f"data/{name}.js"] = as_script(name, model_file(*load_pretrained(name)))
-    files["page.html"] = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The anatomy</title><link rel="icon" href="data:,">'
-        '<meta name="viewport" content="width=device-width">'
-        f'<style>{source("widgets.css")}</style></head><body><main>{Anatomy(text=TEXT).still()}</main><script defer src="host.js"></script></body></html>'
-    )
-    for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    if request.param == "http":
-        with serving(folder) as site:
-            yield f"{site}/page.html"
-    else:
-        yield Path(folder / "page.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def anatomy(visit, address):
-    seen = visit(address)
-    yield seen.awake("anatomy")
-    assert seen.outside == [] and seen.problems == []
-    seen.page.close()
+def anatomy(widget, request):
+    return widget("notebooks/06_attention.html", "anatomy", request.param)
 
 
 def show(anatomy, text: str, model: str = "tales-char", layer: int = 0, head: int = 0) -> None:
@@ -238,23 +203,27 @@ def test_bad_input_is_said_in_a_sentence_and_the_last_position_follows_the_text(
     assert anatomy.locator(".mg-tokens span").count() == load_pretrained("tales-char")[0].config.block_size
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-@pytest.mark.parametrize("at", [1, 8, 9, 14])
-def test_it_has_no_serious_fault_of_access_and_fits_the_page(anatomy, width, at):
+def test_it_has_no_serious_fault_of_access_and_fits_the_page(visit, site, width, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    seen = visit(f"{site}/notebooks/06_attention.html", color_scheme=scheme)
+    anatomy = seen.awake("anatomy")
     anatomy.page.set_viewport_size({"width": width, "height": 900})
     show(anatomy, TEXT, layer=1, head=1)
-    step(anatomy, at)
-    violations = axe.run(anatomy.page, options={"resultTypes": ["violations"]}).response["violations"]
-    assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
-    assert anatomy.page.evaluate("document.documentElement.scrollWidth") <= width
+    for at in (1, 8, 9, 14):
+        step(anatomy, at)
+        run = axe.run(anatomy.page, context="[data-minigpt=anatomy]", options={"resultTypes": ["violations"]})
+        violations = run.response["violations"]
+        assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == [], at
+        assert anatomy.page.evaluate("document.documentElement.scrollWidth") <= width, at
+    seen.page.close()
 
 
-@pytest.mark.parametrize("scheme", ["http", "file"])
-def test_it_comes_to_life_in_the_book(widget, scheme):
-    anatomy = widget("notebooks/06_attention.html", "anatomy", scheme)
+@pytest.mark.parametrize("chapter, first, layer, head", [("06_attention", 1, 0, 2), ("07_transformer", 10, 3, 0)])
+def test_it_opens_where_the_chapter_says(widget, chapter, first, layer, head):
+    anatomy = widget(f"notebooks/{chapter}.html", "anatomy")
     answered(anatomy)
-    gpt, tokenizer = load_pretrained("tales-char")
-    with torch.no_grad():
-        p = gpt(torch.tensor([tokenizer.encode(TEXT)]))[0][0, -1].softmax(0)
-    assert step(anatomy, STEPS)[0] == [tokenizer.tokens[int(p.argmax())], "", f"{100 * p.max():.2f}%"]
+    assert lit(anatomy) == first and anatomy.locator(".mg-stage table").count() == 1
+    found = [anatomy.get_by_label(name, exact=True).input_value() for name in ("text", "layer", "head")]
+    assert found == [TEXT, str(layer), str(head)]

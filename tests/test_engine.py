@@ -421,7 +421,7 @@ def test_the_worker_tells_the_inner_values_of_the_end_of_a_text_that_is_too_long
     (long,), (empty,) = engine("work", model=files["tales-char"], messages=asked)
     assert long["done"]["ids"] == tokenizer.encode("The sea. " * 30)[-T:]
     assert long["done"]["names"] == [tokenizer.tokens[i] for i in long["done"]["ids"]]
-    assert len(long["done"]["seen"]["stream"]) == T * model.config.n_embd and empty["done"]["seen"] is None
+    assert len(long["done"]["inside"]["stream"]) == T * model.config.n_embd and empty["done"]["inside"] is None
 
 
 def test_a_character_it_does_not_know_and_half_a_character_are_refused_in_a_sentence(files):

@@ -1,5 +1,5 @@
-"""The widgets in a real JupyterLab: one of today, and one with the versions that Colab has. The cells are chapter 10's own, and
-panels of the reader's own model."""
+"""The widgets in a real JupyterLab: one of today, and one with the versions that Colab has. The cells are chapter 10's
+own, and panels of the reader's own model."""
 
 import ast
 import json
@@ -171,8 +171,9 @@ def shows(sampler, rows: list[list[str]]) -> None:
     sampler.page.wait_for_function(
         """([root, rows]) => {
           const cells = (row) => [row.querySelector("th"), ...row.querySelectorAll("td:not(.mg-track)")];
-          const found = [...root.querySelectorAll(".mg-bars tbody tr")].map((row) => cells(row).map((cell) => cell.textContent));
-          return JSON.stringify(found.slice(0, rows.length)) === JSON.stringify(rows);
+          const found = [...root.querySelectorAll(".mg-bars tbody tr")].slice(0, rows.length);
+          const texts = found.map((row) => cells(row).map((cell) => cell.textContent));
+          return JSON.stringify(texts) === JSON.stringify(rows);
         }""",
         arg=[sampler.element_handle(), rows],
     )
@@ -228,7 +229,7 @@ def test_the_readers_own_model_is_taken_apart_in_the_page(lab):
         lab.page.keyboard.press("ArrowRight")
     share = lab.anatomy.locator("tbody td:nth-child(4)").all_text_contents()  # softmax: query, then the positions
     assert share[1:] == [f"{p:.2f}" for p in seen["weights"][1, -1]]
-    lab.becomes("[anatomy.state[name] for name in ('head', 'step', 'token')]", [1, 7, len(ids) - 1])
+    lab.becomes("[anatomy.state[name] for name in ('head', 'step', 'token')]", [1, 8, len(ids) - 1])
 
 
 def test_a_head_of_the_readers_own_model_is_switched_off_in_the_page(lab):

@@ -309,7 +309,7 @@ def test_what_could_have_been_stands_at_the_token_and_a_key_leads_there_and_back
     assert page.evaluate(place) == 3 and others.is_hidden()
     page.locator(".mg-token").nth(5).click()
     page.get_by_role("heading").first.click()
-    assert others.is_hidden() and page.locator(".mg-seen, [aria-pressed]").count() == 0
+    assert others.is_hidden() and page.locator(".mg-read, [aria-pressed]").count() == 0
     page.locator(".mg-token").nth(5).focus()
     page.keyboard.press("Shift+Tab")
     assert page.evaluate("document.activeElement.textContent") == "One token"  # the keys lead out again
@@ -339,9 +339,9 @@ def test_one_token_more_at_each_press_beside_its_candidates(widget):
         assert page.locator(".mg-token").count() == n
         last = n
         at = len(start) + n - 1
-        read = page.locator(".mg-seen").count()  # those underlined: all at first, then as many as the window has held
+        read = page.locator(".mg-read").count()  # those underlined: all at first, then as many as the window has held
         assert read == at if at <= 64 else 32 <= read <= 64
-        assert "".join(page.locator(".mg-seen").all_text_contents()) == tokenizer.decode(ids[at - read : at])
+        assert "".join(page.locator(".mg-read").all_text_contents()) == tokenizer.decode(ids[at - read : at])
         p = others_at(gpt, ids[at - read : at], KNOBS)
         assert candidates(page) == expected_candidates(tokenizer, p, ids[at])
         assert page.locator(".mg-status").first.text_content() == (

@@ -2,16 +2,20 @@
 
 import ast
 import json
+import math
 import re
 from html.parser import HTMLParser
 
 import pytest
 import torch
+from schematics import drawing
 
 from minigpt_core import GPT, CharTokenizer, GPTConfig, attention_maps, load_pretrained, stream
+from minigpt_core.attention import causal_mask
 from minigpt_core.pretrained import PRETRAINED
-from minigpt_core.widgets import ENGINE, FOLDER, engine_source, source
-from minigpt_core.widgets.anatomy import Anatomy
+from minigpt_core.study.lens import inner_values
+from minigpt_core.widgets import ENGINE, FOLDER, anatomy, engine_source, source
+from minigpt_core.widgets.anatomy import STEPS, Anatomy
 from minigpt_core.widgets.attention import AttentionMaps
 from minigpt_core.widgets.export import model_file
 from minigpt_core.widgets.playground import Playground
@@ -170,13 +174,71 @@ def test_the_anatomys_still_table_holds_the_models_numbers():
     assert f"{tokenizer.tokens[int(p.argmax())]} ({p.max():.2f})" in face.text
     assert len([tag for tag, _ in face.tags if tag == "svg"]) == 1 + len(text)  # the query, and the keys
     long = Faces(Anatomy(text="the ship, the sea").still()).text
-    assert "Rows of the last 12 positions" in long
+    assert "Only the last 12 positions are shown; the earlier ones share 0." in long
 
 
-@pytest.mark.parametrize("where", [{"layer": 9}, {"head": -1}])
-def test_the_anatomy_of_a_layer_or_a_head_that_is_not_there_is_refused(where):
-    with pytest.raises(ValueError, match="is none of"):
-        Anatomy(text="the ship", **where).still()
+@pytest.mark.parametrize("name, first, last", [("layer", 0, 3), ("head", 0, 3), ("step", 1, STEPS)])
+def test_the_anatomy_refuses_a_layer_a_head_or_a_step_that_is_not_there_at_once(name, first, last):
+    for there in (first, last):
+        assert Anatomy(text="the ship", **{name: there}).state[name] == there
+    for value in (first - 1, last + 1, 1.0, "1", True, None):
+        with pytest.raises(ValueError, match=f"{name}={value!r} is not there: choose .* from {first} to {last}"):
+            Anatomy(text="the ship", **{name: value})
+
+
+@pytest.mark.parametrize("layer", range(4))
+@torch.no_grad()
+def test_the_anatomys_lines_of_code_run_and_compute_what_the_model_does(layer):
+    """Run in their order, with the blocks before and after the chosen one at their places."""
+    model, tokenizer = load_pretrained("tales-char")
+    block, idx = model.blocks[layer], torch.tensor([tokenizer.encode("the ship, the sea")])  # (1, T)
+    T, H, D = idx.shape[1], model.config.n_head, model.config.n_embd // model.config.n_head
+    names = {"idx": idx, "positions": torch.arange(T), "D": D, "math": math, "causal_mask": causal_mask}
+    names["split_heads"] = block.attention.split_heads
+    for holder in (model, block, block.attention, block.feed_forward):
+        names |= dict(holder.named_children())
+    inner = inner_values(model, idx[0], layer)
+
+    def heads(numbers: torch.Tensor) -> torch.Tensor:
+        return numbers.view(T, H, D).transpose(0, 1)  # (H, T, D)
+
+    scaled = inner["products"] / math.sqrt(D)
+    expected = [
+        inner["token_embedding"] + inner["position_embedding"],
+        inner["norm1"],
+        heads(inner["query"]),
+        heads(inner["key"]),
+        inner["products"],
+        scaled,
+        scaled.masked_fill(torch.ones(T, T).triu(1).bool(), -math.inf),
+        inner["weights"],
+        heads(inner["joined"]),
+        inner["joined"],
+        inner["between"],
+        inner["feed_forward"],
+        inner["leaving"],
+        inner["logits"],
+        inner["logits"].softmax(-1),
+    ]
+    lines = re.findall(r'^      code: "(.*)",$', source("anatomy.js"), re.MULTILINE)
+    assert len(lines) == STEPS
+    for step, (line, numbers) in enumerate(zip(lines, expected, strict=True), 1):
+        exec(line, names)
+        (found,) = names[line.split(" = ")[0]]
+        assert found.shape == numbers.shape and torch.allclose(found, numbers, atol=1e-4), f"step {step}: {line}"
+        others = {1: model.blocks[:layer], 13: model.blocks[layer + 1 :]}.get(step, [])
+        for other in others:
+            names["x"] = other(names["x"])
+
+
+def test_query_and_key_have_their_colours_in_pictures_and_panels():
+    css = source("widgets.css")
+    for name in ("query", "key", "value"):
+        (fill,) = re.findall(rf"^\.mg-vector\.mg-{name} {{\s*fill: (#\w+);", css, re.MULTILINE)
+        assert fill.upper() == getattr(drawing, name.upper())
+    for name, role in (("query", '[aria-selected="true"]'), ("key", '.mg-attended:not([aria-selected="true"])')):
+        (border,) = re.findall(rf"^\.mg-strip {re.escape(role)} {{\s*border-bottom-color: (#\w+);", css, re.MULTILINE)
+        assert border.upper() == getattr(drawing, name.upper()) == getattr(anatomy, name.upper())
 
 
 def test_a_model_without_its_tokenizer_is_refused():

@@ -15,8 +15,8 @@ from ..model import GPT, evaluating
 
 @torch.no_grad()
 def attention_maps(model: GPT, idx: Tensor) -> Tensor:
-    """The attention weights of every layer and head for ids (B, T): shape (n_layer, B, n_head, T, T), rows sum to 1, on the
-    model's device. What is no ids of the model, and a model without attention in some layer, is a `ValueError`.
+    """The attention weights of every layer and head for ids (B, T): shape (n_layer, B, n_head, T, T), rows sum to 1, on
+    the model's device. What is no ids of the model, and a model without attention in some layer, is a `ValueError`.
 
     >>> attention_maps(model, torch.tensor([[5, 6, 7]])).shape                          # doctest: +SKIP
     torch.Size([4, 1, 4, 3, 3])
@@ -25,7 +25,8 @@ def attention_maps(model: GPT, idx: Tensor) -> Tensor:
     attentions = [module for module in model.modules() if isinstance(module, CausalSelfAttention)]
     if len(attentions) < model.config.n_layer:
         raise ValueError(
-            f"only {len(attentions)} of the model's {model.config.n_layer} layers have attention: there is no map of the others"
+            f"only {len(attentions)} of the model's {model.config.n_layer} layers have attention: "
+            "there is no map of the others"
         )
     maps: list[Tensor] = []
     hooks = [
@@ -43,15 +44,16 @@ def attention_maps(model: GPT, idx: Tensor) -> Tensor:
 
 @torch.no_grad()
 def inner_values(model: GPT, ids: Tensor, layer: int) -> dict[str, Tensor]:
-    """What `model` computes for the ids (T,) of one text on the way to its logits (T, V), inside the block `layer`, as hooks
-    see it. By the names of the modules: token_embedding, position_embedding, norm1, query, key, value, attention, norm2,
-    feed_forward and norm are (T, C), widen is (T, 4 C). joined is what the heads found, side by side, (T, C); products are
-    queries times keys, before scale and mask, and weights what becomes of them, (H, T, T). The stream is `entering` the block,
-    `between` its two parts, `leaving` it, and `stream` after the last block. What is no plain GPT, no ids of it, or no layer
-    of it, is a `ValueError`.
+    """What `model` computes for the ids (T,) of one text on the way to its logits, inside the block `layer`, as hooks
+    see it, on the model's device. By the names of the modules: token_embedding, position_embedding, norm1, query, key,
+    value, attention, norm2, feed_forward and norm are (T, C), widen is (T, 4 C), logits are (T, V). joined is what the
+    heads found, side by side, (T, C); products, (H, T, T), are queries times keys, before scale and mask, and weights,
+    (H, T, T), what becomes of them. The stream, (T, C), is `entering` the block, `between` its two parts, `leaving` it,
+    and `stream` after the last block. What is no plain GPT, no ids of it, or no layer of it, is a `ValueError`.
 
-    >>> inner_values(model, torch.tensor([5, 6, 7]), layer=0)["weights"].shape           # doctest: +SKIP
-    torch.Size([4, 3, 3])
+    >>> model = GPT(GPTConfig(11, n_layer=1, n_head=2, n_embd=8))
+    >>> inner_values(model, torch.tensor([5, 6, 7]), layer=0)["weights"].shape
+    torch.Size([2, 3, 3])
     """
     if type(model) is not GPT:
         raise ValueError(f"only the plain GPT is taken apart here, not a {type(model).__name__}")
@@ -59,7 +61,7 @@ def inner_values(model: GPT, ids: Tensor, layer: int) -> dict[str, Tensor]:
     if not 0 <= layer < model.config.n_layer:
         raise ValueError(f"layer={layer} is none of the model's {model.config.n_layer} layers: they count from 0")
     block = cast(Block, model.blocks[layer])
-    attention, seen = block.attention, {}
+    attention, inner = block.attention, {}
     if not (isinstance(attention, CausalSelfAttention) and isinstance(block.feed_forward, FeedForward)):
         raise ValueError(f"layer {layer} of the model lacks attention or feed-forward: there is nothing to take apart")
     outputs = {
@@ -80,7 +82,7 @@ def inner_values(model: GPT, ids: Tensor, layer: int) -> dict[str, Tensor]:
     inputs = {"entering": block.norm1, "joined": attention.output, "between": block.norm2, "stream": model.norm}
 
     def keep(name: str, numbers: Tensor) -> None:
-        seen[name] = numbers.reshape(len(ids), -1).clone()
+        inner[name] = numbers.reshape(len(ids), -1).clone()
 
     hooks = [
         part.register_forward_hook(lambda _, __, output, name=name: keep(name, output))
@@ -96,16 +98,17 @@ def inner_values(model: GPT, ids: Tensor, layer: int) -> dict[str, Tensor]:
     finally:
         for hook in hooks:
             hook.remove()
-    q, k = (attention.split_heads(seen[name][None])[0] for name in ("query", "key"))  # (H, T, D)
-    return seen | {"products": q @ k.transpose(-2, -1), "weights": attention_weights(q[None], k[None])[0]}
+    q, k = (attention.split_heads(inner[name][None])[0] for name in ("query", "key"))  # (H, T, D)
+    return inner | {"products": q @ k.transpose(-2, -1), "weights": attention_weights(q[None], k[None])[0]}
 
 
 @torch.no_grad()
 def token_probabilities(model: GPT, ids: Tensor, stride: int | None = None) -> Tensor:
-    """The probability that the model gives to each token of `ids` (N,) but the first: shape (N - 1,), float64, on the CPU.
-    Every token is predicted once, `stride` of them in one window that ends with them, so that behind each stand at least
-    block_size - stride others, where the text has so many. By default an eighth of block_size: in windows side by side, as
-    `evaluate` cuts them, the first tokens of each have little past, while a count beside it always sees its whole context.
+    """The probability that the model gives to each token of `ids` (N,) but the first: shape (N - 1,), float64, on the
+    CPU. Every token is predicted once, `stride` of them in one window that ends with them, so that behind each stand at
+    least block_size - stride others, where the text has so many. By default an eighth of block_size: in windows side by
+    side, as `evaluate` cuts them, the first tokens of each have little past, while a count beside it always sees its
+    whole context.
 
     >>> token_probabilities(model, torch.tensor([5, 6, 7])).shape                       # doctest: +SKIP
     torch.Size([2])
@@ -132,8 +135,8 @@ def token_probabilities(model: GPT, ids: Tensor, stride: int | None = None) -> T
 @torch.no_grad()
 def induction_scores(model: GPT, period: int, texts: int = 64) -> Tensor:
     """How much each head copies what followed last time: shape (n_layer, n_head), from 0 to 1. The model reads random
-    tokens that repeat after `period`; the score is the mean attention of a repeated token to the one that came after its
-    first occurrence (Olsson et al. 2022, arXiv:2209.11895).
+    tokens that repeat after `period`; the score is the mean attention of a repeated token to the one that came after
+    its first occurrence (Olsson et al. 2022, arXiv:2209.11895).
 
     >>> induction_scores(model, period=32).max()                                        # doctest: +SKIP
     tensor(0.01)
@@ -156,8 +159,8 @@ def induction_scores(model: GPT, period: int, texts: int = 64) -> Tensor:
 def repeat_probability(model: GPT, phrases: Tensor, times: int) -> list[float]:
     """The mean probability per token (geometric) that `model` gives to the second half of phrases (N, n), the first,
     second, third time in a row, up to `times`. What stands before a second half is its first half, every time: if the
-    numbers rise, having said it once makes saying it again likelier. A phrase of fewer than two tokens, or one that does not
-    fit into the window so many times, is a `ValueError`.
+    numbers rise, having said it once makes saying it again likelier. A phrase of fewer than two tokens, or one that
+    does not fit into the window so many times, is a `ValueError`.
 
     >>> repeat_probability(model, phrases, 3)                                           # doctest: +SKIP
     [0.25, 0.25, 0.26]

@@ -1,11 +1,14 @@
-// How the tokens of a text attend to each other: every layer and head as a small map, one of them large, arcs for one query, the
-// numbers of one pair of query and key, and what the text's loss and the next token become when heads are switched off.
+// How the tokens of a text attend to each other: every layer and head as a small map, one of them large, arcs for one
+// query, the numbers of one pair of query and key, and what the text's loss and the next token become when heads are
+// switched off.
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, draw, slider, field, choice, capital, sentence, count, alone, patiently, Prompt, later } = minigpt.parts;
-  const { rove, onColours, newId, fill, number, largest, strip, level, row, table } = minigpt.parts;
+  const { make, draw, slider, field, choice, capital, sentence, count, alone, patiently, Prompt } = minigpt.parts;
+  const { later, Tokens, onColours, newId, fill, number, largest, strip, level, row, table } = minigpt.parts;
   const ARCS = 96, BARS = 40; // heights in pixels: of the arcs above the tokens, and of the bars below them
+  const FAINTEST = 0.3; // opacity of an arc; that of the largest share has 1
+  const LEAST = 0.005; // a smaller share would be told as 0.00
   const FONT = 12; // of the names beside the large map
   const LIKELIEST = 6;
   const SCALE = [0, 0.04, 0.25, 0.5, 1]; // the shares that the colour scale names
@@ -18,7 +21,8 @@
     return Array.from({ length: layers }, () => Array.from({ length: heads }, () => names.map(row)));
   };
 
-  // How much colour a share gets. The root lifts small shares, so that a broad head is seen too; the colour scale tells it.
+  // How much colour a share gets in a map. The root lifts small shares, so that a broad head is seen too; the colour
+  // scale tells it.
   const shade = (share) => Math.sqrt(share);
 
   const scale = () => {
@@ -27,7 +31,7 @@
       tick.style.left = `${100 * shade(share)}%`;
       return tick;
     });
-    return make("div", { className: "mg-scale" }, "share", make("div", {}, make("i"), ...ticks));
+    return make("div", { className: "mg-scale" }, "share, square-root scale", make("div", {}, make("i"), ...ticks));
   };
 
   const which = ([layer, head]) => `layer ${layer}, head ${head}`;
@@ -35,15 +39,15 @@
   class AttentionMaps {
     constructor(root, state, engine, tell) {
       const id = newId("attention"), { layer = 0, head = 0, token = null, off = [] } = state;
-      Object.assign(this, { state, engine, tell, layer, head, token, off, key: null, names: [], maps: [] });
+      Object.assign(this, { state, engine, tell, layer, head, token, off, key: null, maps: [] });
+      this.begun = "layer" in state || "head" in state; // otherwise the maps will say where to begin
       this.source = choice(`${id}-source`, { ...state.models, ...state.films }, state.model);
       this.prompt = new Prompt(`${id}-text`, "text", state.text, 1, engine, this.source);
       this.step = slider(`${id}-step`, ["training step", 0, 1, 1, 0], () => this.look());
       this.arcs = draw("svg", { height: ARCS, "aria-hidden": "true" });
-      this.tokens = make("div", { className: "mg-tokens", role: "listbox" });
-      this.tokens.setAttribute("aria-label", "query position");
+      this.tokens = new Tokens("query position", (token) => this.choose(token));
       this.bars = draw("svg", { height: BARS, "aria-hidden": "true" });
-      this.strip = make("div", { className: "mg-strip" }, this.arcs, this.tokens, this.bars);
+      this.strip = make("div", { className: "mg-strip" }, this.arcs, this.tokens.list, this.bars);
       this.legend = make("p", { className: "mg-note" });
       this.status = make("p", { className: "mg-status", role: "status" });
       this.heads = make("div", { className: "mg-heads" });
@@ -56,15 +60,19 @@
       this.keys = slider(`${id}-key`, ["key position", 0, 0, 1, 0], (key) => this.show({ key }));
       this.pair = make("div");
       this.next = make("div");
-      const hint = make("p", { className: "mg-note", textContent: "Click a token: arcs lead to the tokens that it attends to." });
+      const invitation = "Click a token: arcs lead to the tokens that it attends to.";
+      const hint = make("p", { className: "mg-note", textContent: invitation });
       const turn = make("div", { className: "mg-switch" }, this.switch, this.switchLabel);
       const numbers = make("div", { className: "mg-maps" }, this.next, make("div", {}, this.keys.row, this.pair));
       const maps = make("div", { className: "mg-maps" },
-        make("div", {}, this.heads, turn, this.loss, this.change), make("div", { className: "mg-large" }, this.large, scale()));
+        make("div", {}, this.heads, turn, this.loss, this.change),
+        make("div", { className: "mg-large" }, this.large, scale()));
       this.shown = [hint, this.strip, maps];
-      this.computed = [this.bars, this.legend, turn, this.loss, this.change, numbers]; // what a recorded run does not tell
+      // what a recorded run does not tell
+      this.computed = [this.bars, this.legend, turn, this.loss, this.change, numbers];
       this.alone = alone(root, (error) => {
-        Object.assign(this, { film: null, names: [], maps: [] });
+        Object.assign(this, { film: null, maps: [] });
+        this.tokens.show([]);
         this.arrange(sentence(error));
       });
       const anew = () => {
@@ -75,7 +83,6 @@
       this.source.onchange = anew;
       this.large.onpointerdown = (event) => this.point(event);
       this.large.onpointermove = (event) => event.buttons && this.point(event);
-      rove(this.tokens, (token) => this.choose(token));
       fill(
         root,
         make("div", { className: "mg-shared" }, this.prompt.field, field("maps of", this.source)),
@@ -96,7 +103,8 @@
           const film = await patiently(this.status, "Loading the record…", this.engine.read(name));
           signal.throwIfAborted();
           if (this.film !== film) this.step.among(film.steps, this.state.step);
-          Object.assign(this, { film, names: film.names });
+          this.film = film;
+          this.tokens.show(film.names);
           this.prompt.lend(film.text);
           this.look();
         } else {
@@ -104,8 +112,11 @@
           const { prompt: text, config, names: vocabulary } = loaded;
           this.off = this.off.filter(([layer, head]) => layer < config.n_layer && head < config.n_head);
           const whole = await this.engine.ask("attend", { name, text, muted: [] }, { signal });
-          const now = await this.engine.ask("attend", { name, text, muted: this.off }, { signal });
-          Object.assign(this, { film: null, config, vocabulary, whole, now, names: now.names, maps: now.maps });
+          const now = this.off.length
+            ? await this.engine.ask("attend", { name, text, muted: this.off }, { signal })
+            : whole;
+          Object.assign(this, { film: null, config, vocabulary, whole, now, maps: now.maps });
+          this.tokens.show(now.names);
           this.arrange("Type a text: its maps appear here.");
         }
       });
@@ -121,28 +132,36 @@
 
     // Lay out the maps; where there are none, `reason` says why.
     arrange(reason = "") {
-      const some = this.maps.length > 0, [heads = []] = this.maps, last = this.names.length - 1;
+      const some = this.maps.length > 0, [heads = []] = this.maps, last = this.tokens.names.length - 1;
       this.step.row.hidden = !this.film;
       for (const part of this.shown) part.hidden = !some;
       for (const part of this.computed) part.toggleAttribute("hidden", !some || Boolean(this.film));
       this.status.textContent = reason;
-      this.tokens.replaceChildren(
-        ...this.names.map((name, token) => {
-          const span = make("span", { textContent: name, onclick: () => this.choose(token) });
-          span.setAttribute("role", "option");
-          return span;
-        }),
-      );
       if (!some) return;
+      this.token = Math.min(this.token ?? this.inView(), last);
+      if (!this.begun) this.begin();
       this.layer = Math.min(this.layer, this.maps.length - 1);
       this.head = Math.min(this.head, heads.length - 1);
-      this.token = Math.min(this.token ?? last, last);
       const label = (words) => make("span", { textContent: words, ariaHidden: "true" });
       const small = (maps, layer) => maps.map((map, head) => this.small(map, layer, head));
       const rows = this.maps.map((maps, layer) => [label(`layer ${layer}`), ...small(maps, layer)]);
       this.heads.style.setProperty("--mg-columns", heads.length);
       this.heads.replaceChildren(label(""), ...heads.map((_, head) => label(`head ${head}`)), ...rows.flat());
       this.show();
+    }
+
+    // The query that comes first, where nobody has chosen one: the last token that is in view.
+    inView() {
+      const spans = [...this.tokens.list.children], { clientWidth } = this.strip;
+      return Math.max(0, spans.findLastIndex((span) => span.offsetLeft + span.offsetWidth <= clientWidth));
+    }
+
+    // The head that comes first, where nobody has chosen one: that whose query gives most to a single key.
+    begin() {
+      const heads = this.maps.flatMap((maps, layer) =>
+        maps.map((map, head) => ({ layer, head, most: Math.max(...map[this.token]) })));
+      const { layer, head } = heads.reduce((best, each) => (each.most > best.most ? each : best));
+      Object.assign(this, { layer, head, begun: true });
     }
 
     small(map, layer, head) {
@@ -173,7 +192,7 @@
     point(event) {
       const { left, top } = this.large.getBoundingClientRect(), at = (pixel) => Math.floor(pixel / this.cell);
       const token = at(event.clientY - top), key = at(event.clientX - left - this.margin);
-      if (token < this.names.length && key >= 0) this.show({ token, key: Math.min(key, token) });
+      if (token < this.tokens.names.length && key >= 0) this.show({ token, key: Math.min(key, token) });
     }
 
     // What depends on head, query and key, after one of them has changed.
@@ -186,21 +205,17 @@
       [...this.heads.querySelectorAll("button")].forEach((button, place) =>
         button.setAttribute("aria-pressed", String(place === layer * this.maps[0].length + head)),
       );
-      [...this.tokens.children].forEach((span, place) => {
-        span.classList.toggle("mg-attended", place === this.key);
-        span.setAttribute("aria-selected", String(place === token));
-        span.tabIndex = place === token ? 0 : -1;
-      });
-      const named = most.filter(([share], i) => !i || share >= 0.005).map(([share, s]) => `${this.called(s)} ${number(share)}`);
-      this.status.textContent = `${capital(which([layer, head]))}: ${this.called(token)} attends most to ${named.join(", ")}.`;
+      this.tokens.mark(token);
+      const spans = [...this.tokens.list.children];
+      spans.forEach((span, place) => span.classList.toggle("mg-attended", place === this.key));
+      const called = (place) => this.tokens.called(place), named = most.filter(([share], i) => !i || share >= LEAST);
+      const told = named.map(([share, s]) => `${called(s)} ${number(share)}`).join(", ");
+      this.status.textContent = `${capital(which([layer, head]))}: ${called(token)} attends most to ${told}.`;
       if (!this.film) this.showNumbers(shares[this.key]);
       this.paint();
+      if (changed.token !== undefined) this.reveal();
       const { state, film, prompt, off } = this, text = film ? prompt.mine[0] : prompt.value;
       this.tell({ state: { ...state, text, model: this.source.value, layer, head, token, off } });
-    }
-
-    called(place) {
-      return `“${this.names[place]}” (position ${place})`;
     }
 
     showNumbers(share) {
@@ -216,7 +231,8 @@
 
     // From the numbers of query and key to the share.
     showPair(share) {
-      const { n_embd, n_head } = this.config, { layer, head, token, key, names } = this, D = n_embd / n_head;
+      const { n_embd, n_head } = this.config, { layer, head, token, key } = this, D = n_embd / n_head;
+      const { names } = this.tokens;
       const own = ({ [layer]: vectors }, place) => {
         const begin = place * n_embd + head * D;
         return vectors.subarray(begin, begin + D);
@@ -236,29 +252,32 @@
 
     // Rows of two numbers, with all heads on and with some off, and their bars, of which the whole width is `full`.
     compare(caption, title, rows, full) {
-      const some = this.off.length > 0, seen = (both) => (some ? both : both.slice(0, 1));
-      const bars = (both) => make("span", {}, ...seen(both).map((value, i) => level(value / full, i ? "mg-bar" : "mg-own")));
-      const lines = rows.map(([name, ...both]) => row(name, bars(both), ...seen(both).map(number)));
+      const some = this.off.length > 0, bar = (value, i) => level(value / full, i ? "mg-bar" : "mg-own");
+      const lines = rows.map(([name, on, off]) => {
+        const values = some ? [on, off] : [on];
+        return row(name, make("span", {}, ...values.map(bar)), ...values.map(number));
+      });
       return table(caption, [title, "", "all on", ...(some ? ["off"] : [])], lines);
     }
 
     // The loss of the text, and what switching off does to it.
     showLoss() {
-      const { whole, now, vocabulary, names, off } = this, [before, after] = [whole, now].map(({ losses }) => losses.slice(1));
+      const { whole, now, vocabulary, tokens, off } = this;
+      const [before, after] = [whole, now].map(({ losses }) => losses.slice(1));
       this.most = Math.max(...before, ...after);
       this.loss.replaceChildren();
       this.legend.textContent = this.change.textContent = "";
-      if (names.length < 2) return; // nothing is predicted
+      if (tokens.names.length < 2) return; // nothing is predicted
       const means = [before, after].map((losses) => losses.reduce((a, b) => a + b, 0) / losses.length);
       const full = Math.max(Math.log(vocabulary.length), ...means);
       this.loss.append(this.compare("Mean loss of the text, in nats per token.", "", [["loss", ...means]], full));
-      this.legend.textContent =
-        `Bars: the loss of each token, at most ${number(this.most)} nats. Grey: all heads on; blue: some off.`;
+      this.legend.textContent = `Bars below the tokens: their losses, the highest ${number(this.most)} nats.`;
       if (!off.length) return;
+      this.legend.textContent += " Grey: all heads on; blue: some off.";
       const changes = before.map((loss, i) => Math.abs(after[i] - loss)), at = changes.indexOf(Math.max(...changes));
       this.change.textContent =
-        `With ${off.length === 1 ? which(off[0]) : count(off.length, "head")} off, the loss of ${this.called(at + 1)} ` +
-        `changes most, from ${number(before[at])} to ${number(after[at])}.`;
+        `With ${off.length === 1 ? which(off[0]) : count(off.length, "head")} off, ` +
+        `the loss of ${tokens.called(at + 1)} changes most, from ${number(before[at])} to ${number(after[at])}.`;
     }
 
     // What may come after the query's position.
@@ -266,7 +285,8 @@
       const [before, after] = [this.whole, this.now].map(({ p }) => p[this.token]);
       const most = Array.from(before, (p, id) => [Math.max(p, after[id]), id]).sort((a, b) => b[0] - a[0]);
       const rows = most.slice(0, LIKELIEST).map(([, id]) => [this.vocabulary[id], before[id], after[id]]);
-      this.next.replaceChildren(this.compare(`What comes after ${this.called(this.token)}: probabilities.`, "token", rows, 1));
+      const caption = `What comes after ${this.tokens.called(this.token)}: probabilities.`;
+      this.next.replaceChildren(this.compare(caption, "token", rows, 1));
     }
 
     // All that is drawn by the pixel; again when its place or the page's colours change.
@@ -296,20 +316,22 @@
       context.globalAlpha = 1;
     }
 
-    // Over the tokens an arc for each share of the query, below them a bar for each loss.
+    // Over the tokens an arc for each share of the query that is more than 0.00, below them a bar for each loss.
     drawStrip() {
-      const { token, strip, off } = this, shares = this.maps[this.layer][this.head][token];
-      const spans = [...this.tokens.children], middles = spans.map((span) => span.offsetLeft + span.offsetWidth / 2);
-      const width = this.tokens.offsetWidth, from = middles[token];
+      const { token, off } = this, shares = this.maps[this.layer][this.head][token], most = shares[this.best];
+      const spans = [...this.tokens.list.children], width = this.tokens.list.offsetWidth;
+      const middles = spans.map((span) => span.offsetLeft + span.offsetWidth / 2), from = middles[token];
       const reach = (to) => 14 + ((ARCS - 32) * Math.abs(from - to)) / width; // how high its arc goes
       for (const svg of [this.arcs, this.bars]) svg.setAttribute("width", width);
-      const arcs = shares.map((share, s) => {
+      const drawn = shares.map((share, s) => [share, s]).filter(([share, s]) => s === this.best || share >= LEAST);
+      const arcs = drawn.map(([share, s]) => {
         const to = middles[s], high = ARCS - reach(to) / 0.75, [a, b] = s === token ? [from - 9, from + 9] : [from, to];
-        const look = { "stroke-opacity": shade(share).toFixed(3), "stroke-width": (0.5 + 7 * share).toFixed(2) };
+        const opacity = Math.max(FAINTEST, share / most);
+        const look = { "stroke-opacity": opacity.toFixed(3), "stroke-width": (0.5 + 7 * share).toFixed(2) };
         return draw("path", { d: `M${from} ${ARCS}C${a} ${high} ${b} ${high} ${to} ${ARCS}`, ...look });
       });
       const x = Math.max(14, Math.min(width - 14, (from + middles[this.best]) / 2));
-      const label = draw("text", { x, y: ARCS - 5 - reach(middles[this.best]) }, number(shares[this.best]));
+      const label = draw("text", { x, y: ARCS - 5 - reach(middles[this.best]) }, number(most));
       this.arcs.replaceChildren(...arcs, label);
       if (!this.film) {
         const bars = (losses, role, shift) => losses.slice(1).map((loss, i) => {
@@ -319,21 +341,25 @@
         const { whole, now } = this, beside = off.length ? bars(now.losses, "mg-bar", 0) : [];
         this.bars.replaceChildren(...bars(whole.losses, "mg-own", off.length ? -4 : -2), ...beside);
       }
-      const { offsetLeft: left, offsetWidth } = spans[token];
-      strip.scrollLeft = Math.max(left + 2 * offsetWidth - strip.clientWidth, Math.min(strip.scrollLeft, left - offsetWidth));
+    }
+
+    // Where the strip is wider than its place, bring the query that was chosen into view.
+    reveal() {
+      const { strip } = this, { offsetLeft: left, offsetWidth: width } = this.tokens.list.children[this.token];
+      const least = left + 2 * width - strip.clientWidth, most = left - width;
+      strip.scrollLeft = Math.max(least, Math.min(strip.scrollLeft, most));
     }
 
     // The large map, its axes, and frames around the row of the query and the square of the pair.
     drawLarge() {
-      const map = this.maps[this.layer][this.head], T = map.length, { large, names, token, key } = this;
+      const map = this.maps[this.layer][this.head], T = map.length, { large, token, key } = this;
+      const { names } = this.tokens;
       const ratio = globalThis.devicePixelRatio || 1, width = large.clientWidth, context = large.getContext("2d");
       large.width = large.height = width * ratio;
       context.scale(ratio, ratio);
       context.font = `${FONT}px ui-monospace, monospace`;
       const widest = Math.max(...names.map((name) => context.measureText(name).width)), letters = widest <= FONT + 2;
-      const side = FONT + 12 + Math.min(64, widest), fits = width - side >= FONT * T; // in one row
-      const paired = letters && !fits && 2 * (width - 2 * FONT - side) >= FONT * T; // or in two, by turns; or only numbers
-      this.margin = fits ? side : 2 * FONT + 12 + (paired ? FONT : 0);
+      this.margin = FONT + 12 + Math.min(64, widest);
       this.cell = (width - this.margin) / T;
       const { margin, cell } = this;
       this.fillIn(context, map, cell, margin);
@@ -352,12 +378,14 @@
       };
       write("query position", FONT / 2, (T * cell) / 2, true, "center");
       write("key position", margin + (T * cell) / 2, width - FONT / 2, false, "center");
-      for (let t = 0; t < T; t += fits || paired ? 1 : 10) {
-        const middle = (t + 0.5) * cell, back = paired && t % 2 ? FONT : 0, name = fits || paired ? names[t] : t;
-        write(name, margin - 4 - back, Math.max(FONT / 2, middle), false, "right");
-        if (fits && !letters) write(name, margin + middle, T * cell + 4, true, "right");
-        else write(name, margin + middle, T * cell + 4 + FONT / 2 + back, false, "center");
-      }
+      // The names that there is room for: of the chosen one, and of every n-th that does not touch it.
+      const n = Math.ceil(FONT / cell), middle = (t) => (t + 0.5) * cell;
+      const named = (chosen) => names.map((_, t) => t).filter((t) =>
+        t === chosen || (t % n === 0 && Math.abs(t - chosen) >= n));
+      for (const t of named(token)) write(names[t], margin - 4, Math.max(FONT / 2, middle(t)), false, "right");
+      for (const s of named(key))
+        if (letters) write(names[s], margin + middle(s), T * cell + 4 + FONT / 2, false, "center");
+        else write(names[s], margin + middle(s), T * cell + 4, true, "right");
     }
   }
 

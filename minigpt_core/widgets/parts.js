@@ -54,7 +54,8 @@
       onInput(+input.value);
     });
     show();
-    return { input, set, among, row: make("div", { className: "mg-knob" }, make("label", { htmlFor: id }, label), input, output) };
+    const row = make("div", { className: "mg-knob" }, make("label", { htmlFor: id }, label), input, output);
+    return { input, set, among, row };
   };
 
   // Sliders for those knobs of `names`, their values in one object, as the engine takes them.
@@ -74,11 +75,13 @@
     return { panel, values, sliders };
   };
 
-  const field = (label, input) => make("div", { className: "mg-field" }, make("label", { htmlFor: input.id }, label), input);
+  const field = (label, input) =>
+    make("div", { className: "mg-field" }, make("label", { htmlFor: input.id }, label), input);
 
   const choice = (id, options, value) => {
     const select = make("select", { id });
-    for (const [name, label] of Object.entries(options)) select.append(make("option", { value: name, textContent: label }));
+    for (const [name, label] of Object.entries(options))
+      select.append(make("option", { value: name, textContent: label }));
     if (value !== undefined) select.value = value;
     return select;
   };
@@ -91,8 +94,8 @@
 
   const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
-  // Numbers as tables show them: to two places; a vector as a bar for each number, from the middle, up if positive and down if
-  // negative, the whole half at `most`; a share as a bar of that part of the width.
+  // Numbers as tables show them: to two places; a vector as a bar for each number, from the middle, up if positive and
+  // down if negative, the whole half at `most`; a share as a bar of that part of the width.
   const number = (value) => (+value.toFixed(2) || 0).toFixed(2).replace("-", "−");
 
   const largest = (...vectors) => Math.max(...vectors.flatMap((vector) => Array.from(vector, Math.abs)));
@@ -111,14 +114,15 @@
 
   const row = (name, ...cells) => {
     const wide = (cell) => (cell instanceof Node ? { className: "mg-wide" } : {});
-    return make("tr", {}, make("th", { scope: "row", textContent: name }), ...cells.map((cell) => make("td", wide(cell), cell)));
+    const others = cells.map((cell) => make("td", wide(cell), cell));
+    return make("tr", {}, make("th", { scope: "row", textContent: name }), ...others);
   };
 
   const table = (caption, columns, rows) => {
     const head = columns.map((textContent, i) =>
       make("th", { scope: "col", textContent, className: rows[0]?.children[i].className })); // as the cells below it
-    return make("table", { className: "mg-bars" },
-      make("caption", { textContent: caption }), make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
+    const parts = [make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)];
+    return make("table", { className: "mg-bars" }, make("caption", { textContent: caption }), ...parts);
   };
 
   // While an answer is on its way, or is about to be asked for, the widget is busy: the pointer shows it.
@@ -128,7 +132,8 @@
     root.classList.toggle("mg-busy", asked.get(root) > 0);
   };
 
-  // One thing at a time: each action gets a signal, which ends it as soon as the next one begins. Then nobody hears how it ends.
+  // One thing at a time: each action gets a signal, which ends it as soon as the next one begins. Then nobody hears how
+  // it ends.
   const alone = (root, failed) => {
     let last = null;
     return async (action) => {
@@ -258,8 +263,8 @@
     };
   };
 
-  // One stop of the tab key for all items of a list, those with a tabindex: the one that last had the focus. The arrow keys go
-  // from one to the next.
+  // One stop of the tab key for all items of a list, those with a tabindex: the one that last had the focus. The arrow
+  // keys go from one to the next.
   const rove = (list, moved = () => {}) => {
     const items = () => [...list.querySelectorAll("[tabindex]")];
     list.addEventListener("focusin", ({ target }) => {
@@ -268,8 +273,8 @@
     list.addEventListener("keydown", (event) => {
       const all = items(), from = all.indexOf(event.target);
       const next = from + 1, last = from - 1;
-      const places = { ArrowRight: next, ArrowDown: next, ArrowLeft: last, ArrowUp: last, Home: 0, End: all.length - 1 };
-      const to = places[event.key];
+      const arrows = { ArrowRight: next, ArrowDown: next, ArrowLeft: last, ArrowUp: last };
+      const to = { ...arrows, Home: 0, End: all.length - 1 }[event.key];
       if (all[to] === undefined) return;
       event.preventDefault();
       all[to].focus();
@@ -277,11 +282,44 @@
     });
   };
 
+  // The tokens of a text, of which the reader chooses one: `onChoice` hears its place.
+  class Tokens {
+    constructor(label, onChoice) {
+      Object.assign(this, { names: [], onChoice });
+      this.list = make("div", { className: "mg-tokens", role: "listbox" });
+      this.list.setAttribute("aria-label", label);
+      rove(this.list, onChoice);
+    }
+
+    show(names) {
+      this.names = names;
+      this.list.replaceChildren(
+        ...names.map((textContent, place) => {
+          const span = make("span", { textContent, onclick: () => this.onChoice(place) });
+          span.setAttribute("role", "option");
+          return span;
+        }),
+      );
+    }
+
+    // Mark the token at this place as the chosen one.
+    mark(chosen) {
+      [...this.list.children].forEach((span, place) => {
+        span.setAttribute("aria-selected", String(place === chosen));
+        span.tabIndex = place === chosen ? 0 : -1;
+      });
+    }
+
+    called(place) {
+      return `“${this.names[place]}” (position ${place})`;
+    }
+  }
+
   // Whether the reader asked the system for less motion.
   const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  // A button that plays: it takes a step again and again, `pause(n)` milliseconds after the n-th, until a step says that it was
-  // the last one, or the reader pauses it. `stopped` hears of the end of it.
+  // A button that plays: it takes a step again and again, `pause(n)` milliseconds after the n-th, until a step says
+  // that it was the last one, or the reader pauses it. `stopped` hears of the end of it.
   const player = (step, pause, stopped = () => {}) => {
     const button = make("button", { type: "button", textContent: "Play" });
     let timer = null;
@@ -331,8 +369,8 @@
   minigpt.widgetCount ??= 0;
   const newId = (name) => `mg-${name}-${++minigpt.widgetCount}`;
 
-  // Fill the root of a widget, which keeps the height of its still picture, so that the page does not jump. JupyterLab would
-  // take the arrow keys.
+  // Fill the root of a widget, which keeps the height of its still picture, so that the page does not jump. JupyterLab
+  // would take the arrow keys.
   const fill = (root, ...children) => {
     root.style.minHeight = `${root.offsetHeight}px`;
     root.replaceChildren(...children);
@@ -342,7 +380,8 @@
 
   minigpt.widgets ??= {};
   minigpt.parts = {
-    make, draw, slider, knobs, field, choice, percent, capital, sentence, count, alone, patiently, toLine, fromLine, Text, Prompt,
-    later, rove, calm, player, hold, onColours, newId, fill, number, largest, strip, level, row, table,
+    make, draw, slider, knobs, field, choice, percent, capital, sentence, count, number, largest, strip, level, row,
+    table, alone, patiently, toLine, fromLine, Text, Prompt, later, rove, Tokens, calm, player, hold, onColours, newId,
+    fill,
   };
 })();

@@ -88,7 +88,7 @@
         const { name, prompt } = made, stop = fromLine(this.shared.stop.value);
         const { seed, length, ...knobs } = this.knobs.values();
         if (!kept.length) this.asked = this.asking();
-        const { texts } = await this.engine.ask("cut", { name, prompt }, { signal });
+        const { texts } = await this.engine.ask("promptTokens", { name, prompt }, { signal });
         Object.assign(this, { made, tokens: [], shown: 0, ended: "" });
         this.status.textContent = "Writing…";
         this.writing.style.minHeight = `${this.writing.offsetHeight}px`; // what stands below stays where it is
@@ -144,16 +144,16 @@
     }
 
     // The likeliest tokens at a place and the one that was drawn there, each a button that goes on from it; and in the text
-    // the tokens that the model saw.
+    // the tokens that the model read.
     list(place, title) {
-      const { id, name, p, others, seen } = this.tokens[place];
+      const { id, name, p, others, read } = this.tokens[place];
       const all = others.some((other) => other.id === id) ? others : [...others, { id, name, p }];
       const rows = all.map((other) => {
         const drawn = other.id === id, said = `probability ${other.p.toFixed(2)}${drawn ? ", this was drawn" : ""}`;
         const button = make("button", { type: "button", textContent: other.name, tabIndex: drawn ? 0 : -1 });
         button.setAttribute("aria-label", `go on with ${other.name}, ${said}`);
         const most = this.most === Infinity ? Infinity : place + 1;
-        button.onclick = () => this.write([...this.tokens.slice(0, place), { ...other, others, seen }], most);
+        button.onclick = () => this.write([...this.tokens.slice(0, place), { ...other, others, read }], most);
         const bar = make("span", { className: "mg-bar" });
         bar.style.width = percent(Math.max(0.01, other.p));
         const row = make("li", {}, button, make("span", { className: "mg-track" }, bar), make("span", { textContent: other.p.toFixed(2) }));
@@ -161,13 +161,13 @@
         return row;
       });
       const spans = [...this.text.children], at = spans.length - this.shown + place;
-      const read = spans.slice(Math.max(0, at - seen), at);
+      const underlined = spans.slice(Math.max(0, at - read), at);
       this.unmark();
-      for (const span of read) span.classList.add("mg-seen");
+      for (const span of underlined) span.classList.add("mg-read");
       this.others.setAttribute("aria-label", title);
       this.others.replaceChildren(make("p", { textContent: `${title}:` }), make("ul", {}, ...rows));
       this.others.hidden = false;
-      return read.length;
+      return underlined.length;
     }
 
     // Beside a text that grows by one token at a time: what the last one was drawn from.
@@ -197,7 +197,7 @@
 
     unmark() {
       for (const span of this.text.querySelectorAll("[aria-pressed]")) span.removeAttribute("aria-pressed");
-      for (const span of this.text.querySelectorAll(".mg-seen")) span.classList.remove("mg-seen");
+      for (const span of this.text.querySelectorAll(".mg-read")) span.classList.remove("mg-read");
     }
 
     close() {

@@ -4,7 +4,8 @@
   const minigpt = (globalThis.minigpt ??= {});
   const VERSION = 1;
 
-  // The same for one row of x, which begins at `a`; its results begin at `b`. Each number of x serves eight rows of W at once.
+  // The same for one row of x, which begins at `a`; its results begin at `b`. Each number of x serves eight rows of W
+  // at once.
   function one(x, a, weight, bias, rows, columns, y, b) {
     let row = 0;
     for (; row + 8 <= rows; row += 8) {
@@ -57,7 +58,7 @@
     return y;
   }
 
-  // Each row of x, mean 0 and spread 1, then stretched and shifted.
+  // Each row of x, mean 0 and standard deviation 1, then stretched and shifted.
   function layerNorm(x, T, C, weight, bias, y) {
     for (let t = 0, a = 0; t < T; t++, a += C) {
       let mean = 0, variance = 0;
@@ -87,7 +88,9 @@
       if (bytes.length < 12 || String.fromCharCode(...bytes.subarray(0, 4)) !== "MGPT")
         throw new Error("this is no model file of minigpt_core");
       if (view.getUint32(4, true) !== VERSION)
-        throw new Error(`the model file has version ${view.getUint32(4, true)}, this page reads ${VERSION}: export it again`);
+        throw new Error(
+          `the model file has version ${view.getUint32(4, true)}, this page reads ${VERSION}: export it again`,
+        );
       const begin = 12 + view.getUint32(8, true);
       if (bytes.length < begin) throw new Error("the model file is truncated: load the page again");
       const header = JSON.parse(new TextDecoder().decode(bytes.subarray(12, begin)));
@@ -115,22 +118,22 @@
       return new Cache(this.config);
     }
 
-    // The logits (V) after the last of `ids`, which follow what is in `cache`. To `seen`, an array, each block appends what it
-    // computes on the way, by name: numbers, and the attention weights as arrays [head][t][s]. The heads of `muted`, pairs of
-    // layer and head, pass on nothing, as in knocked_out of minigpt_core/study/ablation.py.
-    forward(ids, cache, { seen, muted = [] } = {}) {
+    // The logits (V) after the last of `ids`, which follow what is in `cache`. To `blocks`, an array, each block
+    // appends what it computes on the way, by name: numbers, and the attention weights as arrays [head][t][s]. The
+    // heads of `muted`, pairs of layer and head, pass on nothing, as in knocked_out of minigpt_core/study/ablation.py.
+    forward(ids, cache, { blocks, muted = [] } = {}) {
       const { n_embd: C, n_head: H, n_layer, block_size } = this.config;
       const W = this.weights, T = ids.length, start = cache.length, D = C / H;
       if (start + T > block_size)
         throw new Error(`${start + T} tokens do not fit into the context window of ${block_size}`);
       const x = new Float32Array(T * C), h = new Float32Array(T * C), y = new Float32Array(T * C);
       const q = new Float32Array(T * C), wide = new Float32Array(4 * T * C);
+      const tokens = W["token_embedding.weight"], positions = W["position_embedding.weight"];
       for (let t = 0; t < T; t++)
-        for (let i = 0; i < C; i++)
-          x[t * C + i] = W["token_embedding.weight"][ids[t] * C + i] + W["position_embedding.weight"][(start + t) * C + i];
+        for (let i = 0; i < C; i++) x[t * C + i] = tokens[ids[t] * C + i] + positions[(start + t) * C + i];
       for (let layer = 0; layer < n_layer; layer++) {
-        const of = (name) => W[`blocks.${layer}.${name}`], inside = seen && { weights: [] };
-        const note = (name, numbers) => inside && (inside[name] = numbers.slice());
+        const of = (name) => W[`blocks.${layer}.${name}`], block = blocks && { weights: [] };
+        const note = (name, numbers) => block && (block[name] = numbers.slice());
         note("entering", x);
         const K = cache.keys[layer], U = cache.values[layer];
         layerNorm(x, T, C, of("norm1.weight"), of("norm1.bias"), h);
@@ -141,7 +144,7 @@
         note("query", q);
         note("key", K.subarray(0, (start + T) * C));
         note("value", U.subarray(0, (start + T) * C));
-        this.attend(q, K, U, T, start, y, inside?.weights);
+        this.attend(q, K, U, T, start, y, block?.weights);
         for (const [at, head] of muted)
           if (at === layer) for (let t = 0; t < T; t++) y.fill(0, t * C + head * D, t * C + (head + 1) * D);
         note("joined", y);
@@ -158,41 +161,42 @@
         note("feed_forward", h);
         for (let i = 0; i < T * C; i++) x[i] += h[i];
         note("leaving", x);
-        seen?.push(inside);
+        blocks?.push(block);
       }
       cache.length = start + T;
-      return this.read(x.subarray((T - 1) * C)).logits;
+      return this.unembed(x.subarray((T - 1) * C)).logits;
     }
 
-    // What the head reads from the last block's stream (T, C): the stream after its norm, (T, C), and the logits (T, V).
-    read(stream) {
+    // What becomes of the last block's stream (T, C): the stream after its norm, (T, C), and the logits (T, V).
+    unembed(stream) {
       const { n_embd: C, vocab_size: V } = this.config, W = this.weights, T = stream.length / C;
       const norm = layerNorm(stream, T, C, W["norm.weight"], W["norm.bias"], new Float32Array(T * C));
       return { norm, logits: linear(norm, T, W["head.weight"], null, V, C, new Float32Array(T * V)) };
     }
 
-    // What happens between `ids` and the logits of every position, with the inside of one block, by the names of the modules in
-    // Python. Shapes: token_embedding, position_embedding, norm1, query, key, value, joined (the heads side by side),
-    // attention, norm2, feed_forward, norm and the stream (entering the block, between its two parts, leaving it, and after the
-    // last block: stream) are (T, C), widen is (T, 4 C), products (query times key, before scale and mask) is (H, T, T),
-    // logits are (T, V); weights is an array [head][t][s] up to s = t.
+    // What happens between `ids` and the logits of every position, with the inside of one block, by the names of the
+    // modules in Python. Shapes: token_embedding, position_embedding, norm1, query, key, value, joined (the heads side
+    // by side), attention, norm2, feed_forward, norm and the stream (entering the block, between its two parts, leaving
+    // it, and after the last block: stream) are (T, C), widen is (T, 4 C), products (query times key, before scale and
+    // mask) is (H, T, T), logits are (T, V); weights is an array [head][t][s] up to s = t.
     inside(ids, layer) {
       const { n_embd: C, n_head: H } = this.config, W = this.weights, T = ids.length, D = C / H, blocks = [];
-      this.forward(ids, this.newCache(), { seen: blocks });
-      const stream = blocks.at(-1).leaving, seen = { ...blocks[layer], stream, ...this.read(stream) };
-      seen.token_embedding = new Float32Array(T * C);
-      ids.forEach((id, t) => seen.token_embedding.set(W["token_embedding.weight"].subarray(id * C, (id + 1) * C), t * C));
-      seen.position_embedding = W["position_embedding.weight"].slice(0, T * C);
-      seen.products = new Float32Array(H * T * T);
+      this.forward(ids, this.newCache(), { blocks });
+      const stream = blocks.at(-1).leaving, block = blocks[layer];
+      const token_embedding = new Float32Array(T * C), products = new Float32Array(H * T * T);
+      const rowOf = (id) => W["token_embedding.weight"].subarray(id * C, (id + 1) * C);
+      ids.forEach((id, t) => token_embedding.set(rowOf(id), t * C));
+      const position_embedding = W["position_embedding.weight"].slice(0, T * C);
+      const { query, key } = block;
       for (let head = 0, at = 0; head < H; head++)
         for (let t = 0; t < T; t++)
           for (let s = 0; s < T; s++, at++)
-            for (let i = head * D; i < (head + 1) * D; i++) seen.products[at] += seen.query[t * C + i] * seen.key[s * C + i];
-      return seen;
+            for (let i = head * D; i < (head + 1) * D; i++) products[at] += query[t * C + i] * key[s * C + i];
+      return { token_embedding, position_embedding, ...block, products, stream, ...this.unembed(stream) };
     }
 
-    // Each position takes values from itself and those before it, by how well its query fits their keys. To `weights`, an array,
-    // it appends the shares of each head.
+    // Each position takes values from itself and those before it, by how well its query fits their keys. To `weights`,
+    // an array, it appends the shares of each head.
     attend(q, K, U, T, start, y, weights) {
       const { n_embd: C, n_head: H } = this.config, D = C / H, scale = 1 / Math.sqrt(D);
       const shares = new Float32Array(start + T);

@@ -66,7 +66,8 @@
     const k = { ...KNOBS, ...knobs }, steps = [];
     let z = logits;
     const step = (name, next) => steps.push([name, (z = next)]);
-    step("penalties", k.frequency_penalty || k.presence_penalty ? penalize(z, generated, k.frequency_penalty, k.presence_penalty) : z);
+    const { frequency_penalty: frequency, presence_penalty: presence } = k;
+    step("penalties", frequency || presence ? penalize(z, generated, frequency, presence) : z);
     step("temperature", scaleTemperature(z, k.temperature));
     step("top-k", k.top_k === null ? z : keepTopK(z, k.top_k));
     step("top-p", keepTopP(z, k.top_p));
@@ -106,8 +107,9 @@
     return last;
   }
 
-  // Continue the prompt: yields { id, logits, shaped, seen } for one token after the other, `seen` tokens having been
-  // read; the end token ends it. `said` are the last of `ids`, which an earlier call generated: penalties count them.
+  // Continue the prompt: yields { id, logits, shaped, read } for one token after the other, after `read` tokens that
+  // the model read; the end token ends it. `said` are the last of `ids`, which an earlier call generated: penalties
+  // count them.
   function* generate(model, ids, count, knobs = {}, seed = 42, said = []) {
     const { block_size, end_id } = model.config, random = new Mulberry32(seed), generated = [...said];
     let window = ids.slice(-block_size), fresh = window, cache = null;
@@ -116,7 +118,7 @@
       const logits = model.forward(fresh, cache);
       const shaped = shapeLogits(logits, generated, knobs);
       const id = draw(shaped, random.uniform());
-      yield { id, logits, shaped, seen: window.length };
+      yield { id, logits, shaped, read: window.length };
       if (id === end_id) return;
       generated.push(id);
       window = [...window, id];

@@ -1,4 +1,5 @@
-// Text to ids and back, as minigpt_core/tokenizer.py does it: characters, or pieces by SentencePiece's byte-pair encoding.
+// Text to ids and back, as minigpt_core/tokenizer.py does it: characters, or pieces by SentencePiece's byte-pair
+// encoding.
 (() => {
   "use strict";
   const minigpt = (globalThis.minigpt ??= {});
@@ -9,13 +10,14 @@
   minigpt.visible = (text) => text.replaceAll(" ", SPACE).replaceAll("\n", "\u21b5").replaceAll("\t", "\u21e5");
 
   const refuseHalves = (text) => {
-    if (/\p{Surrogate}/u.test(text)) throw new Error("the text holds half of a character (a lone surrogate): remove it");
+    if (/\p{Surrogate}/u.test(text))
+      throw new Error("the text holds half of a character (a lone surrogate): remove it");
   };
 
   class Tokenizer {
     // `about` is the tokenizer of a model file: { kind: "char", characters } or { kind: "bpe", pieces }, a piece being
-    // its text, or a number for a byte, and null for the unknown one. No text becomes one of the tokens of `chat`, which are
-    // reserved: with characters they stand at the end, else among the pieces.
+    // its text, or a number for a byte, and null for the unknown one. No text becomes one of the tokens of `chat`,
+    // which are reserved: with characters they stand at the end, else among the pieces.
     constructor(about) {
       const chat = about.chat ?? [];
       this.kind = about.kind;
@@ -44,8 +46,8 @@
       return this.cut(text).flatMap(({ ids }) => ids);
     }
 
-    // The text as stretches, each with its ids: one, or those of its bytes. `steps` collects the merges in their order: the id
-    // of each joint piece, and the place in the text, counted in characters, where its right half began.
+    // The text as stretches, each with its ids: one, or those of its bytes. `steps` collects the merges in their order:
+    // the id of each joint piece, and the place in the text, counted in characters, where its right half began.
     cut(text, steps = []) {
       refuseHalves(text);
       const stretches = [];
@@ -82,7 +84,8 @@
     }
 
     // Join, again and again, the two neighbours whose joint piece was learned first (has the lowest id), the leftmost
-    // of equals; what is in no vocabulary becomes bytes, or, with its neighbours, the unknown piece. A line break never joins.
+    // of equals; what is in no vocabulary becomes bytes, or, with its neighbours, the unknown piece. A line break never
+    // joins.
     merge(text, at, steps) {
       const symbols = Array.from(text), next = symbols.map((_, i) => i + 1), previous = symbols.map((_, i) => i - 1);
       const heap = new Heap();
@@ -134,14 +137,15 @@
     }
   }
 
-  // Of two lists of characters, both of one length, which comes first. (JavaScript's own order is another one above U+FFFF.)
+  // Of two lists of characters, both of one length, which comes first. (JavaScript's own order is another one above
+  // U+FFFF.)
   const inOrder = (ours, theirs) => {
     const i = ours.findIndex((character, i) => character !== theirs[i]);
     return i < 0 ? 0 : ours[i].codePointAt(0) - theirs[i].codePointAt(0);
   };
 
-  // How often each pair of neighbours stands in the words, the most frequent first; of equals the shorter one, then the one
-  // that comes first in the order of characters.
+  // How often each pair of neighbours stands in the words, the most frequent first; of equals the shorter one, then the
+  // one that comes first in the order of characters.
   const countPairs = (words) => {
     const pairs = new Map();
     for (const { pieces, count } of words.values())
@@ -150,7 +154,9 @@
         if (!pairs.has(key)) pairs.set(key, { left, right, all: Array.from(left + right), count: 0 });
         pairs.get(key).count += count;
       }
-    return [...pairs.values()].sort((a, b) => b.count - a.count || a.all.length - b.all.length || inOrder(a.all, b.all));
+    return [...pairs.values()].sort(
+      (a, b) => b.count - a.count || a.all.length - b.all.length || inOrder(a.all, b.all),
+    );
   };
 
   // The places where the pair stands and can be joined, from left to right: in "aaa" the pair of two a has one.
@@ -165,12 +171,14 @@
     return pieces.flatMap((piece, i) => (places.has(i) ? [pair.left + pair.right] : places.has(i - 1) ? [] : [piece]));
   };
 
-  // Byte-pair encoding, learned from the text as chapter 01 does it: the text is cut into words, each space at the word behind
-  // it, and then the most frequent pair becomes one piece, again and again, as long as it stands there twice. Yields how things
-  // are at first and after each merge: the words in their order, each as its pieces, and all pairs, of which the first comes next.
+  // Byte-pair encoding, learned from the text as chapter 01 does it: the text is cut into words, each space at the word
+  // behind it, and then the most frequent pair becomes one piece, again and again, as long as it stands there twice.
+  // Yields how things are at first and after each merge: the words in their order, each as its pieces, and all pairs,
+  // of which the first comes next.
   minigpt.learnMerges = function* (text) {
     refuseHalves(text);
-    const order = text.replaceAll(END_OF_TEXT, "\n").replaceAll(" ", SPACE).match(/\u2581?[^\u2581\n]+|\u2581|\n/gu) ?? [];
+    const spaced = text.replaceAll(END_OF_TEXT, "\n").replaceAll(" ", SPACE);
+    const order = spaced.match(/\u2581?[^\u2581\n]+|\u2581|\n/gu) ?? [];
     let words = new Map();
     for (const word of order) {
       if (!words.has(word)) words.set(word, { pieces: Array.from(word), count: 0 });

@@ -18,8 +18,8 @@
     return 0;
   };
 
-  // The ids of the `n` largest of `p`, those of zero left out, ties to the lower id. Sorting all would take longer than the
-  // model does.
+  // The ids of the `n` largest of `p`, those of zero left out, ties to the lower id. Sorting all would take longer than
+  // the model does.
   const likeliest = (p, n) => {
     const best = [];
     for (let id = 0; id < p.length; id++) {
@@ -46,7 +46,7 @@
     },
 
     // The texts of the prompt's tokens, of as many as the window holds; what stands before them is one.
-    cut: ({ name, prompt }) => {
+    promptTokens: ({ name, prompt }) => {
       const { model, tokenizer } = models.get(name), ids = tokenizer.encode(prompt);
       const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
       const texts = ids.map((id, n) => decoder.decode(tokenizer.bytes[id], { stream: n < ids.length - 1 }));
@@ -61,34 +61,37 @@
       return { logits: model.forward(ids.slice(-block_size), model.newCache()), text: tokenizer.decode(said) };
     },
 
-    // How each token of the text attends, with the heads of `muted` silenced: maps[layer][head][t] holds the shares of positions
-    // 0 to t; queries and keys (T, C) of each layer; p[t] the probabilities of the token after position t, and losses[t] the
-    // loss of the token at t, from 1 on. Of a text longer than the window, its end.
+    // How each token of the text attends, with the heads of `muted` silenced: maps[layer][head][t] holds the shares of
+    // positions 0 to t; queries and keys (T, C) of each layer; p[t] the probabilities of the token after position t,
+    // and losses[t] the loss of the token at t, from 1 on. Of a text longer than the window, its end.
     attend: ({ name, text, muted }) => {
       const { model, tokenizer } = models.get(name), ids = tokenizer.encode(text).slice(-model.config.block_size);
-      const V = model.config.vocab_size, seen = [], p = [];
-      if (ids.length) model.forward(ids, model.newCache(), { seen, muted });
-      const logits = ids.length ? model.read(seen.at(-1).leaving).logits : [];
+      const V = model.config.vocab_size, blocks = [], p = [];
+      if (ids.length) model.forward(ids, model.newCache(), { blocks, muted });
+      const logits = ids.length ? model.unembed(blocks.at(-1).leaving).logits : [];
       for (let at = 0; at < logits.length; at += V) p.push(minigpt.softmax(logits.subarray(at, at + V)));
       const losses = ids.map((id, t) => (t ? -Math.log(p[t - 1][id]) : undefined));
-      const [maps, queries, keys] = ["weights", "query", "key"].map((part) => seen.map((block) => block[part]));
+      const [maps, queries, keys] = ["weights", "query", "key"].map((part) => blocks.map((block) => block[part]));
       return { maps, queries, keys, p, losses, names: ids.map((id) => tokenizer.name(id)) };
     },
 
-    // What the model computes between the text and its guesses, with the inside of one block: `Model.inside`, and the ids and
-    // names of the text's tokens. Of a text longer than the window, its end.
+    // What the model computes between the text and its guesses, with the inside of one block: `Model.inside`, and the
+    // ids and names of the text's tokens. Of a text longer than the window, its end.
     inside: ({ name, text, layer }) => {
       const { model, tokenizer } = models.get(name), ids = tokenizer.encode(text).slice(-model.config.block_size);
-      return { names: ids.map((id) => tokenizer.name(id)), ids, seen: ids.length ? model.inside(ids, layer) : null };
+      return { names: ids.map((id) => tokenizer.name(id)), ids, inside: ids.length ? model.inside(ids, layer) : null };
     },
 
-    // The mean probability per token (geometric) of the second half of the phrase, the first, second, third time in a row:
-    // repeat_probability of minigpt_core/study/lens.py.
+    // The mean probability per token (geometric) of the second half of the phrase, the first, second, third time in a
+    // row: repeat_probability of minigpt_core/study/lens.py.
     repeat: ({ name, phrase, times }) => {
       const { model, tokenizer } = models.get(name), ids = tokenizer.encode(phrase), n = ids.length;
       const fitting = Math.min(times, Math.floor(model.config.block_size / n));
       if (n < 2 || fitting < 2)
-        throw new Error(`the phrase has ${n === 1 ? "1 token" : `${n} tokens`}: it needs at least 2, and twice must fit into the window of ${model.config.block_size}`);
+        throw new Error(
+          `the phrase has ${n === 1 ? "1 token" : `${n} tokens`}: it needs at least 2, ` +
+            `and twice must fit into the window of ${model.config.block_size}`,
+        );
       const cache = model.newCache(), means = [];
       let p = null;
       for (let time = 0; time < fitting; time++) {
@@ -102,9 +105,9 @@
       return { means };
     },
 
-    // Sends { token } for each token as soon as its text is certain: the text, the probability that it was drawn with, the
-    // model's own, the likeliest others, and how many tokens the model had read. Those `kept` of an earlier text come first.
-    // Ends with the reason: "end", "stop" or "length".
+    // Sends { token } for each token as soon as its text is certain: the text, the probability that it was drawn with,
+    // the model's own, the likeliest others, and how many tokens the model had read. Those `kept` of an earlier text
+    // come first. Ends with the reason: "end", "stop" or "length".
     generate: async ({ job, name, prompt, kept, knobs, seed, count, stop }) => {
       const { model, tokenizer } = models.get(name);
       const start = tokenizer.encode(prompt), said = kept.map(({ id }) => id);
@@ -128,7 +131,8 @@
       };
       for (const token of kept) if (token.id !== model.config.end_id && !add({ ...token })) send(0);
       running.add(job);
-      for (const { id, logits, shaped, seen } of minigpt.generate(model, ids, why === "end" ? 0 : count, knobs, seed, said)) {
+      const wanted = why === "end" ? 0 : count;
+      for (const { id, logits, shaped, read } of minigpt.generate(model, ids, wanted, knobs, seed, said)) {
         if (id === model.config.end_id) {
           why = "end";
           break;
@@ -136,7 +140,7 @@
         const p = minigpt.softmax(shaped);
         const own = minigpt.softmax(logits)[id]; // before any knob
         const others = likeliest(p, 8).map((other) => ({ id: other, name: tokenizer.name(other), p: p[other] }));
-        const waits = add({ id, name: tokenizer.name(id), p: p[id], own, others, seen });
+        const waits = add({ id, name: tokenizer.name(id), p: p[id], own, others, read });
         const found = stop ? text.indexOf(stop) : -1;
         if (found >= 0) {
           text = text.slice(0, found);
