@@ -5,7 +5,7 @@
   const { minigpt } = globalThis;
   const { make, draw, slider, field, choice, capital, sentence, alone, patiently } = minigpt.parts;
   const { toLine, calm, player, hold, newId, fill, drawing, label } = minigpt.parts;
-  const LEFT = 34, RIGHT = 102, LINE = 14, GAP = 26, LOSS = 230, NORM = 90; // pixels
+  const LEFT = 34, RIGHT = 112, LINE = 14, GAP = 26, LOSS = 230, NORM = 90; // pixels
   const BLUE = "var(--mg-accent)", VERMILION = "#d55e00", GREY = "#8888", OTHER = "var(--mg-grey)";
   const LONG = 16; // letters of a name that stand in one line beside the curves
 
