@@ -267,7 +267,9 @@ def test_a_double_click_before_anything_is_loaded_stops_it_in_a_sentence(widget)
     assert page.locator(".mg-token").count() == 0 and write_button.text_content() == "Write"
     assert len(write(page, length="30")) > 30
     knob(page, "length").fill("500")
-    write_button.dblclick()  # now it is loaded
+    write_button.click()  # now it is loaded
+    page.wait_for_function("document.querySelector('.mg-status').textContent === 'Writing…'")
+    write_button.click()
     page.wait_for_timeout(300)
     stopped = r"Stopped\. It has written (\d+) tokens?\. Press Write to begin again\."
     assert int(re.fullmatch(stopped, status.text_content())[1]) == page.locator(".mg-token").count() < 300
