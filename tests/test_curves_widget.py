@@ -307,7 +307,7 @@ def test_the_panel_is_no_higher_than_what_it_shows(widget):
         answered(shown)
         empty = """root => root.getBoundingClientRect().bottom
             - Math.max(...[...root.children].map((part) => part.getBoundingClientRect().bottom))"""
-        assert shown.evaluate(empty) < 20
+        assert shown.evaluate(empty) < 25  # its padding, and the margin of the last line
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
