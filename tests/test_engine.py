@@ -262,7 +262,7 @@ def test_it_learns_the_merges_of_chapter_01_from_the_same_counts(kind):
         if at + 1 < len(states):
             piece, times, words = next(merges)
             assert state["pairs"][0][2] == times >= 2 and "".join(state["pairs"][0][:2]) == piece
-    assert not table or table[0][1] < 2  # it stops where no pair stands there twice
+    assert not table or table[0][1] < 2  # it stops where no pair occurs twice
     assert len(states) > 1 or kind.startswith("nothing") or not counted
 
 

@@ -82,11 +82,16 @@ def test_its_bars_and_a_thousand_draws_are_pythons(sampler, model, prompt, knobs
         assert why == ("" if q[i] > 0 else f"removed by {by}")
     assert sum(q[i] == 0 for i in p.topk(16).indices) > 0, "nothing was removed: the case tests too little"
     assert int(found[list(found)[16]][3]) == 1000 - counts[p.topk(16).indices].sum()
+    shown = p.topk(16).indices
+    shares = [[*each[shown].tolist(), 1 - each[shown].sum().item()] for each in (p, q, counts / 1000)]
+    most = next(end for end in (0.2, 0.5, 1) if max(map(max, shares)) <= end)
+    ticks = sampler.locator(".mg-axis span").all_text_contents()
+    assert [float(tick) for tick in ticks] == [0, most / 2, most]
     long = sampler.locator("tbody .mg-track").first.evaluate("track => track.clientWidth")
     for row, i in zip(sampler.locator("tbody tr").all()[:4], p.topk(4).indices, strict=True):
-        for bar, share in ((".mg-own", p[i]), (".mg-bar", q[i])):  # one axis from 0 to 1, whatever the knobs
+        for bar, share in ((".mg-own", p[i]), (".mg-bar", q[i])):  # one axis for all
             width = row.locator(bar).evaluate("bar => bar.getBoundingClientRect().width")
-            assert width / long == pytest.approx(share.item(), abs=0.003)
+            assert width / long == pytest.approx(share.item() / most, abs=0.003)
 
 
 def test_one_draw_after_the_other_writes_what_generate_writes(sampler):

@@ -1,6 +1,7 @@
 """The widgets' Python side, without a browser: traits, the still face, and the model that travels on request."""
 
 import ast
+import importlib.util
 import json
 import math
 import re
@@ -8,8 +9,10 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
+from docutils.parsers.rst import DirectiveError
 from schematics import drawing
 
+from conftest import ROOT
 from minigpt_core import GPT, CharTokenizer, GPTConfig, attention_maps, load_pretrained, stream
 from minigpt_core.attention import causal_mask
 from minigpt_core.pretrained import PRETRAINED
@@ -253,3 +256,15 @@ def test_the_live_face_is_one_module_of_the_same_scripts():
     assert all(source(f"{name}.js") in script for name in ("bridge", "parts", "live", "playground"))
     assert source("widgets.css") == str(Playground._css)
     assert len(re.findall(r"^export default", script, re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"model": "tales-bpe"}, {"length": 100}])
+def test_a_playground_in_a_page_without_its_options_is_said_in_a_sentence(options):
+    spec = importlib.util.spec_from_file_location("widgets_tool", ROOT / "book" / "tools" / "widgets.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    directive = object.__new__(tool.PlaygroundDirective)
+    directive.options = options
+    with pytest.raises(DirectiveError) as error:
+        directive.run()
+    assert error.value.msg.startswith("playground needs :model:, a shipped model's name, and :length:")

@@ -1,5 +1,6 @@
-"""Make book/assets/film.webp and its still, film.png: a recorded run from noise to words, while its curve and the map of one
-head move, in less than five seconds, once. Both come from book/records/film.json; what they were made of is written into the film, so that a test can tell.
+"""Make book/assets/film.webp and its still, film.png: a recorded run from noise to words, while its curve and the map of
+one head move, in less than five seconds, once. Both come from book/records/film.json; what they were made of is written
+into the film, so that a test can tell.
 
     make film
 """
@@ -27,7 +28,13 @@ HEAD = 1  # of the first layer: the one in which a line appears
 STEPS = (1, *range(10, 100, 10), *range(100, 901, 100))
 HOLD = 250  # milliseconds a frame
 WIDE, HIGH, DENSITY = 420, 404, 2  # of the picture in a page, and its pixels to each of the page's
-MAP = 296, 282, 412, 398  # where the map stands in it
+MAP = 310, 276, 406, 372  # where the map stands in it
+LINES = {  # what the lines of the ladder are, to a reader who has not met it
+    "ln V": "guessing\nblindly",
+    "1-gram": "counting\nletters",
+    "2-gram": "counting\npairs",
+    "best count": "best\ncounting",
+}
 LEVELS = [round(value / 51) * 51 for value in range(256)] * 3  # six of each colour: half the weight, edges still smooth
 
 
@@ -51,16 +58,18 @@ def frame(record: dict, step: int) -> Image.Image:
         curves, shown = figure.add_axes((0.06, 0.47, 0.72, 0.45)), figure.add_axes(place)
         for name, loss in levels().items():
             curves.axhline(loss, color=viz.REFERENCE, linestyle="--", linewidth=0.8)
-            curves.annotate(name, (910, loss), va="center", annotation_clip=False)
+            curves.annotate(LINES[name], (910, loss), va="center", annotation_clip=False)
         curves.plot(range(1, step + 1), curve["train_loss"][:step], color=viz.TRAINING, linewidth=1)
         held = [(at, loss) for at, loss in zip(curve["val_step"], curve["val_loss"], strict=True) if at <= step]
         curves.plot(*zip(*held, strict=True) if held else ((), ()), color=viz.VALIDATION, marker="o", markersize=3)
         curves.set(xlim=(0, 900), ylim=(1, 4.4), xticks=(0, 300, 600, 900), yticks=(1, 2, 3, 4))
-        curves.set_title(f"loss (nats per token) after {step} steps", loc="left")
+        curves.set_title(f"loss (nats per letter) after {step} steps", loc="left")
         curves.annotate("training", (880, 3.7), color=viz.TRAINING, ha="right")
         curves.annotate("validation", (880, 3.35), color=viz.VALIDATION, ha="right")
         shown.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
         shown.set(xticks=[], yticks=[])
+        shown.set_xlabel("letter looked at", size=8, labelpad=3)
+        shown.set_ylabel("letter that looks", size=8, labelpad=3)
         shown.set_title("what one head\nlooks at", loc="left")
         figure.text(0.01, 0.315, "it writes")
         lines = "\n".join(textwrap.wrap(said, 31)[:5])

@@ -20,7 +20,7 @@ from minigpt_core.widgets.playground import Playground
 from minigpt_core.widgets.records import RECORDS, record_file
 
 
-class Panel(SphinxDirective):
+class PlaygroundDirective(SphinxDirective):
     """The playground, its knobs folded; the text that stands there is what the model writes when the book is built.
 
     ```{playground} Wren said
@@ -34,6 +34,8 @@ class Panel(SphinxDirective):
     option_spec: ClassVar = {"model": directives.unchanged_required, "length": directives.positive_int}
 
     def run(self) -> list[nodes.Node]:
+        if not {"model", "length"} <= self.options.keys():
+            raise self.error("playground needs :model:, a shipped model's name, and :length:, the number of its tokens")
         name = self.options["model"]
         self.env.note_dependency(str(FOLDER / name / "model.safetensors"))
         widget = Playground(prompt=self.arguments[0], length=self.options["length"])
@@ -67,7 +69,7 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.add_directive("playground", Panel)
+    app.add_directive("playground", PlaygroundDirective)
     app.connect("html-page-context", load_host)
     app.connect("build-finished", write_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

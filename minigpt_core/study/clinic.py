@@ -210,7 +210,7 @@ def data_leakage(run: Run) -> Finding | None:
     )
 
 
-def large_initial_weights(run: Run) -> Finding | None:
+def initial_weights_too_large(run: Run) -> Finding | None:
     if run.training[0] <= run.references["ln V"] + 0.5:  # as if the logits had a standard deviation of 1
         return None
     return Finding(
@@ -257,7 +257,7 @@ def overfitting_begins(run: Run) -> Finding | None:
     )
 
 
-def noisy_validation(run: Run) -> Finding | None:
+def noisy_validation_loss(run: Run) -> Finding | None:
     held = run.held_out
     jumps = sorted(abs(b - a) for a, b in pairwise(held))
     turns = sum((b - a) * (c - b) < 0 for a, b, c in zip(held, held[1:], held[2:], strict=False))
@@ -276,10 +276,10 @@ CAUSES = (
     distribution_shift,
     data_leakage,
     target_leakage,
-    large_initial_weights,
+    initial_weights_too_large,
     overfitting,
     overfitting_begins,
-    noisy_validation,
+    noisy_validation_loss,
 )
 
 
@@ -352,6 +352,7 @@ def healthy(run: Run) -> Finding:
 
 
 LEVELS = (stalled, undertrained, underfitting, validation_below_training, healthy)
+NAMES = tuple(rule.__name__.replace("_", " ") for rule in (*CAUSES, *LEVELS))  # of all that may be found
 
 
 def _owes(run: Run, share: float) -> bool:

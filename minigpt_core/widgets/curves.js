@@ -3,18 +3,30 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, draw, slider, field, choice, capital, sentence, alone, patiently, toLine, calm, player, hold, newId, fill } = minigpt.parts;
-  const LEFT = 34, RIGHT = 78, LINE = 14, GAP = 26, LOSS = 230, NORM = 90; // pixels
-  const BLUE = "var(--mg-accent)", VERMILION = "#d55e00", GREY = "#8888";
+  const { make, draw, slider, field, choice, capital, sentence, alone, patiently } = minigpt.parts;
+  const { toLine, calm, player, hold, newId, fill, drawing, label } = minigpt.parts;
+  const LEFT = 34, RIGHT = 112, LINE = 14, GAP = 26, LOSS = 230, NORM = 90; // pixels
+  const BLUE = "var(--mg-accent)", VERMILION = "#d55e00", GREY = "#8888", OTHER = "var(--mg-grey)";
+  const LONG = 16; // letters of a name that stand in one line beside the curves
 
   // The last of the pairs [step, value] that is not after `step`.
   const before = (pairs, step) => pairs.filter(([at]) => at <= step).at(-1);
+
+  const heldOut = ({ val }) => ({ steps: val.map(([step]) => step), values: val.map(([, loss]) => loss) });
 
   // Names at the right end of lines, moved apart where they would touch.
   const apart = (names) => {
     const sorted = names.toSorted((a, b) => a.y - b.y);
     for (let i = 1; i < sorted.length; i++) sorted[i].y = Math.max(sorted[i].y, sorted[i - 1].y + LINE);
     return sorted;
+  };
+
+  // A long name, in two lines.
+  const lines = (name) => {
+    const spaces = [...name.matchAll(/ /g)].map(({ index }) => index);
+    if (name.length <= LONG || !spaces.length) return [name];
+    const off = (at) => Math.abs(at - name.length / 2), middle = spaces.reduce((a, b) => (off(b) < off(a) ? b : a));
+    return [name.slice(0, middle), name.slice(middle + 1)];
   };
 
   class Curves {
@@ -26,7 +38,7 @@
       this.pair = make("div", { className: "mg-pair" }, field("run", this.run), field("beside it", this.other));
       this.patient = make("select", { id: `${id}-patient` });
       this.sick = make("div", { className: "mg-pair mg-patients" }, field("patient", this.patient));
-      this.hide = make("button", { type: "button", textContent: "Which patient is this?", onclick: () => this.turn(!this.hidden) });
+      this.hide = make("button", { type: "button", onclick: () => this.turn(!this.hidden) });
       this.step = slider(`${id}-step`, ["step", 1, 1, 1, 1], () => this.go(+this.step.input.value));
       this.player = player(() => this.advance(), () => (calm() ? 1000 : 50), () => this.report());
       this.picture = make("div", { className: "mg-chart" });
@@ -56,7 +68,7 @@
     // To the runs whose names are hidden, or back to those with names.
     turn(hidden, step) {
       this.hidden = hidden;
-      this.hide.setAttribute("aria-pressed", hidden);
+      this.hide.textContent = hidden ? "Show the names" : "Hide the names";
       this.pair.hidden = hidden;
       this.sick.hidden = this.desk.hidden = !hidden;
       this.player.stop();
@@ -82,16 +94,28 @@
       const options = (names) => names.map((name) => make("option", { value: name, textContent: name }));
       this.patient.replaceChildren(...options(Object.keys(patients)));
       this.patient.value = this.state.patient || "A";
-      this.diagnosis.replaceChildren(...options(diagnoses));
+      const none = make("option", { value: "", textContent: "choose a diagnosis" });
+      this.diagnosis.replaceChildren(none, ...options(diagnoses));
     }
 
     // Is it what the clinic finds? If not, the reader hears what the clinic saw, and may try again.
     judge() {
       const [run] = this.chosen, guess = this.diagnosis.value;
       if (!run) return;
+      if (!guess) {
+        this.verdict.textContent = "Choose a diagnosis first.";
+        return;
+      }
       const found = run.findings.find(({ name }) => name === guess);
       this.verdict.textContent = found ? this.right(run, found) : `✗ Not ${guess}. The clinic saw this: ${run.findings[0].symptom}`;
       if (found) this.patient.selectedOptions[0].textContent = `${this.patient.value}, ${guess}`;
+      this.holdVerdict();
+    }
+
+    // Room for the longest verdict, once there is one.
+    holdVerdict() {
+      const [run] = this.chosen;
+      if (this.verdict.textContent) hold(this.verdict, run.findings.map((finding) => this.right(run, finding)));
     }
 
     right({ name, was }, { name: diagnosis, symptom, diagnosis: meaning, cure }) {
@@ -107,7 +131,7 @@
       this.steps = this.chosen[0].loss.length;
       this.step.input.max = this.steps;
       this.step.set(Math.min(step, this.steps));
-      this.verdict.textContent = "";
+      this.verdict.textContent = this.verdict.style.minHeight = this.diagnosis.value = "";
       this.said.replaceChildren(
         ...this.chosen.map(() =>
           make("section", { className: "mg-setting" }, make("p", { className: "mg-status" }), make("p", { className: "mg-text" })),
@@ -123,7 +147,7 @@
       if (!this.chosen.length) return;
       this.width = this.picture.clientWidth;
       hold(this.numbers, [this.tale(this.steps)]);
-      if (this.hidden) hold(this.verdict, this.chosen[0].findings.map((finding) => this.right(this.chosen[0], finding)));
+      if (this.hidden) this.holdVerdict();
       this.chosen.forEach(({ says }, i) => {
         const section = this.said.children[i], [title, text] = section.children;
         section.hidden = !says.length;
@@ -165,27 +189,24 @@
       return draw("polyline", { points, fill: "none", "stroke-width": 1.4, ...attributes });
     }
 
-    text(x, y, content, attributes = {}) {
-      return draw("text", { x, y, "dominant-baseline": "middle", ...attributes }, content);
-    }
-
-    // One panel: axis, lines and their names. It reaches as high as the highest line; drawn is what comes up to the step `until`.
-    panel(title, top, height, lines) {
-      const panel = draw("g"), names = [], high = Math.max(...lines.flatMap(({ values }) => values));
+    // One part of the chart: axis, lines and their names. It reaches as high as the highest line; drawn is what comes up to
+    // the step `until`.
+    panel(title, top, height, curves) {
+      const panel = draw("g"), names = [], high = Math.max(...curves.flatMap(({ values }) => values));
       const level = (value) => top + height * (1 - value / high);
       for (let tick = 0; tick <= high; tick += Math.ceil(high / 5)) {
         panel.append(draw("line", { x1: LEFT, x2: this.width - RIGHT, y1: level(tick), y2: level(tick), class: "mg-grid" }));
-        panel.append(this.text(LEFT - 6, level(tick), String(tick), { "text-anchor": "end" }));
+        panel.append(label(LEFT - 6, level(tick), String(tick), { "text-anchor": "end" }));
       }
-      for (const { name, steps, values, stroke, dots, reference, ...attributes } of lines) {
+      for (const { name, steps, values, stroke, dots, reference, ...attributes } of curves) {
         const drawn = reference ? values : values.filter((_, i) => steps[i] <= this.until), ys = drawn.map(level);
         panel.append(this.path(steps, ys, { stroke, ...attributes }));
         if (dots) ys.forEach((y, i) => panel.append(draw("circle", { cx: this.x(steps[i]), cy: y, r: 2.5, fill: stroke })));
-        if (name && ys.length) names.push({ y: ys.at(-1), name, stroke });
+        if (name && ys.length) names.push(...lines(name).map((line) => ({ y: ys.at(-1), name: line, stroke })));
       }
       for (const { y, name, stroke } of apart(names))
-        panel.append(this.text(this.width - RIGHT + 6, y, name, { class: stroke === GREY ? "mg-grey" : "", fill: stroke }));
-      panel.append(this.text(LEFT, top - 12, title, { class: "mg-title" }));
+        panel.append(label(this.width - RIGHT + 6, y, name, { class: stroke === GREY ? "mg-grey" : "", fill: stroke }));
+      panel.append(label(LEFT, top - 12, title, { class: "mg-title" }));
       return panel;
     }
 
@@ -196,30 +217,32 @@
       const top = 24, below = top + LOSS + GAP + 14, height = below + NORM + 34;
       const reference = { reference: true, stroke: GREY, "stroke-dasharray": "4 4" };
       const losses = [
-        ...Object.entries(run.levels).map(([name, level]) => ({ name, steps: ends, values: [level, level], ...reference })),
+        ...Object.entries(run.levels).map(([name, level]) => (
+          { name: `${name} ${level.toFixed(2)}`, steps: ends, values: [level, level], ...reference }
+        )),
         ...(other ? [
-          { steps: every, values: other.loss, stroke: GREY },
-          { name: "beside it", steps: other.val.map(([step]) => step), values: other.val.map(([, loss]) => loss), stroke: GREY, dots: true },
+          { steps: every, values: other.loss, stroke: OTHER },
+          { name: other.name, ...heldOut(other), stroke: OTHER, "stroke-dasharray": "2 3", dots: true },
         ] : []),
         { name: "training", steps: every, values: run.loss, stroke: BLUE },
-        { name: "validation", steps: run.val.map(([step]) => step), values: run.val.map(([, loss]) => loss), stroke: VERMILION, dots: true },
+        { name: "validation", ...heldOut(run), stroke: VERMILION, dots: true },
       ];
       const norms = [
         { name: "clipping", steps: ends, values: [run.clip, run.clip], ...reference },
-        ...(other ? [{ steps: every, values: other.norm, stroke: GREY }] : []),
+        ...(other ? [{ steps: every, values: other.norm, stroke: OTHER }] : []),
         { steps: every, values: run.norm, stroke: BLUE },
       ];
       this.cursor = draw("line", { y1: top, y2: below + NORM, class: "mg-cursor" });
-      const chart = draw(
-        "svg",
-        { width: this.width, height, viewBox: `0 0 ${this.width} ${height}`, role: "img" },
+      const chart = drawing(
+        this.width,
+        height,
+        `loss and gradient norm: ${run.name}`,
         this.panel("loss (nats per token)", top, LOSS, losses),
         this.panel("norm of the gradient", below, NORM, norms),
-        this.text(this.x(1), height - 18, "1"),
-        this.text(this.x(this.steps), height - 18, `step ${this.steps}`, { "text-anchor": "end" }),
+        label(this.x(1), height - 18, "1"),
+        label(this.x(this.steps), height - 18, `step ${this.steps}`, { "text-anchor": "end" }),
         this.cursor,
       );
-      chart.setAttribute("aria-label", `loss and gradient norm: ${run.name}`);
       this.picture.replaceChildren(chart);
       this.move();
     }

@@ -130,6 +130,7 @@
   const busy = (root, change) => {
     asked.set(root, (asked.get(root) ?? 0) + change);
     root.classList.toggle("mg-busy", asked.get(root) > 0);
+    if (!asked.get(root)) root.style.minHeight = ""; // it is drawn, and as high as it needs to be
   };
 
   // One thing at a time: each action gets a signal, which ends it as soon as the next one begins. Then nobody hears how
@@ -369,8 +370,8 @@
   minigpt.widgetCount ??= 0;
   const newId = (name) => `mg-${name}-${++minigpt.widgetCount}`;
 
-  // Fill the root of a widget, which keeps the height of its still picture, so that the page does not jump. JupyterLab
-  // would take the arrow keys.
+  // Fill the root of a widget, which keeps the height of its still picture until it is drawn, so that the page does not
+  // jump. JupyterLab would take the arrow keys.
   const fill = (root, ...children) => {
     root.style.minHeight = `${root.offsetHeight}px`;
     root.replaceChildren(...children);
@@ -378,10 +379,25 @@
     root.onkeydown = (event) => event.stopPropagation();
   };
 
+  // A drawing, and a text in it, at the height of its middle.
+  const drawing = (width, height, said, ...parts) =>
+    draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said }, ...parts);
+
+  const label = (x, y, text, attributes = {}) =>
+    draw("text", { x, y, "dominant-baseline": "central", ...attributes }, text);
+
+  // The head of a column of bars: their axis from 0 to `most`.
+  const axis = (most) => {
+    const ticks = [0, most / 2, most].map((tick) => make("span", { textContent: String(tick) }));
+    const head = make("th", { scope: "col", className: "mg-axis" }, ...ticks);
+    head.setAttribute("aria-label", `shares, from 0 to ${most}`);
+    return head;
+  };
+
   minigpt.widgets ??= {};
   minigpt.parts = {
     make, draw, slider, knobs, field, choice, percent, capital, sentence, count, number, largest, strip, level, row,
     table, alone, patiently, toLine, fromLine, Text, Prompt, later, rove, Tokens, calm, player, hold, onColours, newId,
-    fill,
+    fill, drawing, label, axis,
   };
 })();

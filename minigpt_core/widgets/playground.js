@@ -37,7 +37,9 @@
     adopt(still) {
       this.text.replaceChildren(...still.childNodes);
       this.asked = this.asking();
-      this.status.textContent = `The model wrote this when the page was made, with seed ${this.knobs.values().seed}. It writes another here.`;
+      this.status.textContent =
+        `The model wrote this when the page was made, with seed ${this.knobs.values().seed}. ` +
+        "Press Write for another text, computed in this page.";
     }
 
     // The values of another setting.
@@ -81,6 +83,7 @@
       let written = () => "It has written nothing yet.";
       this.most = most;
       this.close();
+      this.status.style.minHeight = `${this.status.offsetHeight}px`; // it never needs less room again
       this.status.textContent = "Loading the model: a moment, only once…";
       this.shared.changed();
       try {
@@ -177,7 +180,7 @@
       this.others.classList.remove("mg-at");
       this.status.textContent =
         `Token ${this.shown}: probability ${p.toFixed(2)}. ` +
-        (read ? `The model read the ${count(read, "token")} underlined.` : "The model had no text to read.");
+        (read ? `The model read the ${count(read, "underlined token")}.` : "The model had no text to read.");
     }
 
     // At a token that the reader has chosen: what else could have been, within the panel and the window.
@@ -219,7 +222,8 @@
       "svg",
       { viewBox: "0 0 16 16", width: 16, height: 16, "aria-hidden": "true" },
       draw("rect", { x: 1, y: 1, width: 14, height: 14, rx: 3, fill: "none", stroke: "currentColor" }),
-      ...[[4.5, 4.5], [11.5, 4.5], [8, 8], [4.5, 11.5], [11.5, 11.5]].map(([cx, cy]) => draw("circle", { cx, cy, r: 1.3, fill: "currentColor" })),
+      ...[[4.5, 4.5], [11.5, 4.5], [8, 8], [4.5, 11.5], [11.5, 11.5]].map(([cx, cy]) =>
+        draw("circle", { cx, cy, r: 1.3, fill: "currentColor" })),
     );
 
   // `tell` hears each text that has ended, in Jupyter to tell the kernel.
@@ -262,12 +266,14 @@
     const changed = () => {
       write.textContent = shown().some((each) => each.writes) ? "Stop" : "Write";
       const names = NAMES.filter((name) => {
-        const [a, b] = [first, second].map(({ knobs }) => knobs.sliders[name]), differ = !second.root.hidden && a.input.value !== b.input.value;
+        const [a, b] = [first, second].map(({ knobs }) => knobs.sliders[name]);
+        const differ = !second.root.hidden && a.input.value !== b.input.value;
         for (const { row } of [a, b]) row.classList.toggle("mg-differs", differ);
         return differ;
       });
       const labels = names.map((name) => first.knobs.sliders[name].row.firstChild.textContent);
-      differing.textContent = second.root.hidden ? "" : `A and B differ in: ${labels.join(", ") || "nothing"}.`;
+      const said = labels.length ? `A and B differ in: ${labels.join(", ")}.` : "A and B do not differ.";
+      differing.textContent = second.root.hidden ? "" : said;
     };
     const shared = { prompt, stop, changed };
     const first = new Setting("A", `${id}-a`, shared, engine, state.knobs ?? {}, told);

@@ -23,7 +23,7 @@ RUNS = {  # those that the curves show, by what sets them apart
     "small": "one layer, 16 wide",
     "little-text": "8,000 characters of text",
 }
-# Those whose name the curves hide, by the letter that stands for it, and what sets apart those that are not among RUNS.
+# Those whose name the curves hide, by the letter that stands for it.
 PATIENTS = {
     "A": "small",
     "B": "film-zh",
@@ -34,26 +34,12 @@ PATIENTS = {
     "G": "short",
     "H": "high-rate-no-warmup",
 }
-HIDDEN = RUNS | {
+# What sets apart each run that the curves show, by its name or without it.
+DESCRIBED = RUNS | {
     "film-zh": "the usual run, on the Chinese tales",
     "no-residual": "without the residual connections",
     "short": "150 steps instead of 900",
 }
-DIAGNOSES = (  # all that the clinic may find, in its order
-    "diverged",
-    "distribution shift",
-    "data leakage",
-    "target leakage",
-    "initial weights too large",
-    "overfitting",
-    "overfitting begins",
-    "noisy validation loss",
-    "stalled",
-    "undertrained",
-    "underfitting",
-    "validation below training",
-    "healthy",
-)
 # The sizes at which each corpus is cut, whether the vocabulary holds the bytes, and the share of the text whose characters it
 # holds; the largest last.
 SIZES = {
@@ -118,13 +104,13 @@ def patient(name: str) -> dict[str, Any]:
     return course(name) | {
         "levels": {line: report.references[line] for line in LEVELS},
         "findings": [asdict(finding) for finding in report.findings],
-        "was": HIDDEN[name],
+        "was": DESCRIBED[name],
     }
 
 
 def patients() -> dict[str, Any]:
     """All patients, by their letters, and all that the clinic may find."""
-    return {"diagnoses": DIAGNOSES, "patients": {letter: patient(name) for letter, name in PATIENTS.items()}}
+    return {"diagnoses": clinic.NAMES, "patients": {letter: patient(name) for letter, name in PATIENTS.items()}}
 
 
 def film(name: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@
   "use strict";
   const { minigpt } = globalThis;
   const { make, draw, slider, field, choice, percent, sentence, count } = minigpt.parts;
-  const { alone, toLine, rove, Text, Prompt, later, newId, fill } = minigpt.parts;
+  const { alone, toLine, rove, Text, Prompt, later, newId, fill, drawing, label, axis } = minigpt.parts;
   const PIECE = 12; // tokens of a piece that counts as repeated, as in repeated_share
   const TIMES = 6;
   const RUN = 3; // tokens in a row that the dot plot marks
@@ -12,6 +12,7 @@
   const EDGE = 46, ABOVE = 20; // pixels beside and above the dot plot
   const NEAR = 3; // positions beside a mark of the plot that still point at it
   const POINT = "Point at a mark or at a token to see both positions; choose a token to switch the knob on there.";
+  const MARKS = "Underlined: stood in the text before. Box: the token from which the knob is on.";
   const KNOBS = {
     temperature: ["temperature", 0, 1.5, 0.05, 0.7],
     frequency_penalty: ["strength", 0, 2, 0.05, 0.5],
@@ -60,15 +61,9 @@
   const tale = ({ tokens, runs }) => {
     const round = loop(tokens, runs), [first, second, length] = longest(runs);
     if (round) return `repeats itself with period ${round[1] - round[0]} from token ${round[0]} on`;
-    if (!length) return `no ${RUN} tokens come twice`;
+    if (!length) return `no run of ${RUN} tokens occurs twice`;
     return `no loop; the longest repeat, ${count(length, "token")}, at ${first} and ${second}`;
   };
-
-  const label = (x, y, content, attributes) =>
-    draw("text", { x, y, "dominant-baseline": "middle", ...attributes }, content);
-
-  const drawing = (width, height, said, ...parts) =>
-    draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said }, ...parts);
 
   // Means over the last PIECE values: single letters jump too much to be read.
   const smooth = (values) => values.map((_, i) => {
@@ -111,6 +106,7 @@
       fill(
         root,
         make("div", { className: "mg-pair" }, this.prompt.field, field("model", this.model), field("knob", this.knob)),
+        this.prompt.note,
         this.strength,
         this.begin.row,
         make(
@@ -125,7 +121,13 @@
           ),
           make("section", { className: "mg-setting" }, this.plot),
         ),
-        make("div", { className: "mg-settings" }, this.column("greedy", this.greedy), this.column("with the knob", this.changed)),
+        make(
+          "div",
+          { className: "mg-settings" },
+          this.column("greedy", "mg-greedy", this.greedy),
+          this.column("with the knob", "mg-turned", this.changed),
+        ),
+        make("p", { className: "mg-status", textContent: MARKS }),
         make("div", { className: "mg-shared" }, this.phrase.field),
         this.again,
         this.said,
@@ -138,8 +140,9 @@
       this.read();
     }
 
-    column(title, text) {
-      return make("section", { className: "mg-setting" }, make("p", { className: "mg-status", textContent: title }), text);
+    column(textContent, role, text) {
+      const title = make("p", { className: `mg-status ${role}`, textContent });
+      return make("section", { className: "mg-setting" }, title, text);
     }
 
     // A text whose tokens can be chosen: the knob is on from there.
@@ -347,7 +350,7 @@
       const run = longest(side.runs.filter((each) => over(each) !== undefined)), into = place - over(run);
       if (run[2]) return this.point(side, run[0] + into, run[1] + into, run);
       this.forget();
-      this.places.textContent = `Token ${this.named(side, place)}: no ${RUN} tokens around it stand there twice.`;
+      this.places.textContent = `Token ${this.named(side, place)}: no run of ${RUN} tokens around it occurs twice.`;
     }
 
     named({ tokens }, place) {
@@ -385,18 +388,24 @@
     repeat() {
       if (!this.made) return null;
       return this.saying(async (signal) => {
-        const { means } = await this.engine.ask("repeat", { name: this.made.name, phrase: this.phrase.value, times: TIMES }, { signal });
+        const question = { name: this.made.name, phrase: this.phrase.value, times: TIMES };
+        const { means } = await this.engine.ask("repeat", question, { signal });
         const rows = means.map((p, time) => {
           const bar = make("span", { className: "mg-bar" }), track = make("td", { className: "mg-track" }, bar);
           bar.style.width = percent(p);
-          return make("tr", {}, make("th", { scope: "row", textContent: `time ${time + 1}` }), track, make("td", { textContent: p.toFixed(3) }));
+          const title = make("th", { scope: "row", textContent: `time ${time + 1}` });
+          return make("tr", {}, title, track, make("td", { textContent: p.toFixed(3) }));
         });
+        const [said, mean] = ["said", "probability"].map((textContent) => make("th", { scope: "col", textContent }));
         this.again.replaceChildren(
           make("caption", { textContent: "Probability per token of the phrase's second half, said once, twice, and so on." }),
+          make("thead", {}, make("tr", {}, said, axis(1), mean)),
           make("tbody", {}, ...rows),
         );
         const change = means.at(-1) / means[0];
-        this.said.textContent = `Said again, it is ${change > 1.02 ? "likelier" : change < 0.98 ? "less likely" : "as likely"} in the end.`;
+        const becomes = change > 1.02 ? "likelier" : change < 0.98 ? "less likely" : "as likely";
+        this.said.textContent =
+          `Said again, it is ${becomes} in the end. This is one phrase; section 4 takes two hundred.`;
       });
     }
   }

@@ -3,9 +3,10 @@
   "use strict";
   const { minigpt } = globalThis;
   const { make, draw, knobs, field, choice, percent, sentence, count } = minigpt.parts;
-  const { alone, patiently, Prompt, later, newId, fill } = minigpt.parts;
+  const { alone, patiently, Prompt, later, newId, fill, drawing, label, axis } = minigpt.parts;
   const NAMES = ["temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "seed"];
   const SHOWN = 16, DRAWS = 1000;
+  const AXES = [0.2, 0.5, 1]; // where the axis of the bars may end
   const DART = 40, LINE = 28, TICKS = 10, STRIP = 16, ROW = 42; // pixels of the drawings
   const LETTER = 8, CHARACTER = 13; // pixels that a label needs, for a letter and for a Chinese character
 
@@ -29,9 +30,6 @@
     return Array.from(shares, (share) => [sum, (sum += share)]);
   };
 
-  const label = (x, y, text, anchor = "start", more = {}) =>
-    draw("text", { x, y, "text-anchor": anchor, "dominant-baseline": "central", ...more }, text);
-
   const wide = (label) => [...label].reduce((sum, letter) => sum + (letter > "\u2e80" ? CHARACTER : LETTER), 0);
 
   // A line from 0 to 1 in pieces, a token each. Those that stay are coloured; `hit` is green. There may be thousands, most
@@ -47,6 +45,7 @@
     }
     const found = all.find(([, , id]) => id === hit);
     const labelled = all.filter(([a, b, id]) => b - a >= wide(names[id]) + 3), middle = top + height / 2;
+    const inside = { "text-anchor": "middle", fill: "currentColor" };
     return draw(
       "g",
       {},
@@ -54,12 +53,9 @@
       draw("path", { d: all.filter(([a, b]) => b - a > 3).map(box).join(""), class: "mg-thin" }),
       ...(found ? [draw("path", { d: box([found[0], Math.max(found[1], found[0] + 2)]), class: "mg-hit" })] : []),
       draw("rect", { x: 0, y: top, width, height, class: "mg-frame" }),
-      ...labelled.map(([a, b, id]) => label((a + b) / 2, middle, names[id], "middle", { fill: "currentColor" })),
+      ...labelled.map(([a, b, id]) => label((a + b) / 2, middle, names[id], inside)),
     );
   };
-
-  const drawing = (width, height, said, ...parts) =>
-    draw("svg", { width, height, viewBox: `-1 0 ${width + 2} ${height}`, role: "img", "aria-label": said }, ...parts);
 
   class Sampler {
     constructor(root, state, engine, tell) {
@@ -73,7 +69,7 @@
       const again = make("button", { type: "button", textContent: "Start again", onclick: () => this.begin() });
       this.text = make("p", { className: "mg-text mg-line" });
       this.line = make("div", { className: "mg-chart" });
-      this.status = make("p", { className: "mg-status mg-two", role: "status" });
+      this.status = make("p", { className: "mg-status", role: "status" });
       this.stages = make("div", { className: "mg-chart" });
       this.table = make("table", { className: "mg-bars mg-shares" });
       this.alone = alone(root, (error) => this.fail(error));
@@ -100,7 +96,7 @@
       return this.alone(async (signal) => {
         this.logits = null; // until the answer is here, nothing can be drawn
         const { name, prompt, names, config } = await patiently(this.status, "Loading the model…", this.prompt.load(signal));
-        Object.assign(this, { made: { name, prompt }, names, config, said: [], thrown: false, hit: null });
+        Object.assign(this, { made: { name, prompt }, names, config, said: [], thrown: false, hit: null, drew: false });
         this.settle(await this.ask([], signal));
         this.shape();
       });
@@ -172,6 +168,7 @@
     show() {
       this.one.disabled = this.ended;
       this.many.disabled = false;
+      this.status.classList.toggle("mg-two", this.drew);
       this.write();
       this.drawLines();
       this.status.textContent = [this.thrown && this.fell(), this.counts && this.farthest()].filter(Boolean).join(" ");
@@ -183,14 +180,14 @@
       const left = this.names.length - likeliest.length;
       const gone = others && `${others} removed`;
       if (left) rows.push([count(left, "other"), rest(own), rest(after), counts && rest(counts), gone]);
-      const titles = ["token", "", "model", "knobs", "drawn"];
-      const head = make("tr", {}, ...titles.map((name) => make("th", { scope: "col", textContent: name })));
-      head.children[1].className = "mg-axis";
-      head.children[1].setAttribute("aria-label", "shares, from 0 to 1");
-      head.children[1].append(...["0", "0.5", "1"].map((tick) => make("span", { textContent: tick })));
+      const largest = Math.max(...rows.flatMap(([, p, q, count]) => [p, q, (count ?? 0) / DRAWS]));
+      this.most = AXES.find((most) => largest <= most) ?? 1;
+      const titles = ["token", "model", "knobs", "drawn"];
+      const head = make("tr", {}, ...titles.map((textContent) => make("th", { scope: "col", textContent })));
+      head.firstChild.after(axis(this.most));
       const lines = rows.map((row) => this.row(row));
       if (this.thrown) lines.at(likeliest.indexOf(this.hit)).classList.add("mg-drew"); // at -1 stand the others
-      const caption = "What comes next: the model's probability in grey, after the knobs in blue, drawn as a green mark.";
+      const caption = "What comes next. Grey: the model's probability; blue: after the knobs; green mark: share of the draws.";
       this.table.replaceChildren(
         make("caption", { textContent: caption }),
         make("thead", {}, head),
@@ -202,7 +199,7 @@
       const track = make("td", { className: "mg-track" });
       const bar = (className, share) => {
         const span = make("span", { className });
-        span.style.width = percent(share);
+        span.style.width = percent(share / this.most);
         track.append(span);
       };
       bar("mg-own", p);
@@ -223,20 +220,21 @@
     }
 
     drawLine(width) {
-      const { after, names, thrown, u, darts } = this, below = DART + LINE, height = below + TICKS + 18;
+      const { after, names, thrown, u, darts, drew } = this, below = DART + LINE;
+      const height = below + (drew ? TICKS : 2) + 18; // no room for ticks before the first draw
       const parts = [pieces(width, DART, LINE, after, names, "mg-stays", thrown ? this.hit : null)];
       if (thrown) {
         const x = u * width;
         parts.push(draw("path", { d: `M${x} 17V${DART - 8}`, class: "mg-frame" }));
         parts.push(draw("path", { d: `M${x} ${DART - 1}l4.5 -9h-9z`, class: "mg-head" }));
-        parts.push(label(Math.min(Math.max(x, 30), width - 30), 8, `u = ${u.toFixed(3)}`, "middle"));
+        parts.push(label(Math.min(Math.max(x, 30), width - 30), 8, `u = ${u.toFixed(3)}`, { "text-anchor": "middle" }));
       }
       if (darts) {
         const ticks = darts.map((each) => `M${(each * width).toFixed(1)} ${below + 2}v${TICKS - 2}`).join("");
         parts.push(draw("path", { d: ticks, class: "mg-ticks" }));
       }
       for (const [share, anchor] of [[0, "start"], [0.5, "middle"], [1, "end"]])
-        parts.push(label(share * width, height - 7, String(share), anchor));
+        parts.push(label(share * width, height - 7, String(share), { "text-anchor": anchor }));
       const kept = after.filter((p) => p > 0).length, best = after.indexOf(Math.max(...after));
       const cut = `The line from 0 to 1, cut into ${count(kept, "piece")}.`;
       const said = `${cut} The longest is “${names[best]}”, ${after[best].toFixed(3)}. ${thrown ? this.fell() : ""}`;
@@ -281,13 +279,14 @@
         this.said.push(this.hit);
         this.settle(this.next);
       }
-      Object.assign(this, { thrown: true, hit: null });
+      Object.assign(this, { thrown: true, hit: null, drew: true });
       this.shape();
     }
 
     drawMany() {
       if (!this.logits) return;
       const random = new minigpt.Mulberry32(this.seed);
+      this.drew = true;
       this.darts = Array.from({ length: DRAWS }, () => random.uniform());
       this.counts = new Array(this.logits.length).fill(0);
       for (const u of this.darts) this.counts[minigpt.draw(this.shaped, u)]++;

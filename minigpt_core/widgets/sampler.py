@@ -11,6 +11,7 @@ from . import live_module
 from .base import Widget
 
 SHOWN = 16
+AXES = (0.2, 0.5, 1.0)  # where the axis of the bars may end
 
 
 class Sampler(Widget):
@@ -30,7 +31,7 @@ class Sampler(Widget):
         super().__init__(model, tokenizer, prompt=prompt, knobs=knobs)
 
     def picture(self) -> str:
-        """The bars, as a table, all on one axis from 0 to 1."""
+        """The bars, as a table, all on one axis."""
         model, tokenizer = self.model_and_tokenizer()
         knobs = {"temperature": 0.8} | {name: value for name, value in self.state["knobs"].items() if name != "seed"}
         ids = tokenizer.encode(self.state["prompt"]) or [tokenizer.end_id]
@@ -43,20 +44,22 @@ class Sampler(Widget):
             shape_logits(logits, torch.zeros(1, 0, dtype=torch.long), **knobs).softmax(1)[0],
         )
         likeliest = own.topk(min(SHOWN, len(own))).indices.tolist()
+        largest = max(own.max().item(), after.max().item())
+        most = next((end for end in AXES if largest <= end), 1.0)
         rows = "".join(
             f'<tr><th scope="row">{html.escape(names[i])}</th>'
-            f'<td class="mg-track"><span class="mg-own" style="width: {100 * own[i]:.2f}%"></span>'
-            f'<span class="mg-bar" style="width: {100 * after[i]:.2f}%"></span></td>'
+            f'<td class="mg-track"><span class="mg-own" style="width: {100 * own[i] / most:.2f}%"></span>'
+            f'<span class="mg-bar" style="width: {100 * after[i] / most:.2f}%"></span></td>'
             f"<td>{own[i]:.3f}</td><td>{after[i]:.3f}</td></tr>"
             for i in likeliest
         )
-        axis = "".join(f"<span>{share:g}</span>" for share in (0, 0.5, 1))
+        axis = "".join(f"<span>{share:g}</span>" for share in (0, most / 2, most))
         head = (
-            '<th scope="col">token</th><th scope="col" class="mg-axis" aria-label="shares, from 0 to 1">'
+            f'<th scope="col">token</th><th scope="col" class="mg-axis" aria-label="shares, from 0 to {most:g}">'
             f'{axis}</th><th scope="col">model</th><th scope="col">knobs</th>'
         )
         return (
-            f'<table class="mg-bars mg-shares"><caption>What comes next after “{html.escape(self.state["prompt"])}”: the '
-            f"model's probability, and that after the knobs.</caption><thead><tr>{head}</tr></thead>"
+            f'<table class="mg-bars mg-shares"><caption>What comes next after “{html.escape(self.state["prompt"])}”. '
+            f"Grey: the model's probability; blue: after the knobs.</caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{rows}</tbody></table>"
         )

@@ -105,6 +105,7 @@
       this.sizes = make("p", { className: "mg-status" });
       this.caption = make("caption");
       this.rows = make("tbody");
+      this.heading = make("p", { className: "mg-status", textContent: "Learned merges, each with its number:" });
       this.learned = make("p", { className: "mg-pieces" });
       const heads = ["pair", "", "count", ""].map((textContent) => make("th", { scope: "col", textContent }));
       const table = make("table", { className: "mg-bars" }, this.caption, make("thead", {}, make("tr", {}, ...heads)), this.rows);
@@ -124,7 +125,7 @@
         this.text,
         this.sizes,
         this.table,
-        make("p", { className: "mg-status", textContent: "Merges learned, each over its number:" }),
+        this.heading,
         this.learned,
       );
     }
@@ -167,11 +168,19 @@
       this.next = best?.count > 1 ? best : null;
       this.draw(words);
       this.rows.replaceChildren(...pairs.map((pair) => this.row(pair, pairs[0].count)));
-      this.caption.textContent = `${count(kinds, "pair")} of neighbours${kinds > PAIRS ? `, ${PAIRS} of them shown` : ""}. If counts are equal, the shorter pair comes first, then the order of characters decides.`;
-      const done = last ? `Merge ${this.made}: ${named(last)} are now “${minigpt.visible(last.left + last.right)}”.` : "Each character is a piece.";
+      this.caption.textContent =
+        `${count(kinds, "pair")} of neighbours${kinds > PAIRS ? `, ${PAIRS} of them shown` : ""}. ` +
+        "If counts are equal, the shorter pair comes first, then the order of characters decides.";
+      const done = last
+        ? `Merge ${this.made}: ${named(last)} are now “${minigpt.visible(last.left + last.right)}”.`
+        : "Each character is a piece.";
       this.said.textContent = `${done} ${this.foresee(words)}`;
       const letters = new Set(first.words.flat()).size;
-      this.sizes.textContent = `Tokens: ${first.tokens.toLocaleString("en")} → ${tokens.toLocaleString("en")}. Vocabulary: ${count(letters, "character")} + ${count(this.made, "merge")} = ${(letters + this.made).toLocaleString("en")}.`;
+      const [began, now, all] = [first.tokens, tokens, letters + this.made].map((n) => n.toLocaleString("en"));
+      this.sizes.textContent = last
+        ? `Tokens: ${began} → ${now}. Vocabulary: ${count(letters, "character")} + ${count(this.made, "merge")} = ${all}.`
+        : `${count(tokens, "token")}, ${count(letters, "different character")}.`;
+      this.heading.style.visibility = last ? "" : "hidden"; // it keeps its place
       this.learned.replaceChildren(
         ...merges.slice(-MERGES).map(({ left, right }, i, { length }) => {
           const { piece } = drawPiece(minigpt.visible(left + right), make("sub", { textContent: this.made - length + i + 1 }));
@@ -183,10 +192,10 @@
 
     // What comes next, and why. Pairs that overlap are all counted, and cannot all be joined.
     foresee(words) {
-      if (!this.next) return "No pair stands there twice: there is nothing left to learn.";
+      if (!this.next) return "No pair occurs twice: there is nothing left to learn.";
       const times = this.next.count, joined = words.reduce((sum, pieces) => sum + minigpt.placesOf(pieces, this.next).length, 0);
       const overlap = joined < times ? ` They overlap: ${joined} can be joined.` : "";
-      return `Next: ${named(this.next)}, which stand side by side ${times} times.${overlap}`;
+      return `Next: ${named(this.next)}, which occur side by side ${times} times.${overlap}`;
     }
 
     // The beginning of the text, and in it the pair that comes next.
@@ -252,7 +261,7 @@
         this.said,
       );
       this.learner = new Learner(() => this.report());
-      this.learn = make("button", { type: "button", textContent: "Learn from this text", onclick: () => this.turn(!this.learning) });
+      this.learn = make("button", { type: "button", onclick: () => this.turn(!this.learning) });
       this.corpora = field("tokenizers of", this.corpus);
       this.alone = alone(root, (error) => (this.status.textContent = sentence(error)));
       this.input.oninput = later(root, () => this.read());
@@ -273,7 +282,7 @@
     // To the merges that are learned from the text, or back to the tokenizers of a corpus.
     turn(learning, learned = 0) {
       this.learning = learning;
-      this.learn.setAttribute("aria-pressed", learning);
+      this.learn.textContent = learning ? "Back to the tokenizers" : "Learn from this text";
       this.corpora.hidden = learning;
       this.learner.player.stop();
       if (learning) this.alone(() => this.read(0, learned));
@@ -371,8 +380,10 @@
           return nodes;
         }),
       );
-      const joined = last && `joins “${text(starts[place], last.at)}” and “${text(last.at, starts[place + 1])}”, the merge learned as number ${last.id - this.first + 1}`;
-      const rest = this.tokens === starts.length ? "" : ` What has no piece is written in ${this.lost}: ${count(this.tokens, "token")}.`;
+      const pair = last && `“${text(starts[place], last.at)}” and “${text(last.at, starts[place + 1])}”`;
+      const joined = last && `joins ${pair}, the merge learned as number ${last.id - this.first + 1}`;
+      const written = ` What has no piece is written in ${this.lost}: ${count(this.tokens, "token")}.`;
+      const rest = this.tokens === starts.length ? "" : written;
       this.said.textContent =
         (last ? `Step ${made} of ${total}: ${joined}.` : `Step 0 of ${total}: each character by itself.`) +
         (made === total ? ` Nothing is left to join: ${count(starts.length, "piece")}.${rest}` : "");

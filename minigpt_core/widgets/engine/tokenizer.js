@@ -172,7 +172,7 @@
   };
 
   // Byte-pair encoding, learned from the text as chapter 01 does it: the text is cut into words, each space at the word
-  // behind it, and then the most frequent pair becomes one piece, again and again, as long as it stands there twice.
+  // behind it, and then the most frequent pair becomes one piece, again and again, as long as it occurs twice.
   // Yields how things are at first and after each merge: the words in their order, each as its pieces, and all pairs,
   // of which the first comes next.
   minigpt.learnMerges = function* (text) {
