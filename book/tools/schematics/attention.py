@@ -155,7 +155,8 @@ def moved() -> Tensor:
     ids = torch.tensor([tokenizer.encode(SENTENCE[:SEEN])])
     changed = ids.repeat(SEEN, 1)
     changed.diagonal().copy_((ids[0] + 1) % tokenizer.vocab_size)  # as in the chapter
-    return (model(changed)[0] - model(ids)[0]).abs().amax(2)
+    far = (model(changed)[0] - model(ids)[0]).abs().amax(2)
+    return far * (far > 1e-9)  # less than that is rounding, which is another on each machine
 
 
 def mask() -> Drawing:
