@@ -91,7 +91,7 @@ def test_the_strip_shows_the_form_that_fits_the_page(browser, tmp_path, window, 
     """As a picture of a page, in the book's style: the first and the last part are lit, in as many rows."""
     (tmp_path / "strip.svg").write_text(lesson.lit_map("text", "optimizer").data, encoding="utf-8")
     style = (ASSETS / "book.css").read_text(encoding="utf-8")
-    html = f'<style>* {{ box-sizing: border-box }} body {{ margin: 16px }} {style}</style><div class="bd-content"><img class="lit-map" src="strip.svg"></div>'
+    html = f'<style>* {{ box-sizing: border-box }} body {{ margin: 1rem }} {style}</style><div class="bd-content"><img class="lit-map" src="strip.svg"></div>'
     (tmp_path / "page.html").write_text(html, encoding="utf-8")
     page = browser.new_page(viewport={"width": window, "height": 300})
     page.goto((tmp_path / "page.html").as_uri())
@@ -163,10 +163,8 @@ def test_the_staircase_has_the_recorded_steps_before_those_found_here():
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == list(known)[: list(known).index("four heads") + 1]
     losses = [known[name] for name in names[:-2]] + [2.5, 2.4]
-    up = names.index(
-        "average of the past"
-    )  # higher than the network above it: the line goes down first, then to the right
-    assert axes.lines[0].get_xdata().tolist() == losses[:up] + [losses[up - 1]] + losses[up:]
+    up = names.index("average of the past")  # higher than the network above it: the line goes down, then to the right
+    assert axes.lines[0].get_xdata().tolist() == [*losses[:up], losses[up - 1], *losses[up:]]
     assert axes.lines[0].get_ydata().tolist() == [*range(up), up, *range(up, len(losses))]
     rivals = {f"{name} {loss:.2f}" for name, loss in record["rivals"].items()}
     assert len(rivals) == 2 and rivals <= {text.get_text() for text in axes.texts}
