@@ -63,7 +63,7 @@ def test_the_front_page_shows_writing_that_was_written():
     index = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
     record = json.loads((ROOT / "book" / "records" / "tales.json").read_text(encoding="utf-8"))
     written = {sample["step"]: sample["text"] for sample in record["samples"]}
-    rows = re.findall(r"^\| (\d+) steps? \| (.*) \|$", index, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+)&nbsp;steps? \| (.*) \|$", index, re.MULTILINE)
     assert [int(step) for step, _ in rows] == [1, 50, 200, 900]
     for step, text in rows:
         assert text in written[int(step)]

@@ -115,7 +115,7 @@ def test_records_that_are_missing_are_said_in_a_sentence(browser, site):
     page = browser.new_page()
     page.route("**/data/curves.js", lambda route: route.abort())
     page.goto(f"{site}/notebooks/08_training.html")
-    page.locator("[data-minigpt=curves]").scroll_into_view_if_needed()
+    page.locator("[data-minigpt=curves]").first.scroll_into_view_if_needed()
     page.wait_for_function("document.querySelector('[data-minigpt=curves] [role=status]')?.textContent")
     assert (
         "data/curves.js could not be loaded" in page.locator("[data-minigpt=curves] [role=status]").first.text_content()
