@@ -1,41 +1,17 @@
 """The book, built once for all tests that read it, and a browser whose network ends at this machine."""
 
-import contextlib
 import functools
 import http.server
-import json
-import re
 import shutil
 import subprocess
 import sys
 import threading
-from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-
-def learning() -> dict:
-    """The byte-pair encoding that chapter 01 writes by hand: `words_of` and `learn_bpe`, run from its cells."""
-    notebook = json.loads((ROOT / "notebooks" / "01_tokenization.ipynb").read_text(encoding="utf-8"))
-    found = {"Counter": Counter, "re": re}
-    for source in ("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"):
-        if "def words_of(" in source or "def learn_bpe(" in source:
-            exec(source, found)
-    return found
-
-
-def pairs_of(words) -> list[tuple[tuple[str, str], int]]:
-    """Each pair of neighbours in the words with its count, in the chapter's order."""
-    counts = Counter()
-    for word, count in words.items():
-        for pair in pairwise(word):
-            counts[pair] += count
-    return sorted(counts.items(), key=lambda item: (-item[1], len("".join(item[0])), "".join(item[0])))
 
 
 @pytest.fixture(scope="session")
@@ -54,20 +30,13 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@contextlib.contextmanager
-def serving(folder: Path):
-    """The address of the folder, served on this machine."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-
-
 @pytest.fixture(scope="session")
 def site(html):
     """The address of the book, served on this machine."""
-    with serving(html) as address:
-        yield address
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +80,23 @@ def answered(widget) -> None:
     widget.page.wait_for_function(
         "root => !root.classList.contains('mg-busy')", arg=widget.element_handle(), timeout=120_000
     )
+
+
+def press(widget, name: str) -> None:
+    widget.get_by_role("button", name=name, exact=True).click()
+
+
+def number(text: str) -> float:
+    """What a panel writes, with a true minus: "−1.5" -> -1.5, "−∞" -> -inf, "12%" -> 12."""
+    return float(text.replace("−", "-").replace("∞", "inf").rstrip("%"))
+
+
+def serious_faults(page, context: str | None = None, **options) -> list[str]:
+    """What axe finds serious or critical on the page, or in the part of it that the selector `context` names."""
+    from axe_playwright_python.sync_playwright import Axe  # where there is a browser, this is installed too
+
+    found = Axe().run(page, context=context, options={"resultTypes": ["violations"], **options}).response["violations"]
+    return [fault["id"] for fault in found if fault["impact"] in ("serious", "critical")]
 
 
 @pytest.fixture(scope="session")

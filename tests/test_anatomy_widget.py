@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from conftest import answered
+from conftest import answered, number, serious_faults
 from minigpt_core import load_pretrained
 from minigpt_core.study.lens import inner_values
 from minigpt_core.widgets.anatomy import STEPS
@@ -38,10 +38,6 @@ def step(anatomy, place: int) -> list[list[str]]:
 
 def said(anatomy) -> str:
     return anatomy.locator(".mg-status").text_content()
-
-
-def number(text: str) -> float:
-    return -math.inf if text == "−∞" else float(text.replace("−", "-").rstrip("%"))
 
 
 def close(found: list[str], expected: torch.Tensor) -> bool:
@@ -206,16 +202,13 @@ def test_bad_input_is_said_in_a_sentence_and_the_last_position_follows_the_text(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 def test_it_has_no_serious_fault_of_access_and_fits_the_page(visit, site, width, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     seen = visit(f"{site}/notebooks/06_attention.html", color_scheme=scheme)
     anatomy = seen.awake("anatomy")
     anatomy.page.set_viewport_size({"width": width, "height": 900})
     show(anatomy, TEXT, layer=1, head=1)
     for at in (1, 8, 9, 14):
         step(anatomy, at)
-        run = axe.run(anatomy.page, context="[data-minigpt=anatomy]", options={"resultTypes": ["violations"]})
-        violations = run.response["violations"]
-        assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == [], at
+        assert serious_faults(anatomy.page, "[data-minigpt=anatomy]") == [], at
         assert anatomy.page.evaluate("document.documentElement.scrollWidth") <= width, at
     seen.page.close()
 

@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 
-from conftest import answered
+from conftest import answered, number, serious_faults
 from minigpt_core import attention_maps, load_pretrained
 from minigpt_core.study.ablation import knocked_out
 from minigpt_core.study.lens import inner_values
@@ -119,10 +119,6 @@ def test_the_slider_goes_through_the_recorded_run(attention, film):
     attention.page.keyboard.press("ArrowLeft")
     assert attention.locator(".mg-knob output").first.text_content() == str(record["steps"][-2])
     assert not attention.get_by_role("checkbox").is_visible() and attention.locator("table:visible").count() == 0
-
-
-def number(text: str) -> float:
-    return float(text.replace("−", "-"))
 
 
 def rows(attention, title: str) -> dict[str, list[float]]:
@@ -361,7 +357,6 @@ def test_a_line_break_is_kept_in_a_field_of_one_line(attention):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 def test_it_has_no_serious_fault_of_access_and_fits_the_page(visit, site, width, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     viewport = {"width": width, "height": 900}
     seen = visit(f"{site}/notebooks/12_inside_the_model.html", color_scheme=scheme, viewport=viewport)
     attention = seen.awake("attention")
@@ -378,8 +373,6 @@ def test_it_has_no_serious_fault_of_access_and_fits_the_page(visit, site, width,
     answered(attention)
     attention.locator(".mg-tokens span").last.evaluate("token => token.click()")  # from afar, as on the large map
     assert in_view()
-    run = axe.run(attention.page, context="[data-minigpt=attention]", options={"resultTypes": ["violations"]})
-    violations = run.response["violations"]
-    assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
+    assert serious_faults(attention.page, "[data-minigpt=attention]") == []
     assert attention.page.evaluate("document.documentElement.scrollWidth") <= width
     seen.page.close()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from chapter_01 import learning, pairs_of
 
-from conftest import learning, pairs_of
 from minigpt_core import (
     GPT,
     BPETokenizer,
@@ -450,6 +450,6 @@ def test_a_model_for_the_page_is_small_and_its_script_holds_the_same_bytes():
 
     raw = model_file(*load_pretrained("tales-char"))
     script = as_script("tales-char", raw)
-    assert len(gzip.compress(script.encode(), 9)) < 0.9e6
+    assert len(gzip.compress(script.encode(), 9)) < 0.85e6
     data = script.removeprefix('minigpt.receive("tales-char", "').removesuffix('");')
-    assert base64.b64decode(data) == raw
+    assert gzip.decompress(base64.b64decode(data)) == raw

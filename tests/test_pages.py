@@ -5,8 +5,8 @@ import functools
 import gzip
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
+from conftest import serious_faults
 from minigpt_core.widgets.anatomy import Anatomy
 from minigpt_core.widgets.attention import AttentionMaps
 from minigpt_core.widgets.curves import Curves
@@ -65,10 +65,7 @@ def test_a_figure_keeps_its_proportions_and_is_shown_at_half_its_pixels(browser,
 
 
 TEXT, ALIVE = 350_000, 1_200_000  # bytes that a page may take, compressed: read; and with its widgets awake
-FRONT, FRONT_PLAIN = (
-    250_000,
-    1_000_000,
-)  # and the front page before its model is asked to write: compressed; and as it is
+FRONT, FRONT_PLAIN = 250_000, 1_000_000  # the front page before its model is asked to write: compressed; and as it is
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +146,7 @@ def test_axe_finds_nothing_serious(browser, site, html, scheme):
         page = browser.new_page(color_scheme=scheme)
         page.goto(f"{site}/{name}")
         scroll_through(page)
-        violations = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-        serious = [v["id"] for v in violations if v["impact"] in ("serious", "critical")]
-        if serious:
+        if serious := serious_faults(page):
             found[name] = serious
         page.close()
     assert found == {}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_engine import model_of_bytes
 
-from conftest import answered
+from conftest import answered, press
 from minigpt_core import GPT, generate, load_pretrained, stream
 from minigpt_core.sampling import shape_logits
 from minigpt_core.widgets.export import VERSION, as_script, model_file
@@ -24,10 +24,6 @@ def knob(page, label: str, setting: str = "A"):
     """A slider, by its label; the knobs are unfolded first."""
     page.locator("[data-minigpt=playground] details").evaluate("details => { details.open = true; }")
     return page.get_by_role("group", name=f"knobs of setting {setting}").get_by_label(label, exact=True)
-
-
-def press(page, name: str) -> None:
-    page.get_by_role("button", name=name, exact=True).click()
 
 
 def choose(page, model: str) -> None:
@@ -561,7 +557,7 @@ def test_a_damaged_model_is_said_in_a_sentence_and_the_rest_of_the_page_lives(br
     page.close()
 
 
-@pytest.mark.parametrize("missing", ["Worker", "IntersectionObserver"])
+@pytest.mark.parametrize("missing", ["Worker", "IntersectionObserver", "DecompressionStream"])
 def test_a_browser_without_what_it_needs_keeps_its_page(browser, site, missing):
     page = browser.new_page()
     page.add_init_script(f"delete globalThis.{missing}")

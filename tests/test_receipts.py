@@ -59,7 +59,7 @@ def test_the_counts_are_of_the_cells_that_are_there(tmp_path):
         new_markdown_cell(f"assert nothing\n\n{exercise.format('')}\n\n{exercise.format(' [✓](#a-03)')}"),
     ]
     nbformat.write(new_notebook(cells=cells), tmp_path / "a.ipynb")
-    counted = receipts.count([tmp_path / "a.ipynb"])
+    counted = receipts.count(tmp_path / "a.ipynb")
     assert counted == {"cells": 6, "compared": 2, "asserts": 2, "exercises": 2, "checked": 1}
 
 

@@ -12,9 +12,9 @@ import pytest
 import schematics as tool
 import torch
 import torch.nn.functional as F
+from chapter_01 import learning as byte_pairs
 from schematics import attention, block, drawing, fastest, learning, tokens, training, writing
 
-from conftest import learning as byte_pairs
 from minigpt_core import GPT, BPETokenizer, CharTokenizer, GPTConfig, load_corpus, load_pretrained, split_text, stream
 from minigpt_core.beyond.fast import FastConfig, FastGPT
 from minigpt_core.sampling import draw

@@ -12,8 +12,9 @@ from pathlib import Path
 import nbformat
 import pytest
 import search
-from axe_playwright_python.sync_playwright import Axe
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from conftest import serious_faults
 
 ROOT = Path(__file__).parents[1]
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed: the ranking is NOT tested")
@@ -201,8 +202,7 @@ def test_the_page_over_file_finds_shows_and_leads_to_the_section(visit, small, s
     icon, typed = page.locator(".bd-search-container .fa-magnifying-glass").bounding_box(), field.bounding_box()
     assert icon["x"] + icon["width"] <= typed["x"]
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
-    violations = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
-    assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
+    assert serious_faults(page, preload=False) == []
     page.locator("ul.search li a").nth(1).click()
     page.wait_for_url("**/steps.html#too-far")
     page.go_back()

@@ -6,8 +6,9 @@ import re
 from itertools import pairwise
 
 import pytest
+from chapter_01 import learning, pairs_of
 
-from conftest import answered, learning, pairs_of
+from conftest import answered, press, serious_faults
 from minigpt_core import BPETokenizer, CharTokenizer, load_corpus
 from minigpt_core.widgets.export import as_script, describe
 from minigpt_core.widgets.records import record_file, trained
@@ -235,10 +236,9 @@ def test_it_fits_a_narrow_window_and_axe_finds_nothing_serious(widget, scheme):
         press(cuts, "One merge")
     assert said(cuts).startswith("Merge 12:")
     assert cuts.page.evaluate("document.scrollingElement.scrollWidth") <= 360
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    options = {"resultTypes": ["violations"], "preload": False}  # the theme imports a style that is not there
-    violations = axe.run(cuts.page, context="[data-minigpt=tokenizer]", options=options).response["violations"]
-    assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
+    assert (
+        serious_faults(cuts.page, "[data-minigpt=tokenizer]", preload=False) == []
+    )  # the theme imports a style that is not there
 
 
 @pytest.fixture
@@ -249,10 +249,6 @@ def learner(cuts):
     press(cuts, "Back to the tokenizers")
     answered(cuts)
     assert not cuts.locator(".mg-learner").is_visible()
-
-
-def press(learner, name: str) -> None:
-    learner.get_by_role("button", name=name, exact=True).click()
 
 
 def said(learner) -> str:

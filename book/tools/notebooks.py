@@ -92,17 +92,20 @@ def lighter(png: str) -> str:
     """The same picture, in base64, with at most 256 colours, which takes less than half of the bytes: most of those of a
     figure differ by less than the eye can see, so they are rounded to every 4th, 8th, ... level until so few are left; up to 64
     colours stay as they are. How opaque a pixel is may be rounded more: that varies only at the edges of lines and letters, and
-    in maps."""
+    in maps; and of grey pixels, which no map has, most: five levels are enough for a letter's edge."""
     picture = Image.open(io.BytesIO(base64.b64decode(png)))
     if picture.mode == "P":
         return png
     pixels = np.asarray(picture.convert("RGBA")).astype(int)
     for step in (1, 4, 8, 16, 32, 64, 128):  # at 128 each channel has three levels: 81 colours at most
         steps = np.array([step, step, step, min(4 * step, 128) if step > 1 else 1])
-        rounded = np.minimum((pixels + steps // 2) // steps * steps, 255).astype(np.uint8)
-        colours, which = np.unique(
-            rounded.view(np.uint32), return_inverse=True
-        )  # one number a pixel: found much faster
+        rounded = np.minimum((pixels + steps // 2) // steps * steps, 255)
+        if step > 1:
+            grey = np.ptp(rounded[..., :3], axis=-1) < 12
+            rounded[grey, 3] = np.minimum((rounded[grey, 3] + 32) // 64 * 64, 255)
+            rounded[rounded[..., 3] == 0] = 0  # what cannot be seen has one colour
+        # the four channels of a pixel as one number: of those the different ones are found much faster
+        colours, which = np.unique(rounded.astype(np.uint8).view(np.uint32), return_inverse=True)
         if len(colours) <= (256 if step > 1 else 64):
             break
     palette = Image.fromarray(which.reshape(pixels.shape[:2]).astype(np.uint8), "P")

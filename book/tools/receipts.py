@@ -7,6 +7,7 @@ The role `count` writes how much is run and asserted, counted in the notebooks w
 """
 
 import ast
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ def compared(cell: NotebookNode) -> bool:
     return any(not {"image/png", "image/svg+xml"} & kinds for kinds in shown)
 
 
-def count(paths: list[Path]) -> dict[str, int]:
+@functools.cache
+def count(*paths: Path) -> dict[str, int]:
     """Cells that were run; those whose output is compared when they are run again; what the chapters assert, the set-up cells
     aside; exercises that have their solution below; and solutions in which a tick leads to the cell that checks them.
     """
@@ -135,7 +137,7 @@ class Count(SphinxRole):
         notebooks = [path for path in paths if path.suffix == ".ipynb"]
         for path in notebooks:
             self.env.note_dependency(str(path))
-        numbers = count(notebooks)
+        numbers = count(*notebooks)
         if self.text not in numbers:
             message = f"there is no count of {self.text!r}: choose among {', '.join(numbers)}"
             return [], [self.inliner.reporter.error(message, line=self.lineno)]
@@ -157,5 +159,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 
 if __name__ == "__main__":
-    for name, number in count(sorted(FOLDER.glob("*.ipynb"))).items():
+    for name, number in count(*sorted(FOLDER.glob("*.ipynb"))).items():
         print(f"{name:10} {number:6,}")

@@ -4,7 +4,7 @@
   "use strict";
   const { minigpt } = globalThis;
   const { make, slider, field, choice, percent, sentence, count, alone, patiently, Prompt, later } = minigpt.parts;
-  const { rove, Tokens, newId, fill, number, largest, strip, level, row, table } = minigpt.parts;
+  const { rove, Tokens, keep, newId, fill, number, largest, strip, level, row, table } = minigpt.parts;
   const BEFORE = 12, AFTER = 3; // rows for positions up to the chosen one, and after it
   const LIKELIEST = 8;
   const QUERY = ["query", "query", "mg-query"]; // of a row that is no position: its name, its vector, its colour
@@ -268,7 +268,7 @@
       if (!this.inside) return;
       this.tokens.mark(this.token);
       this[STEPS[this.step - 1].show]();
-      this.panel.style.minHeight = `${this.panel.offsetHeight}px`; // so that what stands below keeps its place
+      keep(this.panel); // so that what stands below keeps its place
       const { token, step, state } = this, layer = +this.layer.input.value, head = +this.head.input.value;
       this.tell({ state: { ...state, text: this.prompt.value, model: this.model.value, layer, head, token, step } });
     }

@@ -25,11 +25,11 @@
     return scripts.get(file);
   };
 
-  // What the script of a model or of a record hands over: base64, since a classic script holds text.
+  // What the script of a model or of a record hands over: gzip in base64, since a classic script holds text.
   minigpt.receive = (name, data) => {
-    const text = atob(data), bytes = new Uint8Array(text.length);
-    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-    received.set(name, bytes);
+    const packed = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    received.set(name, new Response(unpacked).arrayBuffer().then((buffer) => new Uint8Array(buffer)));
   };
 
   const engine = minigpt.bridge(
@@ -56,8 +56,9 @@
   };
 
   const roots = document.querySelectorAll("[data-minigpt]");
-  if (!globalThis.IntersectionObserver) {
-    for (const root of roots) say(root, "This browser lacks IntersectionObserver, which the widget needs: try a newer one.");
+  const lacks = ["IntersectionObserver", "DecompressionStream"].find((name) => !globalThis[name]);
+  if (lacks) {
+    for (const root of roots) say(root, `This browser lacks ${lacks}, which the widget needs: try a newer one.`);
     return;
   }
   const near = new IntersectionObserver(

@@ -343,6 +343,11 @@
     return { button, playing, stop };
   };
 
+  // A part keeps the room that it has now, rounded up, so that nothing below moves when it needs less.
+  const keep = (part) => {
+    part.style.minHeight = `${Math.ceil(part.getBoundingClientRect().height)}px`;
+  };
+
   // Room for the longest of the texts that will stand here, so that nothing below moves when they change.
   const hold = (place, texts) => {
     const now = place.textContent;
@@ -373,7 +378,7 @@
   // Fill the root of a widget, which keeps the height of its still picture until it is drawn, so that the page does not
   // jump. JupyterLab would take the arrow keys.
   const fill = (root, ...children) => {
-    root.style.minHeight = `${root.offsetHeight}px`;
+    keep(root);
     root.replaceChildren(...children);
     root.classList.add("mg", "mg-alive");
     root.onkeydown = (event) => event.stopPropagation();
@@ -397,7 +402,7 @@
   minigpt.widgets ??= {};
   minigpt.parts = {
     make, draw, slider, knobs, field, choice, percent, capital, sentence, count, number, largest, strip, level, row,
-    table, alone, patiently, toLine, fromLine, Text, Prompt, later, rove, Tokens, calm, player, hold, onColours, newId,
+    table, alone, patiently, toLine, fromLine, Text, Prompt, later, rove, Tokens, calm, player, keep, hold, onColours, newId,
     fill, drawing, label, axis,
   };
 })();

@@ -2,8 +2,8 @@
 (() => {
   "use strict";
   const minigpt = (globalThis.minigpt ??= {});
-  const { make, draw, knobs, field, choice, percent, sentence, count, alone, patiently, toLine, fromLine, Prompt, rove, newId, fill } =
-    minigpt.parts;
+  const { make, draw, knobs, field, choice, percent, sentence, count, alone, patiently, toLine, fromLine } = minigpt.parts;
+  const { Prompt, rove, keep, newId, fill } = minigpt.parts;
   const NAMES = ["temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "length", "seed"];
   const ENDS = { end: "The text has ended.", stop: "The stop string came.", length: "" };
   const TINT = "The stronger a token's tint, the less likely it was. Choose one to see what else could have been.";
@@ -83,7 +83,7 @@
       let written = () => "It has written nothing yet.";
       this.most = most;
       this.close();
-      this.status.style.minHeight = `${this.status.offsetHeight}px`; // it never needs less room again
+      keep(this.status); // it never needs less room again
       this.status.textContent = "Loading the model: a moment, only once…";
       this.shared.changed();
       try {
@@ -94,7 +94,7 @@
         const { texts } = await this.engine.ask("promptTokens", { name, prompt }, { signal });
         Object.assign(this, { made, tokens: [], shown: 0, ended: "" });
         this.status.textContent = "Writing…";
-        this.writing.style.minHeight = `${this.writing.offsetHeight}px`; // what stands below stays where it is
+        keep(this.writing); // what stands below stays where it is
         this.text.replaceChildren(...texts.map((text) => make("span", { className: "mg-prompt", textContent: text })));
         written = () => `It has written ${count(this.shown, "token")}.`;
         const began = performance.now();

@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, slider, field, choice, sentence, count, alone, patiently, later, rove, calm, player, newId, fill } = minigpt.parts;
+  const { make, slider, field, choice, sentence, count, alone, patiently, later, rove, calm, player, keep, newId, fill } = minigpt.parts;
   const DRAWN = 400; // of a long text only so many characters are drawn and merged
   const LEARNED = 200, PAIRS = 8, MERGES = 60; // where it learns: characters drawn, rows of the table of pairs, merges in the list
   const utf8 = new TextEncoder();
@@ -138,7 +138,7 @@
       this.go(0);
       for (const part of [this.text, this.table]) {
         part.style.minHeight = "";
-        part.style.minHeight = `${part.offsetHeight}px`;
+        keep(part);
       }
       this.go(made);
     }
