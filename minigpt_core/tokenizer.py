@@ -45,8 +45,8 @@ class Tokenizer(Protocol):
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None: ...
 
 
-class _ByteTable:
-    """The half that both tokenizers share: decoding is joining the bytes of the tokens."""
+class ByteTable:
+    """The half that all tokenizers share: decoding is joining the bytes of the tokens."""
 
     end_id = END_ID
     token_bytes: list[bytes]
@@ -74,7 +74,7 @@ class _ByteTable:
         return b"".join(self.token_bytes[i] for i in numbers).decode("utf-8", errors="replace")
 
 
-class CharTokenizer(_ByteTable):
+class CharTokenizer(ByteTable):
     """One token a character. The vocabulary is the end of text, then the characters in the order of their code points, then
     the ids of a chat where there are any: a character has the same id with them and without.
 
@@ -107,7 +107,7 @@ class CharTokenizer(_ByteTable):
     def train(cls, text: str, *, chat: bool = False) -> "CharTokenizer":
         """Collect the characters of `text`. Give it the whole text, the validation part included: which characters
         exist is settled before any learning begins, and a character without an id could not be scored at all."""
-        _check_encodable(text)
+        check_encodable(text)
         return cls(sorted(set(text.replace(END_OF_TEXT, ""))), chat)
 
     @property
@@ -118,14 +118,14 @@ class CharTokenizer(_ByteTable):
     def encode(self, text: str) -> list[int]:
         """The ids of `text`. A character that training never saw is a `ValueError` with its position."""
         if not isinstance(text, str):
-            _check_encodable(text)
+            check_encodable(text)
         ids = self.ids
         try:
             if END_OF_TEXT not in text:
                 return [ids[character] for character in text]
             return [ids[part] for part in re.findall(f"{re.escape(END_OF_TEXT)}|.", text, re.DOTALL)]
         except KeyError as error:
-            _check_encodable(text)
+            check_encodable(text)
             character = error.args[0]
             masked = text.replace(END_OF_TEXT, " " * len(END_OF_TEXT)) if character != " " else text
             position = masked.index(character)
@@ -142,7 +142,7 @@ class CharTokenizer(_ByteTable):
         _write_description(folder, kind="char", characters=self.characters[1:], **chat)
 
 
-class BPETokenizer(_ByteTable):
+class BPETokenizer(ByteTable):
     """Byte-pair encoding by SentencePiece: the pairs of pieces that occur most often are merged, one pair after the
     other, until the vocabulary is full (Sennrich, Haddow and Birch 2016, arXiv:1508.07909).
 
@@ -187,7 +187,7 @@ class BPETokenizer(_ByteTable):
 
         A `vocab_size` that the text cannot fill, or too small for its characters, is a `ValueError` with the range.
         """
-        _check_encodable(text)
+        check_encodable(text)
         if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
             raise ValueError(f"vocab_size={vocab_size!r} must be a whole number")
         if not isinstance(character_coverage, (int, float)) or not 0.98 <= character_coverage <= 1:
@@ -248,7 +248,7 @@ class BPETokenizer(_ByteTable):
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; `<|endoftext|>` in it becomes the end token. A lone surrogate is a `ValueError`."""
-        _check_encodable(text)
+        check_encodable(text)
         apart = [END_OF_TEXT, *self._apart]
         if not any(part in text for part in apart):
             return self.processor.encode(text)
@@ -336,7 +336,13 @@ def _write_description(folder: str | Path, **description: object) -> None:
     write_atomic(Path(folder) / "tokenizer.json", text.encode("utf-8"))
 
 
-def _check_encodable(text: str) -> None:
+def check_encodable(text: str) -> None:
+    """Refuse what is no text, and half of a character (a lone surrogate), which no encoding can write.
+
+    >>> check_encodable(b"hello")
+    Traceback (most recent call last):
+    ValueError: the text must be a string, not a bytes
+    """
     if not isinstance(text, str):
         raise ValueError(f"the text must be a string, not a {type(text).__name__}")
     try:

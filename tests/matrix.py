@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "_build" / "matrix"
 PYTHONS = ("3.11", "3.12", "3.13")
-TOOLS = ("pytest", "hypothesis", "nbval")
+TOOLS = ("pytest", "hypothesis", "nbval", "regex", "tokenizers")
 OF_THE_BOOK = ["address", "book", "engine", "first_use", "jupyter", "notebooks", "pages", "wheel"]
 VERSIONS = "import sys, importlib.metadata as m; print(*map(m.version, sys.argv[1:]))"
 
