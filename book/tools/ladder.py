@@ -35,8 +35,8 @@ from tqdm import tqdm
 
 from minigpt_core import GPT, CharTokenizer, TrainConfig, evaluate, load_corpus, split_text, train
 from minigpt_core.attention import KVCache
-from minigpt_core.beyond.fast import LOGIT_SCALE, FastConfig, FastGPT, fast_recipe
-from minigpt_core.beyond.parts import RotaryAttention, SquaredReLU, rotate
+from minigpt_core.beyond.fast import FastConfig, FastGPT, fast_recipe
+from minigpt_core.beyond.parts import GroupedAttention, SquaredReLU, rotate
 from minigpt_core.files import write_atomic
 
 RECORD = Path(__file__).parents[1] / "records" / "ladder.json"
@@ -54,20 +54,10 @@ SLOW = {  # the training settings of nanoGPT's recipe for a CPU, where they diff
 }
 
 
-class LadderAttention(RotaryAttention):
-    """The attention of `FastGPT` with only some of its ideas. (B, T, C) -> (B, T, C)."""
-
-    def __init__(self, config: FastConfig, ideas: tuple[str, ...]):
-        super().__init__(config)
-        self.ideas = ideas
-
-    def queries_and_keys(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
-        q, k = self.split_heads(self.query(x)), self.split_heads(self.key(x))  # (B, H, T, D)
-        return (rotate(q, start), rotate(k, start)) if "rotary positions" in self.ideas else (q, k)
-
-
 class LadderGPT(GPT):
     """A `GPT` with some of the ideas of `FastGPT`: with none it is the one, with all the other. (B, T) -> (B, T, V)."""
+
+    config: FastConfig
 
     def __init__(self, config: FastConfig, ideas: tuple[str, ...]):
         start = FastGPT(config).state_dict()
@@ -80,7 +70,9 @@ class LadderGPT(GPT):
         if "rotary positions" in ideas:
             del self.position_embedding
         for block in self.blocks:
-            block.attention = LadderAttention(config, ideas)
+            block.attention = GroupedAttention(
+                config, rope_base=config.rope_base if "rotary positions" in ideas else None
+            )
             if "squared ReLU" in ideas:
                 block.feed_forward = SquaredReLU(config)
         self.apply(self._init_weights)
@@ -103,13 +95,13 @@ class LadderGPT(GPT):
             x = F.layer_norm(x, x.shape[-1:])
         for block in self.blocks:
             x = block(x)  # (B, T, C)
-        logits = self.head(self.norm(x)) * (LOGIT_SCALE if "logit scale" in self.ideas else 1)  # (B, T, V)
+        logits = self.head(self.norm(x)) * (self.config.logit_scale if "logit scale" in self.ideas else 1)  # (B, T, V)
         if targets is None:
             return logits, None
         return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
-class QKNorm(LadderAttention):
+class QKNorm(GroupedAttention):
     """Attention whose queries and keys are normalised (Henry et al. 2020, arXiv:2010.04245). (B, T, C) -> (B, T, C)."""
 
     def queries_and_keys(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
