@@ -91,8 +91,8 @@ def number(text: str) -> float:
     return float(text.replace("−", "-").replace("∞", "inf").rstrip("%"))
 
 
-def serious_faults(page, context: str | None = None, **options) -> list[str]:
-    """What axe finds serious or critical on the page, or in the part of it that the selector `context` names."""
+def serious_faults(page, context: str | dict | None = None, **options) -> list[str]:
+    """What axe finds serious or critical on the page, or in the part of it that `context` names, a selector or what axe takes."""
     from axe_playwright_python.sync_playwright import Axe  # where there is a browser, this is installed too
 
     found = Axe().run(page, context=context, options={"resultTypes": ["violations"], **options}).response["violations"]
