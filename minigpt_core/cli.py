@@ -1,4 +1,4 @@
-"""The command line: train, generate, tokenize, info, examine. torch is imported only by the commands that need it."""
+"""The command line: train, generate, chat, tokenize, info, examine. torch is imported only by the commands that need it."""
 
 import argparse
 import math
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .model import GPT
     from .runs import SavedRun
-    from .tokenizer import Tokenizer
+    from .tokenizer import Coder, Tokenizer
     from .training import Run
 
 EXAMPLES = """\
@@ -203,14 +203,9 @@ def _tell_end(run: "Run", tokenizer: "Tokenizer", train_ids: "Tensor") -> None:
 
 def generate_command(a: argparse.Namespace) -> None:
     """`minigpt generate`: continue a prompt, streaming."""
-    from .checkpoint import load_model
     from .sampling import stream
-    from .tokenizer import load_tokenizer
-    from .training import pick_device
 
-    folder = _model_folder(a.model)
-    tokenizer = load_tokenizer(folder)
-    model = load_model(folder, pick_device(a.device or "cpu"))  # one token at a time, a CPU is as fast
+    model, tokenizer = _load(a.model, a.device)
     for stop in a.stop or ():
         _check_can_be_written(stop, tokenizer)
     knobs = {name: getattr(a, name) for name in _KNOBS}
@@ -228,17 +223,61 @@ def generate_command(a: argparse.Namespace) -> None:
         print(f"minigpt: the model {what}{stopped}: try another {other}", file=sys.stderr)
 
 
+def chat_command(a: argparse.Namespace) -> None:
+    """`minigpt chat`: talk with a model that was trained to answer, turn by turn."""
+    from .beyond.byte_level import ByteLevelBPETokenizer
+    from .beyond.chat import Conversation
+
+    model, tokenizer = _load(a.model, a.device)
+    if not isinstance(tokenizer, ByteLevelBPETokenizer):
+        raise ValueError(
+            f"{a.model} was not trained to talk, it continues texts: take minigpt generate, or --model smollm2"
+        )
+    system = {} if a.system is None else {"system": a.system}
+    talk = Conversation(model, tokenizer, window=a.window, **system)
+    knobs = {name: getattr(a, name) for name in _KNOBS}
+    sign = "> " if sys.stdin.isatty() else ""
+    if sign:
+        print("Ctrl-C ends an answer, Ctrl-D or an empty line the talk.")
+    forgotten = 0
+    while message := _asked(sign):
+        knobs["seed"] = (knobs["seed"] + 1) % 2**32  # the same question twice has not the same answer
+        try:
+            for piece in talk.reply(message, a.max_new_tokens, stop=tuple(a.stop or ()), **knobs):
+                print(piece, end="", flush=True)
+        except KeyboardInterrupt:  # of the answer; the talk goes on
+            print(" ...", end="")
+        except ValueError as error:
+            if not sign:
+                raise
+            print(f"minigpt: {error}", end="", file=sys.stderr)
+        print()
+        if talk.forgotten > forgotten:
+            forgotten = talk.forgotten
+            turns = _count(forgotten, "question")
+            print(
+                f"minigpt: the window of {talk.window} tokens is full: the oldest {turns} with the answer is forgotten",
+                file=sys.stderr,
+            )
+
+
+def _asked(sign: str) -> str:
+    """The next line that the reader writes; nothing at the end of the input."""
+    try:
+        return input(sign).strip()
+    except EOFError:
+        return ""
+
+
 def tokenize_command(a: argparse.Namespace) -> None:
     """`minigpt tokenize`: show the pieces of a text and their ids."""
-    from .tokenizer import load_tokenizer
-
     if a.model:
         given = [name for name in _TEXT if getattr(a, name) is not None]
         if given:
             raise ValueError(f"--model brings its own tokenizer: leave out --{given[0].replace('_', '-')}")
-        tokenizer = load_tokenizer(_model_folder(a.model))
+        tokenizer = _load(a.model)[1]
     else:
-        _, _, tokenizer = _prepare(_origin(a))
+        tokenizer = _prepare(_origin(a))[2]
     ids = tokenizer.encode(a.text)
     pieces = [tokenizer.tokens[i] for i in ids]
     print(" | ".join(pieces))
@@ -256,7 +295,7 @@ def info_command(a: argparse.Namespace) -> None:
         given = [name for name in (*_TEXT, *_SIZE, *_RECIPE) if getattr(a, name) is not None]
         if given:
             raise ValueError(f"--model shows a saved model: leave out --{given[0].replace('_', '-')}")
-        _show_saved(_model_folder(a.model))
+        _show_saved(a.model)
         return
     origin = _origin(a)
     train_ids, val_ids, tokenizer = _prepare(origin)
@@ -463,6 +502,23 @@ def _model_folder(name: str) -> Path:
     return FOLDER / name if name in PRETRAINED else Path(name)
 
 
+def _load(name: str, device: str | None = None) -> "tuple[GPT, Coder]":
+    """A shipped, saved or published model, and its tokenizer. One token at a time, a CPU is as fast as any device."""
+    from .checkpoint import load_model
+    from .tokenizer import load_tokenizer
+    from .training import pick_device
+
+    chosen = pick_device(device or "cpu")
+    folder = _model_folder(name)
+    if name == str(folder):  # it is none of those that ship
+        from .beyond.real import is_real, load_real
+
+        if is_real(name):
+            return load_real(name, chosen)
+    tokenizer = load_tokenizer(folder)
+    return load_model(folder, chosen), tokenizer
+
+
 def _quoted(folder: Path) -> str:
     """The folder as it is typed in a command: quoted where it must be, and never taken for a shipped model."""
     from .pretrained import PRETRAINED
@@ -471,13 +527,12 @@ def _quoted(folder: Path) -> str:
     return shlex.quote(f"./{name}" if name in PRETRAINED or name.startswith("-") else name)
 
 
-def _show_saved(folder: Path) -> None:
-    from .checkpoint import load_model
+def _show_saved(name: str) -> None:
     from .runs import load_run
-    from .tokenizer import load_tokenizer
     from .training import saved_records
 
-    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    folder = _model_folder(name)
+    model, tokenizer = _load(name)
     print(f"tokenizer        {type(tokenizer).__name__}, {tokenizer.vocab_size} tokens")
     _show_size(model.config)
     if (folder / "training.safetensors").exists() and (records := saved_records(folder)):
@@ -544,7 +599,7 @@ def _text(argument: str) -> str:
     return re.sub(r"\\([nt\\])", lambda match: {"n": "\n", "t": "\t", "\\": "\\"}[match[1]], argument)
 
 
-def _check_can_be_written(stop: str, tokenizer: "Tokenizer") -> None:
+def _check_can_be_written(stop: str, tokenizer: "Coder") -> None:
     """Refuse a text that the model can never write, so that nothing would stop at it."""
     try:
         tokenizer.encode(stop)
@@ -578,22 +633,22 @@ def _build_parser() -> argparse.ArgumentParser:
     group.add_argument("--resume", action="store_true", help=text)
 
     p = add_command("generate", generate_command, "let a trained model write")
-    text = "a shipped model (tales-char, tales-bpe, tales-zh, shakespeare-char), or the folder of one; ./NAME is always a folder"
+    text = (
+        "a shipped model (tales-char, tales-bpe, tales-zh, shakespeare-char), a published one (smollm2, gpt2), a GGUF file, or the "
+        "folder of one; ./NAME is always a folder"
+    )
     p.add_argument("--model", required=True, metavar="MODEL", help=text)
     text = r"text to continue, with \n for a line break (default: begin a new one)"
     p.add_argument("--prompt", type=_text, default="", metavar="TEXT", help=text)
-    text = r"end before this text, such as \n\n; may be given several times"
-    p.add_argument("--stop", type=_text, action="append", metavar="TEXT", help=text)
-    p.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps (default cpu)")
-    _option(p, "max_new_tokens", int, "at most so many tokens", default=500)
-    group = p.add_argument_group("knobs")
-    _option(group, "temperature", float, "0: always the likeliest token; 1: as learned", default=0.8)
-    _option(group, "top_k", int, "draw from the N likeliest tokens")
-    _option(group, "top_p", float, "draw from the likeliest tokens that reach X together", default=1.0)
-    _option(group, "min_p", float, "drop what is less than X times as likely as the likeliest", default=0.0)
-    _option(group, "frequency_penalty", float, "cost of each earlier occurrence of a token", default=0.0)
-    _option(group, "presence_penalty", float, "cost of having occurred at all", default=0.0)
-    _option(group, "seed", int, "another number, another text", default=42)
+    _add_knobs(p)
+
+    p = add_command("chat", chat_command, "talk with a model that was trained to answer")
+    text = "a published model that was trained to talk (smollm2), a GGUF file, or a folder of transformers"
+    p.add_argument("--model", default="smollm2", metavar="MODEL", help=f"{text} (default smollm2)")
+    p.add_argument("--system", type=_text, metavar="TEXT", help="what the model reads before the talk")
+    text = "keep at most N tokens of the talk (default: the context of the model)"
+    p.add_argument("--window", type=int, metavar="N", help=text)
+    _add_knobs(p)
 
     p = add_command("tokenize", tokenize_command, "show the pieces of a text and their ids")
     p.usage = "minigpt tokenize TEXT [options]"
@@ -610,6 +665,21 @@ def _build_parser() -> argparse.ArgumentParser:
     p.usage = "minigpt examine RUN"
     p.add_argument("run", metavar="RUN", help="folder of a run")
     return parser
+
+
+def _add_knobs(p: argparse.ArgumentParser) -> None:
+    text = r"end before this text, such as \n\n; may be given several times"
+    p.add_argument("--stop", type=_text, action="append", metavar="TEXT", help=text)
+    p.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps (default cpu)")
+    _option(p, "max_new_tokens", int, "at most so many tokens", default=500)
+    group = p.add_argument_group("knobs")
+    _option(group, "temperature", float, "0: always the likeliest token; 1: as learned", default=0.8)
+    _option(group, "top_k", int, "draw from the N likeliest tokens")
+    _option(group, "top_p", float, "draw from the likeliest tokens that reach X together", default=1.0)
+    _option(group, "min_p", float, "drop what is less than X times as likely as the likeliest", default=0.0)
+    _option(group, "frequency_penalty", float, "cost of each earlier occurrence of a token", default=0.0)
+    _option(group, "presence_penalty", float, "cost of having occurred at all", default=0.0)
+    _option(group, "seed", int, "another number, another text", default=42)
 
 
 def _add_text(p: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from .checks import check_finite, check_knob, check_logits, check_prompt
 from .config import check_whole
 from .decoding import Decoder, can_decode, choose
 from .model import GPT, evaluating
-from .tokenizer import Tokenizer, check_sizes
+from .tokenizer import Coder, check_sizes
 
 
 def penalize(logits: Tensor, ids: Tensor, frequency: float, presence: float) -> Tensor:
@@ -238,14 +238,15 @@ def generate(
 
 def stream(
     model: GPT,
-    tokenizer: Tokenizer,
-    prompt: str,
+    tokenizer: Coder,
+    prompt: str | Sequence[int],
     max_new_tokens: int = 500,
     *,
     stop: Sequence[str] = (),
     **knobs: float | int | bool | None,
 ) -> Iterator[str]:
-    """Continue `prompt` with text, piece by piece, as soon as a piece is certain; `knobs` are those of `generate`.
+    """Continue `prompt`, a text or its ids, with text, piece by piece, as soon as a piece is certain; `knobs` are those of
+    `generate`.
 
     Ends before the first of the `stop` strings, before the end token, or after `max_new_tokens`. Held back are half
     characters (bytes that wait for the next token) and what may yet become a stop string. An empty prompt begins a text.
@@ -260,7 +261,7 @@ def stream(
     if "" in stops:
         raise ValueError("a stop string is empty: every text would end at once")
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    ids = tokenizer.encode(prompt) or [tokenizer.end_id]
+    ids = (tokenizer.encode(prompt) if isinstance(prompt, str) else prompt) or [tokenizer.end_id]
     held = ""
     tokens = generate(model, ids, max_new_tokens, **knobs)  # type: ignore[arg-type]
     while True:

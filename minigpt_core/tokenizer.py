@@ -28,8 +28,8 @@ UNKNOWN = "\ufffd"  # what an unknown piece decodes to
 VISIBLE = {" ": SPACE_PIECE, "\n": "\u21b5", "\t": "\u21e5"}  # how spaces and the like look in `tokens`
 
 
-class Tokenizer(Protocol):
-    """What the rest of the package asks of a tokenizer. `token_bytes[i]` are the UTF-8 bytes that token i stands for;
+class Coder(Protocol):
+    """What writing and measuring ask of a tokenizer. `token_bytes[i]` are the UTF-8 bytes that token i stands for;
     `chat_ids` are the reserved ids under "system", "user", "assistant" and "endofturn", none without `chat=True`."""
 
     end_id: int
@@ -42,6 +42,11 @@ class Tokenizer(Protocol):
     def tokens(self) -> list[str]: ...
     def encode(self, text: str) -> list[int]: ...
     def decode(self, ids: list[int]) -> str: ...
+
+
+class Tokenizer(Coder, Protocol):
+    """One of this package's own, which is saved with the model that learned with it."""
+
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None: ...
 
 
@@ -313,7 +318,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         raise ValueError(f"the tokenizer in {folder} cannot be read: {error}") from None
 
 
-def check_sizes(tokenizer: Tokenizer, vocab_size: int) -> None:
+def check_sizes(tokenizer: Coder, vocab_size: int) -> None:
     """Refuse a tokenizer that has not as many tokens as the model.
 
     >>> check_sizes(CharTokenizer.train("hello"), 65)

