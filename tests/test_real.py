@@ -136,3 +136,179 @@ def test_the_first_place_where_two_models_part_is_found_and_how(kind, slip, plac
     found = first_difference(ours, model, IDS)
     assert found is not None and found.place == place and found.size > 1e-4
     assert how in found.how
+
+
+def test_queries_change_their_order_and_come_back():
+    weight = torch.arange(24.0).view(12, 2)
+    assert pairs_from_halves(weight, 2)[:, 0].tolist() == [0, 6, 2, 8, 4, 10, 12, 18, 14, 20, 16, 22]
+    assert torch.equal(halves_from_pairs(pairs_from_halves(weight, 2), 2), weight)
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda w: w[[2, 0, 1]], "our matrix has theirs' rows in another order"),
+        (lambda w: w[:, [2, 0, 1, 3]], "our matrix has theirs' columns in another order"),
+        (lambda w: -w, "our matrix is theirs times -1"),
+        (lambda w: w.T, "our matrix is theirs transposed"),
+        (lambda w: w[:, :3], "our matrix has the shape (3, 3), theirs (3, 4)"),
+        (lambda w: torch.where(torch.arange(4) == 1, w + 1, w), "our matrix is another: 25% of its numbers differ"),
+    ],
+)
+def test_how_one_matrix_comes_from_another(change, said):
+    weight = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    assert relation(change(weight), weight, "matrix") == said
+
+
+def test_two_models_of_our_own_are_compared_too():
+    torch.manual_seed(0)
+    config = ComposedConfig(300, block_size=40, n_layer=2, n_head=2, n_embd=16, rope_base=100.0, feed_forward="gelu")
+    ours, others = ComposedGPT(config), ComposedGPT(config)
+    others.load_state_dict(ours.state_dict())
+    assert first_difference(ours, others, IDS) is None
+    squared = ComposedGPT(dataclasses.replace(config, feed_forward="squared-relu"))
+    squared.load_state_dict(ours.state_dict())
+    found = first_difference(squared, others, IDS)
+    assert found.place == "blocks.0.feed_forward.narrow<"
+    assert found.how == "another activation function: ours is squared ReLU, theirs GELU by tanh"
+
+
+def folder_of(tmp_path, **changes):
+    """A folder of a small Llama, with other settings."""
+    theirs("llama", tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"model_type": "mamba"}, "a model of the kind 'mamba', and only 'gpt2' and 'llama' are known here"),
+        ({"hidden_act": "gelu"}, "its hidden_act is 'gelu', and only 'silu' is known here"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "its rope_type is 'yarn', and only 'default'"),
+        ({"num_hidden_layers": 3}, "the tensor model.layers.2.input_layernorm.weight is missing"),
+        ({"intermediate_size": 60}, "feed_forward.gate.weight has the shape (56, 32), expected (60, 32)"),
+        ({"head_dim": 16}, "its head_dim is 16, and only 8 is known here"),
+    ],
+)
+def test_a_folder_that_describes_another_model_is_refused_in_a_sentence(changes, said, tmp_path):
+    with pytest.raises(ValueError) as error:
+        load_real(folder_of(tmp_path, **changes))
+    assert said in str(error.value) and str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+
+
+def damaged(tmp_path, what):
+    folder = folder_of(tmp_path)
+    path = folder / "model.safetensors"
+    if what == "missing":
+        path.unlink()
+    elif what == "truncated":
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif what == "error page":
+        path.write_bytes(b"<!doctype html><title>404</title>")
+    elif what == "no tokenizer":
+        (folder / "tokenizer.json").unlink()
+    elif what == "no settings":
+        (folder / "config.json").write_text("<html>")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "what, said",
+    [
+        ("missing", "model.safetensors is missing"),
+        ("truncated", "model.safetensors cannot be read, it may be damaged"),
+        ("error page", "model.safetensors cannot be read, it may be damaged"),
+        ("no tokenizer", "tokenizer.json is missing"),
+        ("no settings", "config.json cannot be read"),
+    ],
+)
+def test_a_damaged_folder_is_refused_in_a_sentence(what, said, tmp_path):
+    with pytest.raises(ValueError, match=said) as error:
+        load_real(damaged(tmp_path, what))
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_model_or_has_a_name_that_means_two_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="no file or folder nothing.gguf, and it is none of the known models: smollm2, gpt2"):
+        load_real("nothing.gguf")
+    (tmp_path / "page.gguf").write_text("<!doctype html>")
+    with pytest.raises(ValueError, match=r"page.gguf is no GGUF file: it does not begin with GGUF"):
+        load_real("page.gguf")
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF\3\0\0\0")
+    with pytest.raises(ValueError, match=r"cut.gguf cannot be read, it may be cut off"):
+        load_real("cut.gguf")
+    (tmp_path / "gpt2").mkdir()
+    with pytest.raises(ValueError, match=r"gpt2 is a published model, and a folder or file here too: write \./gpt2"):
+        load_real("gpt2")
+    with pytest.raises(ValueError, match="config.json is missing"):
+        load_real("./gpt2")
+    save_model(GPT(GPTConfig(65)), tmp_path / "ours")
+    with pytest.raises(ValueError, match="ours holds a model of this package: load it by load_model"):
+        load_real("ours")
+
+
+OWN = {
+    "plain": GPTConfig(300, block_size=64, n_layer=2, n_head=2, n_embd=32, end_id=0),
+    "GPT-2": ComposedConfig(300, n_layer=2, n_embd=32, feed_forward="gelu", tied=True, start="scaled", end_id=0),
+    "Llama": ComposedConfig(300, n_layer=2, n_embd=32, norm="rms", norm_eps=1e-6, rope_base=1e5, n_kv_head=2,
+                            feed_forward="swiglu", n_hidden=44, bias=False, tied=True, end_id=0),
+    "Llama, untied": ComposedConfig(300, n_layer=3, n_embd=24, n_head=3, norm="rms", rope_base=1e4, feed_forward="swiglu",
+                                    bias=False, end_id=0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", OWN)
+@torch.no_grad()
+def test_transformers_load_what_we_save_and_write_the_same_ids(shape, tmp_path):
+    torch.manual_seed(0)
+    model = build(OWN[shape]).eval()
+    for p in model.parameters():
+        p.add_(0.15 * torch.randn_like(p))
+    save_for_transformers(model, tmp_path)
+    others = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(others(IDS).logits, model(IDS)[0], rtol=1e-4, atol=1e-4)
+    wrote = others.generate(torch.tensor([[7, 8]]), max_new_tokens=20, do_sample=False, pad_token_id=0)[0, 2:]
+    assert list(generate(model, [7, 8], 20, temperature=0)) == wrote.tolist()
+    vocabulary(tmp_path)
+    torch.testing.assert_close(load_real(tmp_path)[0](IDS)[0], model(IDS)[0])
+    with pytest.raises(ValueError, match="already holds a config.json: name another folder"):
+        save_for_transformers(model, tmp_path)
+
+
+@pytest.mark.parametrize("shape", ["Llama", "Llama, untied"])
+@torch.no_grad()
+def test_a_gguf_file_is_read_back_by_gguf_by_us_and_by_transformers(shape, tmp_path):
+    gguf = pytest.importorskip("gguf", reason="gguf is not installed: GGUF files are NOT tested")
+    pytest.importorskip("accelerate", reason="accelerate is not installed: transformers' reading of GGUF is NOT tested")
+    torch.manual_seed(0)
+    model = build(OWN[shape]).eval()
+    vocabulary(tmp_path)
+    tokenizer = tokenizer_from_json(json.loads((tmp_path / "tokenizer.json").read_text()), OWN[shape])
+    path = tmp_path / "llama.gguf"
+    save_gguf(model, tokenizer, path)
+    assert {t.name: tuple(t.shape) for t in gguf.GGUFReader(path).tensors}["blk.0.attn_q.weight"] == (OWN[shape].n_embd,) * 2
+    again, its = load_real(path)
+    assert its.encode("The lantern was lit.") == tokenizer.encode("The lantern was lit.") and its.end_id == 0
+    torch.testing.assert_close(again(IDS)[0], model(IDS)[0])
+    others = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="llama.gguf").eval()
+    torch.testing.assert_close(others(IDS).logits, model(IDS)[0], rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="exists already: name another file"):
+        save_gguf(model, tokenizer, path)
+
+
+@pytest.mark.parametrize(
+    "config, said",
+    [
+        (FastConfig(300), "previous_tokens=3 cannot be expressed: neither a GPT-2 nor a Llama has such a part"),
+        (ComposedConfig(300, softcap=5), "softcap=5 cannot be expressed"),
+        (ComposedConfig(300, feed_forward="squared-relu"), "feed_forward='squared-relu' cannot be expressed"),
+        (ComposedConfig(300, norm="rms"), "norm='rms' cannot be expressed: a GPT-2 has other parts"),
+    ],
+)
+def test_what_cannot_be_expressed_is_refused_in_a_sentence(config, said, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        save_for_transformers(build(config), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

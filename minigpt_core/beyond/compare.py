@@ -217,10 +217,10 @@ def relation(a: Tensor, b: Tensor, what: str) -> str:
     >>> relation(torch.tensor([[1.0, 3.0], [2.0, 4.0]]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "matrix")
     'our matrix is theirs transposed'
     """
-    if a.dim() == 2 and a.shape != b.shape:
-        return f"our {what} has the shape {tuple(a.shape)}, theirs {tuple(b.shape)}"
     if a.dim() == 2 and _near(a, b.T):
         return f"our {what} is theirs transposed"
+    if a.shape != b.shape:
+        return f"our {what} has the shape {tuple(a.shape)}, theirs {tuple(b.shape)}"
     factor = ((a * b).sum() / b.square().sum()).item()
     if _near(a, factor * b):
         return f"our {what} is theirs times {factor:.4g}"

@@ -81,7 +81,7 @@ class ComposedConfig(GPTConfig):
         return (embeddings + positions + head + norm) * self.n_embd + self.n_block_parameters
 
 
-def make_norm(config: ComposedConfig) -> nn.Module:
+def make_norm(config: ComposedConfig) -> nn.LayerNorm | RMSNorm:
     if config.norm == "rms":
         return RMSNorm(config.n_embd, config.norm_eps)
     return nn.LayerNorm(config.n_embd, config.norm_eps, bias=config.bias)
@@ -90,8 +90,8 @@ def make_norm(config: ComposedConfig) -> nn.Module:
 class ComposedBlock(Block):
     """A block of the chosen parts. (B, T, C) -> (B, T, C)."""
 
-    norm1: nn.Module  # type: ignore[assignment]
-    norm2: nn.Module  # type: ignore[assignment]
+    norm1: nn.LayerNorm | RMSNorm  # type: ignore[assignment]
+    norm2: nn.LayerNorm | RMSNorm  # type: ignore[assignment]
 
     def __init__(self, config: ComposedConfig):
         super().__init__(config)
@@ -141,7 +141,7 @@ class ComposedGPT(GPT):
     """
 
     config: ComposedConfig
-    norm: nn.Module  # type: ignore[assignment]
+    norm: nn.LayerNorm | RMSNorm  # type: ignore[assignment]
     head: nn.Module  # type: ignore[assignment]
 
     def __init__(self, config: ComposedConfig):
@@ -214,7 +214,11 @@ class ComposedGPT(GPT):
 
     def new_cache(self, batch_size: int = 1) -> ComposedCache:
         """An empty cache for generating `batch_size` texts at once."""
-        return ComposedCache(self.config, batch_size, like=self.token_embedding.weight)
+        return ComposedCache(self.config, batch_size, like=self.norm.weight)
+
+    @property
+    def device(self) -> torch.device:
+        return self.norm.weight.device
 
 
 register("composed", ComposedConfig, ComposedGPT)

@@ -61,7 +61,7 @@ class GroupedAttention(CausalSelfAttention):
     ):
         super().__init__(config)
         C, D = config.n_embd, config.n_embd // config.n_head
-        self.n_kv_head, self.rope_base = n_kv_head or config.n_head, rope_base
+        self.n_kv_head, self.rope_base, self.head_size = n_kv_head or config.n_head, rope_base, D
         if (self.n_kv_head, bias) != (config.n_head, True):
             self.query, self.output = nn.Linear(C, C, bias), nn.Linear(C, C, bias)
             self.key, self.value = (nn.Linear(C, self.n_kv_head * D, bias) for _ in range(2))
@@ -71,7 +71,7 @@ class GroupedAttention(CausalSelfAttention):
 
     def split_heads(self, x: Tensor) -> Tensor:
         B, T, _ = x.shape
-        return x.view(B, T, -1, self.query.out_features // self.n_head).transpose(1, 2)  # (B, H or n_kv_head, T, D)
+        return x.view(B, T, -1, self.head_size).transpose(1, 2)  # (B, H or n_kv_head, T, D)
 
     def queries_and_keys(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
         q, k = self.split_heads(self.query(x)), self.split_heads(self.key(x))

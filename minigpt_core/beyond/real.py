@@ -155,7 +155,7 @@ def _pip_download(wheel: Wheel, folder: Path) -> None:
         )
 
 
-def _optional(module: str, what_for: str) -> ModuleType:
+def optional(module: str, what_for: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -163,7 +163,7 @@ def _optional(module: str, what_for: str) -> ModuleType:
 
 
 def _from_hub(name: str) -> Path:
-    hub = _optional("huggingface_hub", f"to fetch {name}")
+    hub = optional("huggingface_hub", f"to fetch {name}")
     try:
         return Path(hub.snapshot_download(name, allow_patterns=["config.json", "model.safetensors", "tokenizer.json"]))
     except Exception as error:  # of the network, of the hub, of the disk: the library has no common one
@@ -244,7 +244,7 @@ def _read_safetensors(folder: Path) -> dict[str, Tensor]:
 
 
 def _load_gguf(path: Path) -> tuple[ComposedGPT, ByteLevelBPETokenizer]:
-    gguf = _optional("gguf", "to read GGUF files")
+    gguf = optional("gguf", "to read GGUF files")
     with open(path, "rb") as file:
         if file.read(4) != b"GGUF":
             raise ValueError(f"{path} is no GGUF file: it does not begin with GGUF")

@@ -11,6 +11,7 @@ from ..config import check_whole
 from ..data import check_ids
 from ..layers import Block, FeedForward
 from ..model import GPT, evaluating
+from ..tokenizer import Coder
 
 
 @torch.no_grad()
@@ -103,24 +104,25 @@ def inner_values(model: GPT, ids: Tensor, layer: int) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def token_probabilities(model: GPT, ids: Tensor, stride: int | None = None) -> Tensor:
+def token_probabilities(model: GPT, ids: Tensor, stride: int | None = None, window: int | None = None) -> Tensor:
     """The probability that the model gives to each token of `ids` (N,) but the first: shape (N - 1,), float64, on the
     CPU. Every token is predicted once, `stride` of them in one window that ends with them, so that behind each stand at
-    least block_size - stride others, where the text has so many. By default an eighth of block_size: in windows side by
-    side, as `evaluate` cuts them, the first tokens of each have little past, while a count beside it always sees its
-    whole context.
+    least window - stride others, where the text has so many. The window is the whole block_size unless you say less, and the
+    stride by default an eighth of it: in windows side by side, as `evaluate` cuts them, the first tokens of each have little
+    past, while a count beside it always sees its whole context.
 
     >>> token_probabilities(model, torch.tensor([5, 6, 7])).shape                       # doctest: +SKIP
     torch.Size([2])
     """
-    T = model.config.block_size
+    T = model.config.block_size if window is None else window
     check_ids("ids", ids, model.config.vocab_size)
+    check_whole("window", T, least=1)
+    if T > model.config.block_size:
+        raise ValueError(f"window={T} is more than the model's block_size={model.config.block_size}")
     stride = max(1, T // 8) if stride is None else stride
     check_whole("stride", stride, least=1)
     if stride > T:
-        raise ValueError(
-            f"stride={stride} is more than the model's block_size={T}: no window holds so many predictions"
-        )
+        raise ValueError(f"stride={stride} is more than the window of {T} tokens: no window holds so many predictions")
     found = []
     with evaluating(model):
         for start in range(0, len(ids) - 1, stride):
@@ -130,6 +132,19 @@ def token_probabilities(model: GPT, ids: Tensor, stride: int | None = None) -> T
             p = logits[0, start - first :].double().softmax(-1).cpu()  # (at most stride, V)
             found.append(p.gather(1, ids[start + 1 : end + 1, None].cpu())[:, 0])
     return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
+
+
+def bits_per_byte(model: GPT, tokenizer: Coder, text: str, *, window: int | None = None, stride: int | None = None) -> float:
+    """How many bits `model` needs on average for a byte of `text` in UTF-8: comparable between models of any tokenizer, and between
+    languages. Eight is a text that says nothing to the model; `window` and `stride` are those of `token_probabilities`. Each token
+    counts, the first one after the end of another text.
+
+    >>> bits_per_byte(model, tokenizer, "The lantern was lit.")                         # doctest: +SKIP
+    1.93
+    """
+    ids = torch.tensor([tokenizer.end_id, *tokenizer.encode(text)])
+    bits = -token_probabilities(model, ids, stride, window).log2().sum().item()
+    return bits / len(text.encode("utf-8"))
 
 
 @torch.no_grad()

@@ -1,0 +1,65 @@
+"""Weights of one byte each: a quarter of the memory. What that costs in quality and in time, the chapter on real models measures."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..checkpoint import narrow_weights
+from .composed import ComposedGPT, TiedHead
+
+
+class Int8Linear(nn.Module):
+    """A linear layer whose matrix is kept as whole numbers from -127 to 127 and one scale a row. (..., C) -> (..., rows)."""
+
+    numbers: Tensor  # (rows, C), int8
+    scale: Tensor  # (rows,)
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None):
+        super().__init__()
+        numbers, scale = narrow_weights({"weight": weight.detach()}).values()
+        self.register_buffer("numbers", numbers)
+        self.register_buffer("scale", scale)
+        self.register_buffer("bias", None if bias is None else bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.linear(x, self.numbers.to(x.dtype)) * self.scale
+        return y if self.bias is None else y + self.bias
+
+
+class Int8Embedding(nn.Module):
+    """A table of vectors kept in the same way, of which only those are widened that are looked up. (B, T) -> (B, T, C)."""
+
+    def __init__(self, table: Int8Linear):
+        super().__init__()
+        self.table = table
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.table.numbers[ids] * self.table.scale[ids][..., None]
+
+
+def quantize(model: ComposedGPT) -> ComposedGPT:
+    """`model`, changed in place, with every matrix in int8, for generation and measurement only: it cannot be trained on. A tied
+    head and its embedding stay one matrix.
+
+    >>> quantize(ComposedGPT(ComposedConfig(65))).head.numbers.dtype
+    torch.int8
+    """
+    table = Int8Linear(model.token_embedding.weight)
+    model.token_embedding = Int8Embedding(table)  # type: ignore[assignment]
+    if isinstance(model.head, TiedHead):
+        model.head = table
+    for part in list(model.modules()):
+        for name, child in list(part.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(part, name, Int8Linear(child.weight, child.bias))
+    return model
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """How much memory the weights take, each counted once.
+
+    >>> weight_bytes(nn.Linear(10, 10))
+    440
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    return sum({t.data_ptr(): t.numel() * t.element_size() for t in tensors}.values())
