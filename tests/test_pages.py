@@ -85,22 +85,40 @@ def scroll_through(page) -> None:
     page.wait_for_load_state("networkidle")
 
 
-def test_every_page_is_light_enough(browser, site, html, compressed):
-    heavy = {}
+@pytest.fixture(scope="module")
+def examined(browser, site, html, compressed):
+    """Of each page with all its panels awake: the limit of its weight and its weight, in bytes, and what axe finds serious in
+    light, and of what colours can change also in the dark. Code has one set of colours, and takes three quarters of axe's time:
+    it is looked at where it is longest."""
+    most_code = max(pages(html), key=lambda name: (html / name).read_text(encoding="utf-8").count("<span class="))
+    found = {}
     for name in pages(html):
-        page, asked = browser.new_page(), set()
+        page, asked = browser.new_page(color_scheme="light"), set()
         page.on("request", lambda r, asked=asked: asked.add(r.url.removeprefix(f"{site}/").split("?")[0]))
         page.goto(f"{site}/{name}")
-        has_widget = page.locator("[data-minigpt]").count() > 0
+        limit = ALIVE if page.locator("[data-minigpt]").count() else TEXT
         scroll_through(page)
         if "index" in name:  # the first thing a visitor does
             page.get_by_role("button", name="Write", exact=True).first.click()
             page.wait_for_selector(".mg-token")
-        bytes_asked = sum(compressed(path) for path in asked if not path.startswith(("blob:", "data:")))
-        if bytes_asked > (ALIVE if has_widget else TEXT):
-            heavy[name] = bytes_asked
+        weight = sum(compressed(path) for path in asked if not path.startswith(("blob:", "data:")))
+        where = None if name == most_code else {"exclude": [["pre"]]}
+        faults = serious_faults(page, where)
+        page.add_style_tag(content="* { transition: none !important; }")
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+        faults += serious_faults(page, where, runOnly=["color-contrast"])
+        found[name] = (limit, weight, faults)
         page.close()
-    assert heavy == {}
+    return found
+
+
+def test_every_page_is_light_enough(examined):
+    assert {name: weight for name, (limit, weight, _) in examined.items() if weight > limit} == {}
+
+
+def test_axe_finds_nothing_serious(examined):
+    assert {name: faults for name, (_, _, faults) in examined.items() if faults} == {}
 
 
 @pytest.mark.parametrize("first", ["Write", "Another", "One token", "Control+Enter"])
@@ -137,27 +155,6 @@ def test_the_film_plays_when_it_is_asked_to(visit, site):
         assert film.evaluate("film => film.naturalWidth") == 840
     assert seen.problems == [] and seen.outside == []
     seen.page.close()
-
-
-def test_axe_finds_nothing_serious(browser, site, html):
-    """With all panels awake, in light, and what colours can change also in dark. Code has one set of colours, and takes three
-    quarters of the time: it is looked at where it is longest."""
-    most_code = max(pages(html), key=lambda name: (html / name).read_text(encoding="utf-8").count("<span class="))
-    found = {}
-    for name in pages(html):
-        page = browser.new_page(color_scheme="light")
-        page.goto(f"{site}/{name}")
-        scroll_through(page)
-        where = None if name == most_code else {"exclude": [["pre"]]}
-        faults = serious_faults(page, where)
-        page.add_style_tag(content="* { transition: none !important; }")
-        page.emulate_media(color_scheme="dark")
-        page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
-        faults += serious_faults(page, where, runOnly=["color-contrast"])
-        if faults:
-            found[name] = faults
-        page.close()
-    assert found == {}
 
 
 @pytest.mark.parametrize("scheme", ["http", "file"])
