@@ -17,7 +17,9 @@ SPECIAL = ["<|endoftext|>", TURN, TURN_END]
 def talker() -> tuple[ComposedGPT, ByteLevelBPETokenizer]:
     torch.manual_seed(0)
     tokenizer = ByteLevelBPETokenizer([*SPECIAL, *ALPHABET], [], SPECIAL, digits=False, end=TURN_END)
-    config = ComposedConfig(tokenizer.vocab_size, block_size=400, n_layer=1, n_head=2, n_embd=16, end_id=2, rope_base=1e4)
+    config = ComposedConfig(
+        tokenizer.vocab_size, block_size=400, n_layer=1, n_head=2, n_embd=16, end_id=2, rope_base=1e4
+    )
     return ComposedGPT(config).eval(), tokenizer
 
 
@@ -76,8 +78,10 @@ def test_an_answer_that_is_not_read_to_its_end_is_kept_as_far_as_it_was(talker):
 
 
 def test_a_model_that_cannot_talk_and_a_window_that_cannot_be_are_refused(talker):
-    plain = ByteLevelBPETokenizer([*ALPHABET, "<|endoftext|>"], [], ["<|endoftext|>"], digits=False, end="<|endoftext|>")
-    with pytest.raises(ValueError, match="not trained to talk: its tokenizer has no <|im_start|>"):
+    plain = ByteLevelBPETokenizer(
+        [*ALPHABET, "<|endoftext|>"], [], ["<|endoftext|>"], digits=False, end="<|endoftext|>"
+    )
+    with pytest.raises(ValueError, match=r"not trained to talk: its tokenizer has no <\|im_start\|>"):
         Conversation(talker[0], plain)
     for window in (0, 401):
         with pytest.raises(ValueError, match=f"window={window} must be a whole number from 1 to 400"):

@@ -2,15 +2,20 @@
 where it can be had. And where two models part, `first_difference` says it."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
 from torch import nn
 
-from minigpt_core import generate, load_corpus
-from minigpt_core.beyond.compare import first_difference
-from minigpt_core.beyond.formats import halves_from_pairs
-from minigpt_core.beyond.real import load_real
+from minigpt_core import GPT, GPTConfig, generate, load_corpus, save_model
+from minigpt_core.beyond.compare import first_difference, relation
+from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
+from minigpt_core.beyond.export import save_for_transformers, save_gguf
+from minigpt_core.beyond.fast import FastConfig
+from minigpt_core.beyond.formats import halves_from_pairs, pairs_from_halves
+from minigpt_core.beyond.real import load_real, tokenizer_from_json
+from minigpt_core.registry import build
 
 transformers = pytest.importorskip(
     "transformers", reason="transformers is not installed: the real models are NOT compared"
@@ -188,7 +193,7 @@ def folder_of(tmp_path, **changes):
         ({"hidden_act": "gelu"}, "its hidden_act is 'gelu', and only 'silu' is known here"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "its rope_type is 'yarn', and only 'default'"),
         ({"num_hidden_layers": 3}, "the tensor model.layers.2.input_layernorm.weight is missing"),
-        ({"intermediate_size": 60}, "feed_forward.gate.weight has the shape (56, 32), expected (60, 32)"),
+        ({"intermediate_size": 60}, "feed_forward.widen.weight has the shape (56, 32), expected (60, 32)"),
         ({"head_dim": 16}, "its head_dim is 16, and only 8 is known here"),
     ],
 )
@@ -232,7 +237,9 @@ def test_a_damaged_folder_is_refused_in_a_sentence(what, said, tmp_path):
 
 def test_what_is_no_model_or_has_a_name_that_means_two_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="no file or folder nothing.gguf, and it is none of the known models: smollm2, gpt2"):
+    with pytest.raises(
+        ValueError, match="no file or folder nothing.gguf, and it is none of the known models: smollm2, gpt2"
+    ):
         load_real("nothing.gguf")
     (tmp_path / "page.gguf").write_text("<!doctype html>")
     with pytest.raises(ValueError, match=r"page.gguf is no GGUF file: it does not begin with GGUF"):
@@ -289,7 +296,9 @@ def test_a_gguf_file_is_read_back_by_gguf_by_us_and_by_transformers(shape, tmp_p
     tokenizer = tokenizer_from_json(json.loads((tmp_path / "tokenizer.json").read_text()), OWN[shape])
     path = tmp_path / "llama.gguf"
     save_gguf(model, tokenizer, path)
-    assert {t.name: tuple(t.shape) for t in gguf.GGUFReader(path).tensors}["blk.0.attn_q.weight"] == (OWN[shape].n_embd,) * 2
+    assert {t.name: tuple(t.shape) for t in gguf.GGUFReader(path).tensors}["blk.0.attn_q.weight"] == (
+        OWN[shape].n_embd,
+    ) * 2
     again, its = load_real(path)
     assert its.encode("The lantern was lit.") == tokenizer.encode("The lantern was lit.") and its.end_id == 0
     torch.testing.assert_close(again(IDS)[0], model(IDS)[0])

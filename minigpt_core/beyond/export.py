@@ -31,14 +31,18 @@ def kind_of(config: GPTConfig) -> str:
     own = composed(config)
     for name, value in NEITHER.items():
         if getattr(own, name) != value:
-            raise ValueError(f"{name}={getattr(own, name)!r} cannot be expressed: neither a GPT-2 nor a Llama has such a part")
+            raise ValueError(
+                f"{name}={getattr(own, name)!r} cannot be expressed: neither a GPT-2 nor a Llama has such a part"
+            )
     if all(getattr(own, name) == value for name, value in LLAMA_PARTS.items()) and own.rope_base is not None:
         return "llama"
     wrong = [f"{name}={getattr(own, name)!r}" for name, value in GPT2_PARTS.items() if getattr(own, name) != value]
     if own.feed_forward not in ACTIVATIONS.values():
         wrong.append(f"feed_forward={own.feed_forward!r}")
     if wrong:
-        raise ValueError(f"{', '.join(wrong)} cannot be expressed: a GPT-2 has other parts, and a Llama has others besides")
+        raise ValueError(
+            f"{', '.join(wrong)} cannot be expressed: a GPT-2 has other parts, and a Llama has others besides"
+        )
     return "gpt2"
 
 

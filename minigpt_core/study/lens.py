@@ -117,7 +117,7 @@ def token_probabilities(model: GPT, ids: Tensor, stride: int | None = None, wind
     T = model.config.block_size if window is None else window
     check_ids("ids", ids, model.config.vocab_size)
     check_whole("window", T, least=1)
-    if T > model.config.block_size:
+    if model.config.block_size < T:
         raise ValueError(f"window={T} is more than the model's block_size={model.config.block_size}")
     stride = max(1, T // 8) if stride is None else stride
     check_whole("stride", stride, least=1)
@@ -134,7 +134,9 @@ def token_probabilities(model: GPT, ids: Tensor, stride: int | None = None, wind
     return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
 
 
-def bits_per_byte(model: GPT, tokenizer: Coder, text: str, *, window: int | None = None, stride: int | None = None) -> float:
+def bits_per_byte(
+    model: GPT, tokenizer: Coder, text: str, *, window: int | None = None, stride: int | None = None
+) -> float:
     """How many bits `model` needs on average for a byte of `text` in UTF-8: comparable between models of any tokenizer, and between
     languages. Eight is a text that says nothing to the model; `window` and `stride` are those of `token_probabilities`. Each token
     counts, the first one after the end of another text.
