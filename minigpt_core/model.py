@@ -94,10 +94,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     >>> with evaluating(model):                                                         # doctest: +SKIP
     ...     logits, _ = model(idx)
     """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        for module in training:
+            module.training = True

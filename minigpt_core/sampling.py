@@ -55,7 +55,10 @@ def scale_temperature(logits: Tensor, temperature: float) -> Tensor:
     check_logits(logits, "(B, V)")
     check_knob("temperature", temperature, 0, math.inf)
     if temperature <= 1e-6:
-        return keep_top_k(logits, 1)
+        best = logits.argmax(
+            dim=-1, keepdim=True
+        )  # (B, 1), of several the lowest id, as in keep_top_k, but without sorting
+        return torch.full_like(logits, -math.inf).scatter(1, best, logits.gather(1, best))
     scaled = (logits.double() / float(temperature)).type_as(logits)
     if torch.equal(scaled.isinf(), logits.isinf()):
         return scaled

@@ -238,7 +238,7 @@ def test_a_damaged_folder_is_refused_in_a_sentence(what, said, tmp_path):
 def test_what_is_no_model_or_has_a_name_that_means_two_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        ValueError, match="no file or folder nothing.gguf, and it is none of the known models: smollm2, gpt2"
+        ValueError, match=r"no file or folder nothing\.gguf, and it is none of the known models: smollm2, gpt2"
     ):
         load_real("nothing.gguf")
     (tmp_path / "page.gguf").write_text("<!doctype html>")
@@ -250,7 +250,7 @@ def test_what_is_no_model_or_has_a_name_that_means_two_is_refused(tmp_path, monk
     (tmp_path / "gpt2").mkdir()
     with pytest.raises(ValueError, match=r"gpt2 is a published model, and a folder or file here too: write \./gpt2"):
         load_real("gpt2")
-    with pytest.raises(ValueError, match="config.json is missing"):
+    with pytest.raises(ValueError, match=r"config\.json is missing"):
         load_real("./gpt2")
     save_model(GPT(GPTConfig(65)), tmp_path / "ours")
     with pytest.raises(ValueError, match="ours holds a model of this package: load it by load_model"):
@@ -281,7 +281,7 @@ def test_transformers_load_what_we_save_and_write_the_same_ids(shape, tmp_path):
     assert list(generate(model, [7, 8], 20, temperature=0)) == wrote.tolist()
     vocabulary(tmp_path)
     torch.testing.assert_close(load_real(tmp_path)[0](IDS)[0], model(IDS)[0])
-    with pytest.raises(ValueError, match="already holds a config.json: name another folder"):
+    with pytest.raises(ValueError, match=r"already holds a config\.json: name another folder"):
         save_for_transformers(model, tmp_path)
 
 

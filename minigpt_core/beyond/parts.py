@@ -1,6 +1,8 @@
 """Parts of today's models, each of which can stand in the place of a plain one: positions that turn, heads that share their
 keys, other norms and other feed-forward networks. `composed.ComposedGPT` puts them together."""
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,11 +37,17 @@ def rotate(x: Tensor, start: int, base: float = 10_000) -> Tensor:
     >>> rotate(torch.tensor([[[[1.0, 0.0], [1.0, 0.0]]]]), start=0)[0, 0, 1]
     tensor([0.5403, 0.8415])
     """
-    T, D = x.shape[-2:]
-    speed = base ** (-torch.arange(0, D, 2, device=x.device) / D)  # (D / 2,)
-    angle = torch.arange(start, start + T, device=x.device)[:, None] * speed  # (T, D / 2)
-    points = torch.view_as_complex(x.float().view(*x.shape[:-1], D // 2, 2))  # (B, H, T, D / 2)
-    return torch.view_as_real(points * torch.polar(torch.ones_like(angle), angle)).flatten(-2).type_as(x)
+    points = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))  # (B, H, T, D / 2)
+    return torch.view_as_real(points * _turns(start, *x.shape[-2:], base, x.device)).flatten(-2).type_as(x)
+
+
+@functools.lru_cache(maxsize=4)  # all layers of a model turn by the same angles
+@torch.inference_mode(False)  # what is kept may be needed for training later
+def _turns(start: int, T: int, D: int, base: float, device: torch.device) -> Tensor:
+    """The turn of each pair at each position, as a complex number of size one: (T, D / 2)."""
+    speed = base ** (-torch.arange(0, D, 2, device=device) / D)  # (D / 2,)
+    angle = torch.arange(start, start + T, device=device)[:, None] * speed  # (T, D / 2)
+    return torch.polar(torch.ones_like(angle), angle)
 
 
 class GroupedAttention(CausalSelfAttention):
