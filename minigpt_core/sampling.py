@@ -55,10 +55,8 @@ def scale_temperature(logits: Tensor, temperature: float) -> Tensor:
     check_logits(logits, "(B, V)")
     check_knob("temperature", temperature, 0, math.inf)
     if temperature <= 1e-6:
-        best = logits.argmax(
-            dim=-1, keepdim=True
-        )  # (B, 1), of several the lowest id, as in keep_top_k, but without sorting
-        return torch.full_like(logits, -math.inf).scatter(1, best, logits.gather(1, best))
+        best = torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[1]).bool()  # (B, V), found without sorting
+        return logits.masked_fill(~best, -math.inf)
     scaled = (logits.double() / float(temperature)).type_as(logits)
     if torch.equal(scaled.isinf(), logits.isinf()):
         return scaled
@@ -167,9 +165,8 @@ def draw(logits: Tensor, u: float) -> int:
         raise ValueError(f"there is no token to draw: the largest logit is {logits.max().item()}")
     weights = (logits.double() - logits.max()).exp()  # (V,)
     cumulated = weights.cumsum(dim=0)
-    index = int(torch.searchsorted(cumulated, u * cumulated[-1], right=True))
     # Should u be 1 all the same: the last token that can be drawn at all.
-    return min(index, int(weights.nonzero()[-1]))
+    return min(int(torch.searchsorted(cumulated, u * cumulated[-1], right=True)), int(weights.nonzero()[-1]))
 
 
 @torch.no_grad()

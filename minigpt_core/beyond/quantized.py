@@ -49,7 +49,8 @@ def quantize(model: ComposedGPT) -> ComposedGPT:
     """`model`, changed in place, with every matrix in int8, for generation and measurement only: it cannot be trained on. A tied
     head and its embedding stay one matrix.
 
-    >>> quantize(ComposedGPT(ComposedConfig(65))).head.numbers.dtype
+    >>> from minigpt_core.beyond.composed import ComposedConfig
+    >>> quantize(ComposedGPT(ComposedConfig(vocab_size=65))).head.numbers.dtype
     torch.int8
     """
     if not isinstance(model, ComposedGPT):
