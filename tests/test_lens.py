@@ -5,9 +5,15 @@ import math
 import pytest
 import torch
 
-from minigpt_core import GPT, GPTConfig, attention_maps
+from minigpt_core import GPT, CharTokenizer, GPTConfig, attention_maps
 from minigpt_core.beyond.fast import FastConfig, FastGPT
-from minigpt_core.study.lens import induction_scores, inner_values, repeat_probability
+from minigpt_core.study.lens import (
+    bits_per_byte,
+    induction_scores,
+    inner_values,
+    repeat_probability,
+    token_probabilities,
+)
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +162,29 @@ def test_what_has_no_such_inside_is_refused_in_a_sentence(model):
     hollow.blocks[0].attention = torch.nn.Identity()
     with pytest.raises(ValueError, match="layer 0 of the model lacks attention"):
         inner_values(hollow, ids, layer=0)
+
+
+def test_bits_per_byte_do_not_depend_on_the_tokenizer_of_a_model_that_knows_nothing():
+    """Each of V tokens is as likely as any other: log2 V bits a token, by the bytes of the text, not by its characters."""
+    text = "café"
+    tokenizer = CharTokenizer.train(text)
+    model = GPT(GPTConfig(tokenizer.vocab_size, block_size=8, n_layer=1, n_embd=8))
+    torch.nn.init.zeros_(model.head.weight)
+    assert bits_per_byte(model, tokenizer, text) == pytest.approx(4 * math.log2(5) / 5)
+
+
+@torch.no_grad()
+def test_a_smaller_window_is_what_the_model_sees():
+    torch.manual_seed(0)
+    model, ids = GPT(GPTConfig(11, block_size=16, n_layer=1, n_embd=8)).eval(), torch.randint(11, (30,))
+    found = token_probabilities(model, ids, stride=2, window=4)
+    assert found.shape == (29,)
+    for i in range(29):  # two are predicted in one window, which ends with the second of them
+        end = min(i + 2 - i % 2, 29)
+        first = max(0, end - 4)
+        expected = model(ids[None, first:end])[0][0, i - first].softmax(-1)[ids[i + 1]]
+        assert found[i].item() == pytest.approx(expected.item(), abs=1e-6)
+    with pytest.raises(ValueError, match="window=17 is more than the model's block_size=16"):
+        token_probabilities(model, ids, window=17)
+    with pytest.raises(ValueError, match="stride=5 is more than the window of 4 tokens"):
+        token_probabilities(model, ids, stride=5, window=4)

@@ -91,13 +91,21 @@ def examples(models: dict[str, tuple[GPT, Coder]]) -> dict[str, dict[str, dict[s
                         rng = random.Random(draw)
                         asked, *others = rng.sample(pairs, k + 1)
                         answers = [answer for _, answer in others]
-                        if kind == "shuffled":
-                            answers = answers[1:] + answers[:1]
+                        if kind == "shuffled":  # the last one's comes first, and of one alone another pair's
+                            answers = (
+                                [answers[-1], *answers[:-1]]
+                                if k > 1
+                                else [rng.choice(rest(pairs, asked, others))[1]] * k
+                            )
                         shown = [(question, answer) for (question, _), answer in zip(others, answers, strict=True)]
                         each.append(answer_loss(model, tokenizer, shown, asked))
                     losses.append(round(statistics.mean(each), 3))
                 found.setdefault(name, {}).setdefault(rule, {})[kind] = losses
     return found
+
+
+def rest(pairs: list, asked: tuple[str, str], shown: list) -> list:
+    return [pair for pair in pairs if pair != asked and pair not in shown]
 
 
 @torch.no_grad()
