@@ -504,7 +504,7 @@ def test_a_model_of_other_parts_has_pytorchs_maps_and_losses_and_queries_that_me
     for layer, heads in enumerate(done["maps"]):
         for head, rows in enumerate(heads):
             for t, row in enumerate(rows):
-                assert torch.allclose(torch.tensor(row), expected[layer, head, t, : t + 1], atol=1e-5)
+                torch.testing.assert_close(torch.Tensor(row), expected[layer, head, t, : t + 1], rtol=0, atol=1e-5)
         q, k = (
             torch.tensor(list(done[each][layer].values())).view(T, -1, model.config.n_embd // H)
             for each in ("queries", "keys")

@@ -184,7 +184,7 @@
       if (start + T > block_size)
         throw new Error(`${start + T} tokens do not fit into the context window of ${block_size}`);
       const h = new Float32Array(T * C), y = new Float32Array(T * C), q = new Float32Array(T * C);
-      const wide = new Float32Array(T * M), gate = feed_forward === "swiglu" ? new Float32Array(T * M) : wide;
+      const wide = new Float32Array(T * M), gate = feed_forward === "swiglu" ? new Float32Array(T * M) : null;
       cache.ids.push(...ids);
       const x = this.embed(cache.ids, start);
       for (let layer = 0; layer < n_layer; layer++) {
@@ -216,9 +216,10 @@
         note("norm2", h);
         project("feed_forward.widen", h, C, M, wide);
         note("widen", wide);
-        if (gate !== wide) project("feed_forward.gate", h, C, M, gate);
-        for (let i = 0; i < T * M; i++) gate[i] = activate(gate[i]);
-        if (gate !== wide) for (let i = 0; i < T * M; i++) wide[i] *= gate[i];
+        if (gate) {
+          project("feed_forward.gate", h, C, M, gate);
+          for (let i = 0; i < T * M; i++) wide[i] *= activate(gate[i]);
+        } else for (let i = 0; i < T * M; i++) wide[i] = activate(wide[i]);
         project("feed_forward.narrow", wide, M, C, h);
         note("feed_forward", h);
         for (let i = 0; i < T * C; i++) x[i] += h[i];
