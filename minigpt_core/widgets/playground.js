@@ -329,6 +329,7 @@
     const note = make("p", { className: "mg-note", id: `${id}-file-note` });
     note.append("Or drop it on this panel. ", command, " makes one. It is read here, in the page, and sent nowhere.");
     file.setAttribute("aria-describedby", note.id);
+    own.classList.add("mg-file");
     own.append(note);
     const panel = make(
       "div",
