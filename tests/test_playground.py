@@ -605,9 +605,9 @@ def test_a_model_of_the_readers_own_writes_in_the_page(widget, own, how, scheme)
     if how == "drop":
         drop(page, "my ship.mgpt", raw)
     else:  # by the keyboard alone
-        page.get_by_role("button", name="Compare two settings").focus()
-        page.keyboard.press("Tab")
         with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Compare two settings").focus()
+            page.keyboard.press("Tab")
             page.keyboard.press("Space")
         chooser.value.set_files({"name": "my ship.mgpt", "mimeType": "", "buffer": raw})
         answered(page.locator("[data-minigpt=playground]"))
