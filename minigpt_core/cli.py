@@ -1,4 +1,4 @@
-"""The command line: train, generate, chat, tokenize, info, examine. torch is imported only by the commands that need it."""
+"""The command line: train, generate, chat, tokenize, export, info, examine. torch is imported only by the commands that need it."""
 
 import argparse
 import math
@@ -28,6 +28,7 @@ examples
   minigpt generate --model runs/alice --prompt "Alice "
   minigpt generate --model tales-char              a model that ships with the package
   minigpt tokenize "The cat sat." --tokenizer bpe  see the pieces a text is cut into
+  minigpt export --model runs/alice                one file, with which it writes in a page of the book
 
 `minigpt COMMAND --help` lists what a command takes.
 """
@@ -285,6 +286,19 @@ def tokenize_command(a: argparse.Namespace) -> None:
     print(
         f"{_count(len(ids), 'token')} for {_count(len(a.text), 'character')}, from a vocabulary of {tokenizer.vocab_size}"
     )
+
+
+def export_command(a: argparse.Namespace) -> None:
+    """`minigpt export`: a model as one file, which a page of the book can read."""
+    from .files import write_atomic
+    from .widgets.export import model_file
+
+    path = Path(a.out or f"{_model_folder(a.model).resolve().name}.mgpt")
+    if path.exists():
+        raise ValueError(f"{path} is there already: name another --out")
+    raw = model_file(*_load(a.model))
+    write_atomic(path, raw)
+    print(f"{path}, {len(raw) / 1e6:.1f} MB: drop it on a playground of the book, or choose it there")
 
 
 def info_command(a: argparse.Namespace) -> None:
@@ -655,6 +669,11 @@ def _build_parser() -> argparse.ArgumentParser:
     p.add_argument("text", type=_text, metavar="TEXT", help=r"the text to cut into pieces, with \n for a line break")
     p.add_argument("--model", metavar="MODEL", help="use the tokenizer of this model, not a new one")
     _add_text(p)
+
+    p = add_command("export", export_command, "write a model as one file, for the playground of a page")
+    text = "the folder of a run or of a saved model, or a shipped model; ./NAME is always a folder"
+    p.add_argument("--model", required=True, metavar="MODEL", help=text)
+    p.add_argument("--out", metavar="FILE", help="(default MODEL.mgpt, here)")
 
     p = add_command("info", info_command, "show what a run would take, or what a saved model is")
     p.add_argument("--model", metavar="MODEL", help="a saved or a shipped model")

@@ -20,6 +20,7 @@ from .attention import KVCache
 from .config import GPTConfig
 from .layers import Block
 from .model import GPT
+from .registry import build
 
 Array = np.ndarray[Any, Any]
 
@@ -34,17 +35,33 @@ def can_decode(model: GPT) -> bool:
 
 
 def unlike_plain(model: GPT) -> str:
-    """What sets `model` apart from the plain GPT of its settings in float32, in words: a part replaced, added or patched, or
-    another number format. Nothing ("") where a `Decoder` and the page's engine, which know that one only, compute the same.
+    """What sets `model` apart from the plain GPT of its settings in float32, in words. Nothing ("") where a `Decoder`, which
+    knows that one only, computes the same.
 
     >>> unlike_plain(GPT(GPTConfig(vocab_size=65)).double())
     'token_embedding.weight is in torch.float64'
     """
-    if type(model) is not GPT:
+    return unlike_settings(model) if type(model) is GPT else f"this one is a {type(model).__name__}"
+
+
+def unlike_settings(model: GPT) -> str:
+    """What sets `model` apart from one that is built anew of its settings, plain or of other parts, in float32: a part
+    replaced, added or patched, or another number format. Nothing ("") where both compute the same from the same weights.
+
+    >>> model = GPT(GPTConfig(vocab_size=65))
+    >>> model.norm = nn.LayerNorm(128, eps=0.1)
+    >>> unlike_settings(model)
+    'norm is LayerNorm((128,), eps=0.1, elementwise_affine=True, bias=True)'
+    """
+    try:
+        built = _built(model.config)
+    except ValueError as error:  # of no kind that is known
+        return str(error)
+    if type(model) is not built[""][0][0]:
         return f"this one is a {type(model).__name__}"
-    plain, own = _plain(model.config), dict(model.named_modules(remove_duplicate=False))
+    own = dict(model.named_modules(remove_duplicate=False))
     for name, part in own.items():
-        look, shapes = plain.get(name, (None, {}))
+        look, shapes = built.get(name, (None, {}))
         if _look(part) != look:
             return f"{name} is {part!r}".splitlines()[0].removesuffix("(")  # of one with parts of its own, its kind
         if part._forward_hooks or part._forward_pre_hooks:
@@ -56,15 +73,17 @@ def unlike_plain(model: GPT) -> str:
                 return f"{name}.{which} has the shape {tuple(parameter.shape)}"
             if parameter is not None and parameter.dtype != torch.float32:
                 return f"{name}.{which} is in {parameter.dtype}"
-    missing = plain.keys() - own.keys()
+    if getattr(model.config, "tied", False) and model.head.weight is not model.token_embedding.weight:
+        return "its head is tied to another embedding"
+    missing = built.keys() - own.keys()
     return f"{min(missing)} is missing" if missing else ""
 
 
 @lru_cache(maxsize=8)
-def _plain(config: GPTConfig) -> dict[str, tuple[object, dict[str, torch.Size]]]:
-    """The look of each part of the plain GPT, and the shapes of its parameters."""
+def _built(config: GPTConfig) -> dict[str, tuple[Any, dict[str, torch.Size]]]:
+    """The look of each part of a model of these settings, and the shapes of its parameters."""
     with torch.device("meta"):  # no memory, no random numbers
-        parts = GPT(config).named_modules()
+        parts = build(config).named_modules()
     return {
         name: (_look(part), {which: p.shape for which, p in part.named_parameters(recurse=False)})
         for name, part in parts
@@ -74,7 +93,8 @@ def _plain(config: GPTConfig) -> dict[str, tuple[object, dict[str, torch.Size]]]
 def _look(part: nn.Module) -> tuple[object, ...]:
     """What a part computes, weights aside. How much a dropout drops does not matter to a text."""
     settings = "" if isinstance(part, nn.Dropout) else part.extra_repr()
-    return type(part), settings, getattr(part, "n_head", None)
+    own = (getattr(part, name, None) for name in ("n_head", "n_kv_head", "rope_base", "qk_norm", "eps"))
+    return type(part), settings, *own
 
 
 class Decoder:

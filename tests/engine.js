@@ -24,6 +24,11 @@ const answers = {
     const engine = load(model);
     return prompts.map((ids) => Array.from(engine.forward(ids, engine.newCache(), { muted })));
   },
+  // The logits after each of these parts of a text, with one cache.
+  parts: ({ model, parts }) => {
+    const engine = load(model), cache = engine.newCache();
+    return parts.map((ids) => Array.from(engine.forward(ids, cache)));
+  },
   maps: ({ model, ids }) => {
     const engine = load(model), blocks = [];
     engine.forward(ids, engine.newCache(), { blocks });

@@ -9,8 +9,10 @@ import torch
 
 from conftest import answered, number, serious_faults
 from minigpt_core import load_pretrained
+from minigpt_core.beyond.fast import FastConfig, FastGPT
 from minigpt_core.study.lens import inner_values
 from minigpt_core.widgets.anatomy import STEPS
+from minigpt_core.widgets.export import as_script, model_file
 
 TEXT = "the ship, the sea"
 
@@ -210,6 +212,20 @@ def test_it_has_no_serious_fault_of_access_and_fits_the_page(visit, site, width,
         step(anatomy, at)
         assert serious_faults(anatomy.page, "[data-minigpt=anatomy]") == [], at
         assert anatomy.page.evaluate("document.documentElement.scrollWidth") <= width, at
+    seen.page.close()
+
+
+def test_a_model_of_other_parts_is_refused_in_a_sentence_and_the_next_one_is_taken_apart(visit, site):
+    tokenizer = load_pretrained("tales-char")[1]
+    script = as_script("tales-char", model_file(FastGPT(FastConfig(tokenizer.vocab_size, n_embd=8)), tokenizer))
+    seen = visit("about:blank")
+    seen.page.route("**/data/tales-char.js", lambda route: route.fulfill(body=script))
+    seen.page.goto(f"{site}/notebooks/06_attention.html")
+    anatomy = seen.awake("anatomy")
+    answered(anatomy)
+    assert said(anatomy) == "Only the plain GPT is taken apart here: choose another model."
+    show(anatomy, "The sea", "tales-bpe")
+    assert anatomy.locator(".mg-stage table").count() == 1 and seen.problems == []
     seen.page.close()
 
 

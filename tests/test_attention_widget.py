@@ -10,8 +10,10 @@ import torch
 
 from conftest import answered, number, serious_faults
 from minigpt_core import attention_maps, load_pretrained
+from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
 from minigpt_core.study.ablation import knocked_out
 from minigpt_core.study.lens import inner_values
+from minigpt_core.widgets.export import as_script, model_file
 from minigpt_core.widgets.records import record_file
 
 SENTENCE = '"Where is the Spoon?" asked Wren.'
@@ -352,6 +354,40 @@ def test_a_line_break_is_kept_in_a_field_of_one_line(attention):
         }"""
     )
     assert kept == "a\u21b5b"
+
+
+def test_heads_that_share_a_key_and_turn_with_their_position_show_how_their_shares_come_about(visit, site):
+    tokenizer = load_pretrained("tales-char")[1]
+    torch.manual_seed(0)
+    parts = {"norm": "rms", "rope_base": 1e4, "n_kv_head": 2, "qk_norm": True, "feed_forward": "swiglu"}
+    model = ComposedGPT(ComposedConfig(tokenizer.vocab_size, n_layer=2, n_head=4, n_embd=32, end_id=0, **parts)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+            if parameter.dim() == 2:  # as its file will hold it
+                scale = parameter.abs().amax(1, keepdim=True) / 127
+                parameter.copy_((parameter / scale).round() * scale)
+    seen = visit("about:blank")
+    script = as_script("tales-char", model_file(model, tokenizer))
+    seen.page.route("**/data/tales-char.js", lambda route: route.fulfill(body=script))
+    seen.page.goto(f"{site}/notebooks/12_inside_the_model.html")
+    attention = seen.awake("attention")
+    show(attention, SENTENCE, "tales-char")
+    maps = attention_maps(model, torch.tensor([tokenizer.encode(SENTENCE)]))[:, 0]  # (n_layer, H, T, T)
+    attention.locator(".mg-tokens span").nth(20).click()
+    for layer, head in ((0, 0), (0, 1), (1, 2), (1, 3)):
+        attention.get_by_role("button", name=f"layer {layer}, head {head}").click()
+        scores = []
+        for key in (3, 9, 20):
+            attention.get_by_label("key position").fill(str(key))
+            pair = rows(attention, "Query times key")
+            scores.append(pair["÷ √8"][0])
+            assert pair["share"][0] == pytest.approx(maps[layer, head, 20, key].item(), abs=0.0052)
+            assert pair["q · k"][0] == pytest.approx(scores[-1] * 8**0.5, abs=0.02)
+        share = maps[layer, head, 20, [3, 9, 20]].log()  # but for a constant, the scores
+        assert [score - scores[0] for score in scores] == pytest.approx((share - share[0]).tolist(), abs=0.0105)
+    assert seen.problems == []
+    seen.page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -24,16 +24,20 @@ from minigpt_core import (
     TrainConfig,
     load_corpus,
     load_model,
+    load_pretrained,
+    load_tokenizer,
     save_model,
     split_text,
     train,
 )
+from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
 from minigpt_core.checkpoint import load_progress, step_of
 from minigpt_core.cli import _as_options, _build_parser, main
 from minigpt_core.optimizer import learning_rate_at
 from minigpt_core.runs import load_run
 from minigpt_core.study.planning import propose
 from minigpt_core.training import saved_records
+from minigpt_core.widgets.export import model_file
 
 ROOT = Path(__file__).parents[1]
 TINY = ["--corpus", "tales", "--n-layer", "1", "--n-embd", "32", "--block-size", "16", "--batch-size", "4"]
@@ -478,6 +482,7 @@ BAD = {
     "resume with settings": (["train", "--resume", "--out", "x", "--n-layer", "9"], "leave out --n-layer"),
     "resume nothing": (["train", "--resume", "--out", "nowhere"], "nowhere/training.safetensors is missing"),
     "no model": (["generate", "--model", "nowhere"], "no tokenizer in nowhere"),
+    "export of nothing": (["export", "--model", "nowhere"], "no tokenizer in nowhere"),
     "info of nothing": (["info", "--model", "nowhere"], "there is no model in nowhere"),
     "model and settings": (["info", "--model", "x", "--n-layer", "2"], "leave out --n-layer"),
     "unseen character": (["tokenize", "\u732b"], "character '\u732b' (U+732B) at position 0"),
@@ -609,6 +614,29 @@ def test_a_shipped_model_is_named_by_its_name(tmp_path):
     assert "CharTokenizer" in called("info", "--model", "tales-char", cwd=tmp_path).stdout
     out = called("generate", "--model", "tales-char", "--prompt", "Wren ", "--max-new-tokens", "5", cwd=tmp_path).stdout
     assert out.startswith("Wren ") and len(out) > 6
+
+
+def test_export_writes_one_file_and_never_over_another(run, tmp_path):
+    out = called("export", "--model", run[0], cwd=tmp_path)
+    assert out.returncode == 0, out.stderr
+    raw = model_file(load_model(run[0]), load_tokenizer(run[0]))
+    assert (tmp_path / "tales.mgpt").read_bytes() == raw and [p.name for p in tmp_path.iterdir()] == ["tales.mgpt"]
+    assert out.stdout.startswith(f"tales.mgpt, {len(raw) / 1e6:.1f} MB: drop it")
+    for options in ([], ["--out", "tales.mgpt"]):
+        again = called("export", "--model", run[0], *options, cwd=tmp_path)
+        assert again.returncode == 2 and again.stderr == "minigpt: tales.mgpt is there already: name another --out\n"
+    assert called("export", "--model", "tales-zh", "--out", "new/zh.mgpt", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "new" / "zh.mgpt").read_bytes() == model_file(*load_pretrained("tales-zh"))
+
+
+def test_export_of_what_the_page_cannot_compute_is_one_line_and_no_file(tmp_path):
+    tokenizer = CharTokenizer(["a", "b"])
+    model = ComposedGPT(ComposedConfig(3, n_layer=1, n_head=1, n_embd=8, feed_forward="experts"))
+    save_model(model, tmp_path / "experts")
+    tokenizer.save(tmp_path / "experts")
+    out = called("export", "--model", "experts", cwd=tmp_path)
+    assert out.returncode == 2 and out.stderr.endswith("in float32 only, and this one has experts\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["experts"]
 
 
 def test_examine_tells_what_the_losses_of_a_run_mean(run):

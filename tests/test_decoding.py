@@ -1,5 +1,6 @@
 """The decoder in numpy against the model that it stands for."""
 
+import copy
 import re
 
 import numpy as np
@@ -8,6 +9,8 @@ import torch
 from torch import nn
 
 from minigpt_core import GPT, CharTokenizer, GPTConfig, generate, load_pretrained
+from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
+from minigpt_core.beyond.parts import GELU
 from minigpt_core.decoding import Decoder, can_decode, choose, unlike_plain
 from minigpt_core.layers import Block
 from minigpt_core.sampling import draw, shape_logits
@@ -133,9 +136,62 @@ def test_whatever_is_not_the_plain_model_is_left_to_the_model_itself_and_not_giv
     assert can_decode(model) and unlike_plain(model) == "" and model_file(model, tokenizer)
     change(model)
     assert not can_decode(model) and said in unlike_plain(model)
-    with pytest.raises(ValueError, match=r"^the page computes the plain GPT in float32 only, and .*$") as caught:
+    with pytest.raises(
+        ValueError, match=r"^the page computes a GPT or a ComposedGPT in float32 only, and .*$"
+    ) as caught:
         model_file(model, tokenizer)
     assert said in str(caught.value) and not re.search(r"\n|\($", str(caught.value))
+
+
+OTHERS = {"norm": "rms", "rope_base": 1e4, "n_kv_head": 2, "qk_norm": True, "feed_forward": "swiglu", "tied": True}
+COMPOSED_CHANGES = {
+    "epsilon": (lambda m: setattr(m.norm, "eps", 0.1), "norm is RMSNorm()"),
+    "base": (lambda m: setattr(m.blocks[0].attention, "rope_base", 1e5), "blocks.0.attention is GroupedAttention"),
+    "heads": (lambda m: setattr(m.blocks[1].attention, "n_kv_head", 4), "blocks.1.attention is GroupedAttention"),
+    "qk norm": (lambda m: setattr(m.blocks[1].attention, "qk_norm", False), "blocks.1.attention is GroupedAttention"),
+    "another network": (
+        lambda m: setattr(m.blocks[0], "feed_forward", GELU(m.config)),
+        "blocks.0.feed_forward is GELU",
+    ),
+    "another embedding": (
+        lambda m: setattr(m, "token_embedding", nn.Embedding(33, 32)),
+        "its head is tied to another embedding",
+    ),
+    "a hook": (lambda m: m.head.register_forward_hook(lambda *_: None), "head has a hook"),
+    "rotation": (lambda m: setattr(m.blocks[0].attention, "queries_and_keys", print), "has another queries_and_keys"),
+    "double": (lambda m: m.double(), "token_embedding.weight is in torch.float64"),
+}
+
+
+@pytest.mark.parametrize("change, said", COMPOSED_CHANGES.values(), ids=list(COMPOSED_CHANGES))
+def test_a_composed_model_that_is_not_that_of_its_settings_is_not_given_to_the_page(change, said):
+    tokenizer = CharTokenizer([chr(97 + i) for i in range(32)])
+    model = ComposedGPT(ComposedConfig(33, block_size=8, n_layer=2, n_head=4, n_embd=32, **OTHERS))
+    assert model_file(model, tokenizer) == model_file(copy.deepcopy(model), tokenizer) and not can_decode(model)
+    assert unlike_plain(model) == "this one is a ComposedGPT"
+    change(model)
+    with pytest.raises(
+        ValueError, match=r"^the page computes a GPT or a ComposedGPT in float32 only, and .*$"
+    ) as caught:
+        model_file(model, tokenizer)
+    assert said in str(caught.value) and not re.search(r"\n|\($", str(caught.value))
+
+
+def test_a_model_with_experts_and_one_of_an_unknown_kind_are_not_given_to_the_page():
+    class Other(ComposedGPT):
+        pass
+
+    class OtherConfig(ComposedConfig):
+        pass
+
+    tokenizer, size = CharTokenizer([chr(97 + i) for i in range(32)]), {"n_layer": 1, "n_head": 2, "n_embd": 8}
+    for model, said in (
+        (ComposedGPT(ComposedConfig(33, feed_forward="experts", **size)), "this one has experts"),
+        (Other(ComposedConfig(33, **size)), "this one is a Other"),
+        (ComposedGPT(OtherConfig(33, **size)), "OtherConfig belongs to no kind of model that is known"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            model_file(model, tokenizer)
 
 
 @pytest.mark.parametrize("change", [lambda m: m.train(), lambda m: setattr(m.head, "weight", m.token_embedding.weight)])

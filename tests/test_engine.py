@@ -1,5 +1,6 @@
 """The engine of the page, run under Node, against PyTorch and the package's own sampling and tokenizers."""
 
+import itertools
 import json
 import random
 import shutil
@@ -19,10 +20,14 @@ from minigpt_core import (
     attention_maps,
     generate,
     load_corpus,
+    load_model,
     load_pretrained,
+    save_model,
     split_text,
     stream,
 )
+from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
+from minigpt_core.beyond.fast import FastConfig, FastGPT
 from minigpt_core.pretrained import PRETRAINED, load_card
 from minigpt_core.sampling import Mulberry32, draw, shape_logits
 from minigpt_core.study.ablation import knocked_out
@@ -422,6 +427,115 @@ def test_the_worker_tells_the_inner_values_of_the_end_of_a_text_that_is_too_long
     assert long["done"]["ids"] == tokenizer.encode("The sea. " * 30)[-T:]
     assert long["done"]["names"] == [tokenizer.tokens[i] for i in long["done"]["ids"]]
     assert len(long["done"]["inside"]["stream"]) == T * model.config.n_embd and empty["done"]["inside"] is None
+
+
+SHAPE = {"vocab_size": 17, "block_size": 24, "n_layer": 2, "n_head": 4, "n_embd": 32, "end_id": 0}
+CHOICES = {
+    "plain": {},
+    "rms": {"norm": "rms"},
+    "another epsilon": {"norm_eps": 0.1},
+    "rotary": {"rope_base": 1_000.0},
+    "grouped": {"n_kv_head": 2},
+    "one key": {"n_kv_head": 1, "rope_base": 10_000.0},
+    "qk norm": {"qk_norm": True, "norm_eps": 0.01},
+    "gelu": {"feed_forward": "gelu"},
+    "squared relu": {"feed_forward": "squared-relu", "n_hidden": 40},
+    "swiglu": {"feed_forward": "swiglu", "n_hidden": 40},
+    "no bias": {"bias": False},
+    "tied": {"tied": True},
+    "softcap, scale": {"softcap": 5.0, "logit_scale": 2.0},
+    "norm of the input": {"norm_input": True},
+    "previous tokens": {"previous_tokens": 2},
+    "GPT-2": {"feed_forward": "gelu", "tied": True, "start": "scaled"},
+    "Llama": {"norm": "rms", "norm_eps": 1e-6, "rope_base": 1e5, "n_kv_head": 2, "feed_forward": "swiglu", "n_hidden": 48, "bias": False, "tied": True},
+    "Qwen": {"norm": "rms", "rope_base": 1e6, "n_kv_head": 1, "qk_norm": True, "feed_forward": "swiglu", "bias": False},
+    "a longer window": {"rope_base": 10_000.0, "block_size": 700},
+    "fast": None,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=CHOICES)
+def composed(request, tmp_path_factory) -> tuple[GPT, str]:
+    """A model of these parts, each of which has a say, with the weights that its file holds; and the file."""
+    folder, choice = tmp_path_factory.mktemp("composed"), CHOICES[request.param]
+    torch.manual_seed(0)
+    model = (
+        FastGPT(FastConfig(17, block_size=24, end_id=0))
+        if choice is None
+        else ComposedGPT(ComposedConfig(**(SHAPE | choice)))
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    save_model(model, folder, narrow=True)
+    model = load_model(folder)
+    (folder / "model.bin").write_bytes(model_file(model, CharTokenizer(list("abcdefghijklmnop"))))
+    return model, str(folder / "model.bin")
+
+
+def test_a_model_of_other_parts_has_pytorchs_logits_with_and_without_a_cache(composed):
+    model, file = composed
+    T, dice, most = model.config.block_size, random.Random(0), 0.0
+    prompts = [[dice.randrange(17) for _ in range(n)] for n in (1, 2, 5, T - 1, T)]
+    with torch.no_grad():
+        for ids, logits in zip(prompts, engine("logits", model=file, prompts=prompts), strict=True):
+            most = max(most, (model(torch.tensor([ids]))[0][0, -1] - torch.tensor(logits)).abs().max().item())
+        ids, whole = prompts[-1], model(torch.tensor(prompts[-1:]))[0][0]  # (T, V)
+    ends = [1, 2, 9, 10, 15, T - 1, T]
+    parts = [ids[start:end] for start, end in itertools.pairwise([0, *ends])]
+    for end, logits in zip(ends, engine("parts", model=file, parts=parts), strict=True):
+        most = max(most, (whole[end - 1] - torch.tensor(logits)).abs().max().item())
+    print(f"the largest difference of a logit is {most:.1e}, of logits up to {whole.abs().max():.1f}")
+    assert most < 1e-4
+
+
+def test_a_model_of_other_parts_has_pytorchs_maps_and_losses_and_queries_that_meet_their_keys(composed):
+    model, file = composed
+    text = "abcdefghijklmnopponm"
+    ids = torch.tensor([CharTokenizer(list("abcdefghijklmnop")).encode(text)])
+    (answer,) = engine("work", model=file, messages=[{"action": "attend", "text": text, "muted": []}])
+    (muted,) = engine("work", model=file, messages=[{"action": "attend", "text": text, "muted": [[0, 1]]}])
+    with torch.no_grad():
+        expected = attention_maps(model, ids)[:, 0]  # (n_layer, H, T, T)
+        losses = -model(ids)[0][0].log_softmax(-1)[:-1].gather(1, ids[0, 1:, None])[:, 0]
+        with knocked_out(model, [(0, 1)]):
+            without = -model(ids)[0][0].log_softmax(-1)[:-1].gather(1, ids[0, 1:, None])[:, 0]
+    done, (T, H) = answer[0]["done"], (len(text), model.config.n_head)
+    for layer, heads in enumerate(done["maps"]):
+        for head, rows in enumerate(heads):
+            for t, row in enumerate(rows):
+                torch.testing.assert_close(torch.Tensor(row), expected[layer, head, t, : t + 1], rtol=0, atol=1e-5)
+        q, k = (
+            torch.tensor(list(done[each][layer].values())).view(T, -1, model.config.n_embd // H)
+            for each in ("queries", "keys")
+        )
+        scores = torch.einsum("thd,shd->hts", q, k.repeat_interleave(H // k.shape[1], 1)) / q.shape[-1] ** 0.5
+        hidden = torch.ones(T, T, dtype=torch.bool).triu(1)
+        assert torch.allclose(scores.masked_fill(hidden, -torch.inf).softmax(-1), expected[layer], atol=1e-5)
+    assert torch.allclose(torch.tensor(done["losses"][1:]), losses, atol=1e-4)
+    assert torch.allclose(torch.tensor(muted[0]["done"]["losses"][1:]), without, atol=1e-4)
+
+
+def test_a_model_of_other_parts_writes_what_python_writes(composed):
+    model, file = composed
+    dice, cases, expected = random.Random(2), [], []
+    for seed in range(8):
+        ids = [dice.randrange(1, 17) for _ in range(dice.randint(1, 20))]
+        knobs = random_knobs(dice) if seed else {"temperature": 0}
+        cases.append({"ids": ids, "count": 60, "knobs": knobs, "seed": seed})  # longer than the window
+        expected.append(list(generate(model, ids, 60, seed=seed, **knobs)))
+    assert engine("generate", model=file, cases=cases) == expected
+
+
+def test_a_model_of_other_parts_is_not_taken_apart(composed):
+    (answer,) = engine("work", model=composed[1], messages=[{"action": "inside", "text": "abc", "layer": 0}])
+    assert answer[0]["failed"] == "only the plain GPT is taken apart here: choose another model"
+
+
+def test_a_tied_head_travels_once():
+    tokenizer = CharTokenizer(list("abcdefghijklmnop"))
+    tied, free = (len(model_file(ComposedGPT(ComposedConfig(**SHAPE, tied=t)), tokenizer)) for t in (True, False))
+    assert free - tied >= 17 * (32 + 4)  # int8, and a scale for each row
 
 
 def test_a_character_it_does_not_know_and_half_a_character_are_refused_in_a_sentence(files):

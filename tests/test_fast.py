@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minigpt_core import GPT, attention_maps, generate, load_model, load_pretrained, save_model, train
+from minigpt_core import GPT, CharTokenizer, attention_maps, generate, load_model, save_model, train
 from minigpt_core.beyond.fast import FastConfig, FastGPT, fast_recipe
 from minigpt_core.beyond.parts import rotate
 from minigpt_core.cli import main
@@ -109,13 +109,16 @@ def test_it_is_saved_and_comes_back_and_a_run_resumes(tmp_path):
     torch.testing.assert_close(loaded(ids[None, :16])[0], model.eval()(ids[None, :16])[0])
 
 
-def test_sampling_and_lens_take_it_and_the_page_says_that_it_does_not(model):
+def test_sampling_and_lens_take_it_and_so_does_the_page(model):
     assert list(generate(model, [1, 2], 30, seed=1)) == list(generate(model, [1, 2], 30, seed=1, cache=False))
     assert not can_decode(model)
     maps = attention_maps(model, torch.arange(9)[None])
     torch.testing.assert_close(maps.sum(-1), torch.ones(2, 1, 2, 9))
-    with pytest.raises(ValueError, match="the plain GPT in float32 only, and this one is a FastGPT: train"):
-        model_file(model, load_pretrained("tales-char")[1])
+    assert model_file(model, CharTokenizer(list("abcdefghij")))[:4] == b"MGPT"
+    with pytest.raises(
+        ValueError, match=r"a ComposedGPT in float32 only, and token_embedding.weight is in torch.float64"
+    ):
+        model_file(model.double(), CharTokenizer(list("abcdefghij")))
 
 
 @pytest.mark.parametrize(

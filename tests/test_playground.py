@@ -1,5 +1,6 @@
 """The playground of the front page in a real browser: it does what Python does."""
 
+import base64
 import html as html_module
 import itertools
 import re
@@ -8,8 +9,9 @@ import pytest
 import torch
 from test_engine import model_of_bytes
 
-from conftest import answered, press
-from minigpt_core import GPT, generate, load_pretrained, stream
+from conftest import answered, press, serious_faults
+from minigpt_core import GPT, generate, load_model, load_pretrained, save_model, stream
+from minigpt_core.beyond.fast import FastConfig, FastGPT
 from minigpt_core.sampling import shape_logits
 from minigpt_core.widgets.export import VERSION, as_script, model_file
 
@@ -28,7 +30,7 @@ def knob(page, label: str, setting: str = "A"):
 
 def choose(page, model: str) -> None:
     knob(page, "seed")
-    page.get_by_label("model").select_option(model)
+    page.get_by_label("model", exact=True).select_option(model)
     answered(page.locator("[data-minigpt=playground]"))
 
 
@@ -193,7 +195,7 @@ def test_the_prompt_follows_the_model(widget):
 
 
 def test_the_readers_own_prompt_comes_back_with_a_model_that_reads_it(playground):
-    prompt, note = playground.get_by_label("prompt"), playground.locator(".mg-field .mg-note")
+    prompt, note = playground.get_by_label("prompt"), playground.locator(".mg-shared .mg-note")
 
     def shows(name: str, text: str) -> None:
         choose(playground, name)
@@ -217,7 +219,7 @@ def test_the_readers_own_prompt_comes_back_with_a_model_that_reads_it(playground
 
 
 def test_the_space_at_the_end_of_a_prompt_is_told(playground):
-    note = playground.locator(".mg-field .mg-note")
+    note = playground.locator(".mg-shared .mg-note")
     for prompt, said in {"Wren ": "a space", "Wren": "", "Wren\n": "a line break"}.items():
         playground.get_by_label("prompt").fill(prompt)
         assert note.text_content() == (said and f"It ends with {said}, which the model reads too.")
@@ -536,7 +538,7 @@ def test_a_model_that_is_missing_is_said_in_a_sentence_and_the_next_one_works(br
 @pytest.mark.parametrize(
     "damage, said",
     [
-        (lambda raw: raw[:-1], "The model file is truncated: load the page again."),
+        (lambda raw: raw[:-1], "The model file is truncated: load it again, or export it again."),
         (
             lambda raw: raw[:4] + (VERSION + 1).to_bytes(4, "little") + raw[8:],
             f"The model file has version {VERSION + 1}, this page reads {VERSION}: export it again.",
@@ -555,6 +557,116 @@ def test_a_damaged_model_is_said_in_a_sentence_and_the_rest_of_the_page_lives(br
     assert page.locator(".mg-status").first.text_content() == said
     assert len(write(page, model="tales-char", length="20")) > 20
     page.close()
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> GPT:
+    """A fast model of the reader's, with the characters of tales-char and the weights that its file holds."""
+    folder = tmp_path_factory.mktemp("own")
+    torch.manual_seed(0)
+    model = FastGPT(FastConfig(load_pretrained("tales-char")[1].vocab_size, n_embd=32, end_id=0))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    save_model(model, folder, narrow=True)
+    return load_model(folder)
+
+
+OWN = "Your own model: choose a file"
+STATUS = ".mg-status >> nth=0"
+
+
+def drop(page, name: str, raw: bytes, zeros: int = 0) -> None:
+    """Let a file of these bytes and some zeros go over the text of the playground, after it was held there."""
+    make = """([name, data, zeros]) => {
+        const files = new DataTransfer(), bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+        files.items.add(new File([bytes, new Uint8Array(zeros)], name));
+        return files;
+    }"""
+    files = page.evaluate_handle(make, [name, base64.b64encode(raw).decode(), zeros])
+    target = page.locator(".mg-text").first
+    for event in ("dragenter", "dragover", "drop"):
+        target.dispatch_event(event, {"dataTransfer": files})
+        assert page.locator(".mg-drop").count() == (event == "dragover")
+    answered(page.locator("[data-minigpt=playground]"))
+
+
+def models(page) -> list[str]:
+    return page.get_by_label("model", exact=True).locator("option").all_text_contents()
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+@pytest.mark.parametrize("how", ["drop", "choose"])
+def test_a_model_of_the_readers_own_writes_in_the_page(widget, own, how, scheme):
+    page, tokenizer = widget("book/index.html", "playground", scheme).page, load_pretrained("tales-char")[1]
+    shipped, raw = models(page), model_file(own, tokenizer)
+    knob(page, "seed")
+    page.get_by_label("prompt").fill("Wren ")
+    if how == "drop":
+        drop(page, "my ship.mgpt", raw)
+    else:  # by the keyboard alone
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Compare two settings").focus()
+            page.keyboard.press("Tab")
+            page.keyboard.press("Space")
+        chooser.value.set_files({"name": "my ship.mgpt", "mimeType": "", "buffer": raw})
+        answered(page.locator("[data-minigpt=playground]"))
+    assert page.locator(STATUS).text_content() == "Your model “my ship” is here: press Write."
+    assert models(page) == [*shipped, "my ship"]
+    for seed in (3, 4):
+        found = write(page, seed=str(seed), length="90", temperature="0.8")
+        assert found == "Wren " + "".join(stream(own, tokenizer, "Wren ", 90, temperature=0.8, seed=seed))
+    assert len(write(page, model="tales-bpe", length="20")) > 20  # and back
+    found = write(page, model="file:my ship", seed="4", length="90")
+    assert found == "Wren " + "".join(stream(own, tokenizer, "Wren ", 90, temperature=0.8, seed=4))
+    drop(page, "my ship.mgpt", model_file(*load_pretrained("tales-zh")))
+    assert models(page) == [*shipped, "my ship", "my ship (2)"]
+    assert load_pretrained("tales-zh")[1].encode(page.get_by_label("prompt").input_value()) == []  # it has no opening
+    assert page.locator(".mg-shared .mg-note").first.text_content().startswith("The model does not know the character")
+    assert len(write(page, length="30")) > 9
+
+
+@pytest.mark.parametrize(
+    "damage, said",
+    [
+        (lambda raw: raw[:-1], "The model file is truncated: load it again, or export it again."),
+        (lambda raw: raw[:3000], "The model file is truncated: load it again, or export it again."),
+        (lambda raw: b"PK\x03\x04" + bytes(99), "This is no model file of minigpt_core."),
+        (lambda raw: b"", "This is no model file of minigpt_core."),
+        (lambda raw: raw[:12] + b"]" + raw[13:], "The model file is damaged: export it again."),
+        (
+            lambda raw: raw[:4] + (VERSION + 1).to_bytes(4, "little") + raw[8:],
+            f"The model file has version {VERSION + 1}, this page reads {VERSION}: export it again.",
+        ),
+    ],
+)
+def test_a_file_that_is_no_model_is_told_in_a_sentence_and_the_others_go_on(playground, own, damage, said):
+    tokenizer = load_pretrained("tales-char")[1]
+    choose(playground, "tales-char")
+    listed = models(playground)
+    drop(playground, "x.mgpt", damage(model_file(own, tokenizer)))
+    assert playground.locator(STATUS).text_content() == said
+    drop(playground, "x.mgpt", model_file(own, tokenizer), zeros=65_000_000)
+    assert playground.locator(STATUS).text_content() == "The file has 65 MB, more than the 64 MB that this page reads."
+    assert models(playground) == listed
+    assert playground.get_by_label("model", exact=True).input_value() == "tales-char"
+    turned = {"temperature": "0.8", "length": "30", "seed": "5"}
+    expected = "Wren " + "".join(stream(*load_pretrained("tales-char"), "Wren ", 30, temperature=0.8, seed=5))
+    assert write(playground, prompt="Wren ", **TURNED | turned) == expected
+
+
+def test_a_text_that_is_dropped_is_left_to_the_prompt_and_axe_finds_nothing_serious(widget):
+    page = widget("book/index.html", "playground").page
+    knob(page, "seed")
+    text = page.evaluate_handle("() => { const t = new DataTransfer(); t.setData('text/plain', 'a'); return t; }")
+    taken = """(node, dataTransfer) =>
+        ["dragover", "drop"].map((kind) => !node.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true })))"""
+    assert page.get_by_label("prompt").evaluate(taken, text) == [False, False]
+    note = page.get_by_label(OWN).evaluate(
+        "input => document.getElementById(input.getAttribute('aria-describedby')).textContent"
+    )
+    assert note.endswith("It is read here, in the page, and sent nowhere.")
+    assert serious_faults(page, "[data-minigpt=playground]", preload=False) == []
 
 
 @pytest.mark.parametrize("missing", ["Worker", "IntersectionObserver", "DecompressionStream"])

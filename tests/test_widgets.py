@@ -30,7 +30,7 @@ from minigpt_core.widgets.tokenizer import Tokenization
 BASE = {"__init__", "base", "model", "tokenizer"}
 GRAPH = {
     "__init__": set(),
-    "export": {"checkpoint", "decoding", "model", "tokenizer"},
+    "export": {"checkpoint", "decoding", "model", "registry", "tokenizer"},
     "records": {"corpus", "data", "export", "notebook.lesson", "study", "tokenizer"},
     "base": {"__init__", "export", "model", "pretrained", "records", "tokenizer"},
     "playground": BASE | {"sampling"},

@@ -231,13 +231,14 @@
 
     // From the numbers of query and key to the share.
     showPair(share) {
-      const { n_embd, n_head } = this.config, { layer, head, token, key } = this, D = n_embd / n_head;
+      const { n_embd, n_head, n_kv_head } = this.config, { layer, head, token, key } = this, D = n_embd / n_head;
       const { names } = this.tokens;
-      const own = ({ [layer]: vectors }, place) => {
-        const begin = place * n_embd + head * D;
+      const own = ({ [layer]: vectors }, heads, place) => {
+        const begin = (place * heads + Math.floor((head * heads) / n_head)) * D; // heads may share a key
         return vectors.subarray(begin, begin + D);
       };
-      const q = own(this.now.queries, token), k = own(this.now.keys, key), products = q.map((value, i) => value * k[i]);
+      const q = own(this.now.queries, n_head, token), k = own(this.now.keys, n_kv_head ?? n_head, key);
+      const products = q.map((value, i) => value * k[i]);
       const score = products.reduce((a, b) => a + b, 0), most = largest(q, k);
       this.pair.replaceChildren(
         table("Query times key, number by number.", ["", "", "sum"], [

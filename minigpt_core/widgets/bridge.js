@@ -66,6 +66,13 @@
         }),
       );
 
+    // A model of the reader's own, from a file: it can be asked by this name, if it is one.
+    const add = async (name, bytes, signal) => {
+      await until(signal, start());
+      const config = await until(signal, post("load", { name, bytes }).answer);
+      loaded.set(name, Promise.resolve(config));
+    };
+
     // The answer of the model `question.name`. The signal stops the job, begun or not: then neither token nor answer comes.
     const ask = async (action, question, { signal, onToken }) => {
       await load(question.name, signal);
@@ -79,6 +86,6 @@
 
     const close = () => worker?.terminate();
 
-    return { load, ask, read, close };
+    return { load, add, ask, read, close };
   };
 })();

@@ -8,30 +8,32 @@ import base64
 import gzip
 import json
 import struct
-from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
 
 from ..checkpoint import narrow_weights
-from ..decoding import unlike_plain
+from ..decoding import unlike_settings
 from ..model import GPT
-from ..tokenizer import CHAT, BPETokenizer, CharTokenizer, Tokenizer, check_sizes
+from ..registry import settings_of
+from ..tokenizer import CHAT, BPETokenizer, CharTokenizer, Coder, check_sizes
 
-VERSION = 1
+VERSION = 2
+KINDS = ("gpt", "composed", "fast")  # that the engine knows
 
 
-def model_file(model: GPT, tokenizer: Tokenizer) -> bytes:
-    """`model` and its tokenizer, a quarter of the size that they have in memory, and a little less exact. A model that is not
-    the plain GPT in float32, the one that the page computes, is a `ValueError` that names what is different.
+def model_file(model: GPT, tokenizer: Coder) -> bytes:
+    """`model` and its tokenizer, a quarter of the size that they have in memory, and a little less exact. The page computes
+    what a `GPT` or a `ComposedGPT` without experts computes in float32; any other model is a `ValueError` that names what is
+    different.
 
     >>> model_file(model, tokenizer)[:4]                                                # doctest: +SKIP
     b'MGPT'
     """
-    if different := unlike_plain(model):
-        hint = "" if type(model) is GPT else ": train one without --recipe fast"
-        raise ValueError(f"the page computes the plain GPT in float32 only, and {different}{hint}")
+    if different := unlike_settings(model) or _unknown(settings_of(model.config)):
+        raise ValueError(f"the page computes a GPT or a ComposedGPT in float32 only, and {different}")
     check_sizes(tokenizer, model.config.vocab_size)
+    about = describe(tokenizer)
     weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise ValueError("the model's weights are not all finite: its training may have diverged")
@@ -51,13 +53,20 @@ def model_file(model: GPT, tokenizer: Tokenizer) -> bytes:
                 entry["scale"] = append(narrow[f"{name}.scale"])
             tensors.append(entry)
     header = {
-        "config": asdict(model.config),
-        "tokenizer": describe(tokenizer),
+        "config": settings_of(model.config),
+        "tokenizer": about,
         "tensors": tensors,
         "bytes": len(numbers),
     }
     raw = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     return b"MGPT" + struct.pack("<II", VERSION, len(raw)) + raw + bytes(numbers)
+
+
+def _unknown(settings: dict[str, Any]) -> str:
+    """What of these settings the engine does not know; nothing ("") where it knows them all."""
+    if settings["kind"] not in KINDS:
+        return f"this one is of the kind {settings['kind']!r}"
+    return "this one has experts" if settings.get("feed_forward") == "experts" else ""
 
 
 def as_script(name: str, raw: bytes) -> str:
@@ -71,7 +80,7 @@ def as_script(name: str, raw: bytes) -> str:
     return f"minigpt.receive({json.dumps(name)}, {json.dumps(packed)});"
 
 
-def describe(tokenizer: Tokenizer) -> dict[str, Any]:
+def describe(tokenizer: Coder) -> dict[str, Any]:
     """What the engine's Tokenizer needs: characters; or pieces, a byte as its number and the unknown piece as null. Under
     "chat" the tokens that are reserved for one, where there are any.
 

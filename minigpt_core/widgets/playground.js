@@ -6,6 +6,7 @@
   const { Prompt, rove, keep, newId, fill } = minigpt.parts;
   const NAMES = ["temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "length", "seed"];
   const ENDS = { end: "The text has ended.", stop: "The stop string came.", length: "" };
+  const LARGEST = 64e6; // bytes of a model file
   const TINT = "The stronger a token's tint, the less likely it was. Choose one to see what else could have been.";
 
   // One setting: its knobs, its text, and what else could have been.
@@ -260,7 +261,10 @@
       made &&
       tell({
         text: text.textContent,
-        state: { ...state, prompt: made.prompt, model: made.name, stop: fromLine(stop.value), knobs: knobs.values() },
+        // a model from a file is known to this page alone
+        ...(made.name in state.models && {
+          state: { ...state, prompt: made.prompt, model: made.name, stop: fromLine(stop.value), knobs: knobs.values() },
+        }),
       });
     // What the buttons say, and which knobs of two settings differ.
     const changed = () => {
@@ -299,7 +303,34 @@
     };
 
     const choosing = alone(root, (error) => (first.status.textContent = sentence(error)));
-    model.onchange = () => choosing((signal) => patiently(first.status, "Loading the model…", prompt.load(signal)));
+    const load = (signal) => patiently(first.status, "Loading the model…", prompt.load(signal));
+    model.onchange = () => choosing(load);
+
+    // A model of the reader's own joins the list, under the name of its file, and is chosen.
+    const take = (file) =>
+      choosing(async (signal) => {
+        if (file.size > LARGEST)
+          throw new Error(`the file has ${Math.round(file.size / 1e6)} MB, more than the ${LARGEST / 1e6} MB that this page reads`);
+        const taken = Array.from(model.options, ({ textContent }) => textContent), title = file.name.replace(/\.mgpt$/, "");
+        let label = title;
+        for (let n = 2; taken.includes(label); n++) label = `${title} (${n})`;
+        const value = `file:${label}`;
+        await engine.add(value, new Uint8Array(await file.arrayBuffer()), signal);
+        model.append(make("option", { value, textContent: label }));
+        model.value = value;
+        await load(signal);
+        first.status.textContent = `Your model “${label}” is here: press Write.`;
+      });
+    const file = make("input", { id: `${id}-file`, type: "file", accept: ".mgpt" });
+    file.onclick = () => (file.value = ""); // so that the same file can be chosen again
+    file.onchange = () => file.files.length && take(file.files[0]);
+    const own = field("Your own model: choose a file", file);
+    const command = make("code", { textContent: "minigpt export --model FOLDER" });
+    const note = make("p", { className: "mg-note", id: `${id}-file-note` });
+    note.append("Or drop it on this panel. ", command, " makes one. It is read here, in the page, and sent nowhere.");
+    file.setAttribute("aria-describedby", note.id);
+    own.classList.add("mg-file");
+    own.append(note);
     const panel = make(
       "div",
       {},
@@ -310,6 +341,7 @@
         { open: !state.folded },
         make("summary", { textContent: "Knobs" }),
         make("div", { className: "mg-pair" }, field("model", model), field("stop at", stop), compare),
+        own,
         make("div", { className: "mg-settings" }, first.knobs.panel, second.knobs.panel),
         differing,
       ),
@@ -318,6 +350,20 @@
       if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
       event.preventDefault();
       go(Infinity);
+    };
+    const hover = (over) => panel.classList.toggle("mg-drop", over);
+    panel.ondragover = (event) => {
+      if (!event.dataTransfer.types.includes("Files")) return; // a text goes into the prompt
+      event.preventDefault();
+      hover(true);
+    };
+    panel.ondragleave = ({ relatedTarget }) => panel.contains(relatedTarget) || hover(false);
+    panel.ondrop = (event) => {
+      hover(false);
+      const [file] = event.dataTransfer.files;
+      if (!file) return;
+      event.preventDefault();
+      take(file);
     };
     const still = root.querySelector("p.mg-text"); // only the still picture has its text in a paragraph
     if (still) first.adopt(still);

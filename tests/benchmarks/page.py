@@ -84,7 +84,7 @@ def main() -> None:
         page.locator("[data-minigpt=playground]").scroll_into_view_if_needed()
         page.wait_for_selector(".mg-alive")
         page.get_by_text("Knobs", exact=True).click()
-        page.get_by_label("model").select_option("tales-char")
+        page.get_by_label("model", exact=True).select_option("tales-char")
         page.get_by_label("prompt").fill("Wren ")
         page.get_by_label("seed").first.fill("3")
         for name, value in KNOBS.items():

@@ -1,8 +1,12 @@
-// The model: from token ids to logits, with a key-value cache. The same arithmetic as minigpt_core/model.py.
+// The model: from token ids to logits, with a key-value cache. The same arithmetic as minigpt_core/model.py, and, where its
+// settings choose other parts, as minigpt_core/beyond/composed.py.
 (() => {
   "use strict";
   const minigpt = (globalThis.minigpt ??= {});
-  const VERSION = 1;
+  const VERSION = 2;
+  // The parts of a plain GPT; what is not named here is absent: rope_base, n_kv_head, qk_norm, n_hidden, softcap,
+  // previous_tokens, norm_input.
+  const PLAIN = { norm: "layer", norm_eps: 1e-5, feed_forward: "relu", logit_scale: 1 };
 
   // The same for one row of x, which begins at `a`; its results begin at `b`. Each number of x serves eight rows of W
   // at once.
@@ -58,26 +62,76 @@
     return y;
   }
 
-  // Each row of x, mean 0 and standard deviation 1, then stretched and shifted.
-  function layerNorm(x, T, C, weight, bias, y) {
+  // Each row of x, mean 0 and standard deviation 1, then stretched and shifted, where there is something to do it by.
+  function layerNorm(x, T, C, weight, bias, eps, y) {
     for (let t = 0, a = 0; t < T; t++, a += C) {
       let mean = 0, variance = 0;
       for (let i = 0; i < C; i++) mean += x[a + i];
       mean /= C;
       for (let i = 0; i < C; i++) variance += (x[a + i] - mean) ** 2;
-      const scale = 1 / Math.sqrt(variance / C + 1e-5);
-      for (let i = 0; i < C; i++) y[a + i] = (x[a + i] - mean) * scale * weight[i] + bias[i];
+      const scale = 1 / Math.sqrt(variance / C + eps);
+      for (let i = 0; i < C; i++)
+        y[a + i] = (x[a + i] - mean) * scale * (weight ? weight[i] : 1) + (bias ? bias[i] : 0);
     }
     return y;
   }
 
-  // Keys and values of the positions that were already read, per layer (block_size, C).
+  // Each row of x, divided by its root mean square, then stretched.
+  function rmsNorm(x, T, C, weight, eps, y) {
+    for (let t = 0, a = 0; t < T; t++, a += C) {
+      let squares = 0;
+      for (let i = 0; i < C; i++) squares += x[a + i] ** 2;
+      const scale = 1 / Math.sqrt(squares / C + eps);
+      for (let i = 0; i < C; i++) y[a + i] = x[a + i] * scale * weight[i];
+    }
+    return y;
+  }
+
+  // RoPE: in each head of D numbers, of T rows of x, which begin at position `start`, neighbouring numbers are the point
+  // of a plane, turned by an angle that grows with the position. The angles are rounded as PyTorch rounds them.
+  function rotate(x, T, start, D, base) {
+    const width = x.length / T;
+    for (let i = 0; i < D; i += 2) {
+      const speed = Math.fround(base ** Math.fround(-i / D));
+      for (let t = 0; t < T; t++) {
+        const angle = Math.fround((start + t) * speed), cos = Math.cos(angle), sin = Math.sin(angle);
+        for (let a = t * width + i; a < (t + 1) * width; a += D) {
+          const u = x[a], v = x[a + 1];
+          x[a] = u * cos - v * sin;
+          x[a + 1] = u * sin + v * cos;
+        }
+      }
+    }
+  }
+
+  // What a feed-forward network does to each number of its wide row; in "swiglu", to each number of its gate.
+  const ACTIVATIONS = {
+    relu: (v) => (v < 0 ? 0 : v),
+    "squared-relu": (v) => (v < 0 ? 0 : v * v),
+    gelu: (v) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v * v * v))),
+    swiglu: (v) => v / (1 + Math.exp(-v)),
+  };
+
+  // The ids that were already read, and their keys and values, per layer (block_size, n_kv_head D).
   class Cache {
-    constructor(config) {
-      const size = config.block_size * config.n_embd;
-      this.keys = Array.from({ length: config.n_layer }, () => new Float32Array(size));
-      this.values = Array.from({ length: config.n_layer }, () => new Float32Array(size));
-      this.length = 0;
+    constructor({ block_size, n_layer, n_embd, n_head, n_kv_head }) {
+      const size = (block_size * n_embd * (n_kv_head ?? n_head)) / n_head;
+      this.keys = Array.from({ length: n_layer }, () => new Float32Array(size));
+      this.values = Array.from({ length: n_layer }, () => new Float32Array(size));
+      this.ids = [];
+    }
+
+    get length() {
+      return this.ids.length;
+    }
+  }
+
+  // The header of a model file, which is JSON.
+  function read(bytes) {
+    try {
+      return JSON.parse(new TextDecoder().decode(bytes));
+    } catch {
+      throw new Error("the model file is damaged: export it again");
     }
   }
 
@@ -92,10 +146,11 @@
           `the model file has version ${view.getUint32(4, true)}, this page reads ${VERSION}: export it again`,
         );
       const begin = 12 + view.getUint32(8, true);
-      if (bytes.length < begin) throw new Error("the model file is truncated: load the page again");
-      const header = JSON.parse(new TextDecoder().decode(bytes.subarray(12, begin)));
-      if (bytes.length !== begin + header.bytes) throw new Error("the model file is truncated: load the page again");
-      this.config = header.config;
+      const truncated = "the model file is truncated: load it again, or export it again";
+      if (bytes.length < begin) throw new Error(truncated);
+      const header = read(bytes.subarray(12, begin));
+      if (bytes.length !== begin + header.bytes) throw new Error(truncated);
+      this.config = { ...PLAIN, ...header.config };
       this.tokenizer = header.tokenizer;
       this.weights = {};
       for (const { name, shape, offset, scale } of header.tensors) {
@@ -122,65 +177,111 @@
     // appends what it computes on the way, by name: numbers, and the attention weights as arrays [head][t][s]. The
     // heads of `muted`, pairs of layer and head, pass on nothing, as in knocked_out of minigpt_core/study/ablation.py.
     forward(ids, cache, { blocks, muted = [] } = {}) {
-      const { n_embd: C, n_head: H, n_layer, block_size } = this.config;
+      const { n_embd: C, n_head: H, n_layer, block_size, n_kv_head, n_hidden, feed_forward } = this.config;
       const W = this.weights, T = ids.length, start = cache.length, D = C / H;
+      const KC = D * (n_kv_head ?? H), M = n_hidden ?? 4 * C; // the widths of keys and of the feed-forward network
+      const activate = ACTIVATIONS[feed_forward];
       if (start + T > block_size)
         throw new Error(`${start + T} tokens do not fit into the context window of ${block_size}`);
-      const x = new Float32Array(T * C), h = new Float32Array(T * C), y = new Float32Array(T * C);
-      const q = new Float32Array(T * C), wide = new Float32Array(4 * T * C);
-      const tokens = W["token_embedding.weight"], positions = W["position_embedding.weight"];
-      for (let t = 0; t < T; t++)
-        for (let i = 0; i < C; i++) x[t * C + i] = tokens[ids[t] * C + i] + positions[(start + t) * C + i];
+      const h = new Float32Array(T * C), y = new Float32Array(T * C), q = new Float32Array(T * C);
+      const wide = new Float32Array(T * M), gate = feed_forward === "swiglu" ? new Float32Array(T * M) : null;
+      cache.ids.push(...ids);
+      const x = this.embed(cache.ids, start);
       for (let layer = 0; layer < n_layer; layer++) {
-        const of = (name) => W[`blocks.${layer}.${name}`], block = blocks && { weights: [] };
+        const at = `blocks.${layer}`, block = blocks && { weights: [] };
         const note = (name, numbers) => block && (block[name] = numbers.slice());
+        const project = (part, x, columns, rows, y) =>
+          linear(x, T, W[`${at}.${part}.weight`], W[`${at}.${part}.bias`], rows, columns, y);
         note("entering", x);
         const K = cache.keys[layer], U = cache.values[layer];
-        layerNorm(x, T, C, of("norm1.weight"), of("norm1.bias"), h);
+        const k = K.subarray(start * KC, (start + T) * KC), v = U.subarray(start * KC, (start + T) * KC);
+        this.norm(`${at}.norm1`, x, T, h);
         note("norm1", h);
-        linear(h, T, of("attention.query.weight"), of("attention.query.bias"), C, C, q);
-        linear(h, T, of("attention.key.weight"), of("attention.key.bias"), C, C, K.subarray(start * C));
-        linear(h, T, of("attention.value.weight"), of("attention.value.bias"), C, C, U.subarray(start * C));
+        project("attention.query", h, C, C, q);
+        project("attention.key", h, C, KC, k);
+        project("attention.value", h, C, KC, v);
+        this.prepare(at, q, k, T, start);
         note("query", q);
-        note("key", K.subarray(0, (start + T) * C));
-        note("value", U.subarray(0, (start + T) * C));
+        note("key", K.subarray(0, (start + T) * KC));
+        note("value", U.subarray(0, (start + T) * KC));
         this.attend(q, K, U, T, start, y, block?.weights);
-        for (const [at, head] of muted)
-          if (at === layer) for (let t = 0; t < T; t++) y.fill(0, t * C + head * D, t * C + (head + 1) * D);
+        for (const [place, head] of muted)
+          if (place === layer) for (let t = 0; t < T; t++) y.fill(0, t * C + head * D, t * C + (head + 1) * D);
         note("joined", y);
-        linear(y, T, of("attention.output.weight"), of("attention.output.bias"), C, C, h);
+        project("attention.output", y, C, C, h);
         note("attention", h);
         for (let i = 0; i < T * C; i++) x[i] += h[i];
         note("between", x);
-        layerNorm(x, T, C, of("norm2.weight"), of("norm2.bias"), h);
+        this.norm(`${at}.norm2`, x, T, h);
         note("norm2", h);
-        linear(h, T, of("feed_forward.widen.weight"), of("feed_forward.widen.bias"), 4 * C, C, wide);
+        project("feed_forward.widen", h, C, M, wide);
         note("widen", wide);
-        for (let i = 0; i < 4 * T * C; i++) if (wide[i] < 0) wide[i] = 0;
-        linear(wide, T, of("feed_forward.narrow.weight"), of("feed_forward.narrow.bias"), C, 4 * C, h);
+        if (gate) {
+          project("feed_forward.gate", h, C, M, gate);
+          for (let i = 0; i < T * M; i++) wide[i] *= activate(gate[i]);
+        } else for (let i = 0; i < T * M; i++) wide[i] = activate(wide[i]);
+        project("feed_forward.narrow", wide, M, C, h);
         note("feed_forward", h);
         for (let i = 0; i < T * C; i++) x[i] += h[i];
         note("leaving", x);
         blocks?.push(block);
       }
-      cache.length = start + T;
       return this.unembed(x.subarray((T - 1) * C)).logits;
+    }
+
+    // What the first block reads of `ids` from the place `start` on, (T, C): of each the sum of the embeddings of its
+    // token, of its position, where those are learned, and of the tokens before it, where they have some.
+    embed(ids, start) {
+      const { n_embd: C, vocab_size: V, previous_tokens = 0, norm_input } = this.config;
+      const W = this.weights, T = ids.length - start, x = new Float32Array(T * C);
+      const tokens = W["token_embedding.weight"], positions = W["position_embedding.weight"];
+      for (let t = 0; t < T; t++) {
+        const add = (table, row) => {
+          for (let i = 0; i < C; i++) x[t * C + i] += table[row * C + i];
+        };
+        add(tokens, ids[start + t]);
+        if (positions) add(positions, start + t);
+        for (let back = 1; back <= previous_tokens; back++) // before the text there is the row V
+          add(W[`previous_embeddings.${back - 1}.weight`], ids[start + t - back] ?? V);
+      }
+      return norm_input ? layerNorm(x, T, C, null, null, 1e-5, x) : x;
+    }
+
+    // The norm of that name, of T rows of x.
+    norm(name, x, T, y) {
+      const { n_embd: C, norm, norm_eps } = this.config;
+      const weight = this.weights[`${name}.weight`], bias = this.weights[`${name}.bias`];
+      return norm === "rms" ? rmsNorm(x, T, C, weight, norm_eps, y) : layerNorm(x, T, C, weight, bias, norm_eps, y);
+    }
+
+    // What becomes of T rows of queries and of keys before they meet: heads of one length, turned with their position.
+    prepare(block, q, k, T, start) {
+      const { n_embd: C, n_head: H, qk_norm, norm_eps, rope_base } = this.config, D = C / H;
+      for (const [x, name] of [[q, "query_norm"], [k, "key_norm"]]) {
+        if (qk_norm) rmsNorm(x, x.length / D, D, this.weights[`${block}.attention.${name}.weight`], norm_eps, x);
+        if (rope_base) rotate(x, T, start, D, rope_base);
+      }
     }
 
     // What becomes of the last block's stream (T, C): the stream after its norm, (T, C), and the logits (T, V).
     unembed(stream) {
-      const { n_embd: C, vocab_size: V } = this.config, W = this.weights, T = stream.length / C;
-      const norm = layerNorm(stream, T, C, W["norm.weight"], W["norm.bias"], new Float32Array(T * C));
-      return { norm, logits: linear(norm, T, W["head.weight"], null, V, C, new Float32Array(T * V)) };
+      const { n_embd: C, vocab_size: V, logit_scale, softcap } = this.config, W = this.weights, T = stream.length / C;
+      const norm = this.norm("norm", stream, T, new Float32Array(T * C));
+      const head = W["head.weight"] ?? W["token_embedding.weight"]; // tied: each token is scored by its embedding
+      const logits = linear(norm, T, head, null, V, C, new Float32Array(T * V));
+      if (logit_scale !== 1) for (let i = 0; i < T * V; i++) logits[i] *= logit_scale;
+      if (softcap) for (let i = 0; i < T * V; i++) logits[i] = softcap * Math.tanh(logits[i] / softcap);
+      return { norm, logits };
     }
 
     // What happens between `ids` and the logits of every position, with the inside of one block, by the names of the
     // modules in Python. Shapes: token_embedding, position_embedding, norm1, query, key, value, joined (the heads side
     // by side), attention, norm2, feed_forward, norm and the stream (entering the block, between its two parts, leaving
     // it, and after the last block: stream) are (T, C), widen is (T, 4 C), products (query times key, before scale and
-    // mask) is (H, T, T), logits are (T, V); weights is an array [head][t][s] up to s = t.
+    // mask) is (H, T, T), logits are (T, V); weights is an array [head][t][s] up to s = t. Of the plain GPT only.
     inside(ids, layer) {
-      const { n_embd: C, n_head: H } = this.config, W = this.weights, T = ids.length, D = C / H, blocks = [];
+      const { n_embd: C, n_head: H, kind } = this.config, W = this.weights, T = ids.length, D = C / H, blocks = [];
+      if (kind !== "gpt") throw new Error("only the plain GPT is taken apart here: choose another model");
       this.forward(ids, this.newCache(), { blocks });
       const stream = blocks.at(-1).leaving, block = blocks[layer];
       const token_embedding = new Float32Array(T * C), products = new Float32Array(H * T * T);
@@ -195,27 +296,28 @@
       return { token_embedding, position_embedding, ...block, products, stream, ...this.unembed(stream) };
     }
 
-    // Each position takes values from itself and those before it, by how well its query fits their keys. To `weights`,
-    // an array, it appends the shares of each head.
+    // Each position takes values from itself and those before it, by how well its query fits their keys. Neighbouring
+    // heads may share a key and a value. To `weights`, an array, it appends the shares of each head.
     attend(q, K, U, T, start, y, weights) {
-      const { n_embd: C, n_head: H } = this.config, D = C / H, scale = 1 / Math.sqrt(D);
+      const { n_embd: C, n_head: H, n_kv_head } = this.config, D = C / H, scale = 1 / Math.sqrt(D);
+      const KH = n_kv_head ?? H, KC = KH * D;
       const shares = new Float32Array(start + T);
       y.fill(0);
       for (let head = 0; head < H; head++) {
-        const map = [];
+        const map = [], own = Math.floor((head * KH) / H) * D; // where its key and value begin
         for (let t = 0; t < T; t++) {
           const S = start + t + 1, at = t * C + head * D;
           let most = -Infinity, sum = 0;
           for (let s = 0; s < S; s++) {
             let fit = 0;
-            for (let i = 0, k = s * C + head * D; i < D; i++) fit += q[at + i] * K[k + i];
+            for (let i = 0, k = s * KC + own; i < D; i++) fit += q[at + i] * K[k + i];
             shares[s] = fit * scale;
             if (shares[s] > most) most = shares[s];
           }
           for (let s = 0; s < S; s++) sum += shares[s] = Math.exp(shares[s] - most);
           for (let s = 0; s < S; s++) {
             const share = (shares[s] /= sum);
-            for (let i = 0, v = s * C + head * D; i < D; i++) y[at + i] += share * U[v + i];
+            for (let i = 0, v = s * KC + own; i < D; i++) y[at + i] += share * U[v + i];
           }
           if (weights) map.push(Array.from(shares.subarray(0, S)));
         }
