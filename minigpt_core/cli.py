@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .config import GPTConfig, TrainConfig, check_number
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from .model import GPT
@@ -276,7 +277,10 @@ def tokenize_command(a: argparse.Namespace) -> None:
         given = [name for name in _TEXT if getattr(a, name) is not None]
         if given:
             raise ValueError(f"--model brings its own tokenizer: leave out --{given[0].replace('_', '-')}")
-        tokenizer = _load(a.model)[1]
+        from .tokenizer import load_tokenizer
+
+        real = _load_real(a.model)
+        tokenizer = real[1] if real else load_tokenizer(_model_folder(a.model))
     else:
         tokenizer = _prepare(_origin(a))[2]
     ids = tokenizer.encode(a.text)
@@ -524,13 +528,15 @@ def _load(name: str, device: str | None = None) -> "tuple[GPT, Coder]":
 
     chosen = pick_device(device or "cpu")
     folder = _model_folder(name)
-    if name == str(folder):  # it is none of those that ship
-        from .beyond.real import is_real, load_real
+    return _load_real(name, chosen) or (load_model(folder, chosen), load_tokenizer(folder))
 
-        if is_real(name):
-            return load_real(name, chosen)
-    tokenizer = load_tokenizer(folder)
-    return load_model(folder, chosen), tokenizer
+
+def _load_real(name: str, device: "torch.device | str" = "cpu") -> "tuple[GPT, Coder] | None":
+    """A published model and its tokenizer; None where the name is that of one of this package."""
+    from .beyond.real import is_real, load_real
+    from .pretrained import PRETRAINED
+
+    return load_real(name, device) if name not in PRETRAINED and is_real(name) else None
 
 
 def _quoted(folder: Path) -> str:
