@@ -312,6 +312,4 @@ def test_the_patients_fit_a_narrow_window_and_axe_finds_nothing_serious(widget, 
     press(shown, "Hide the names")
     answered(shown)
     assert shown.page.evaluate("document.scrollingElement.scrollWidth") <= 360
-    assert (
-        serious_faults(shown.page, "[data-minigpt=curves]", preload=False) == []
-    )  # the theme imports a style that is not there
+    assert serious_faults(shown.page, "[data-minigpt=curves]") == []

@@ -333,7 +333,7 @@ def test_nothing_overlaps_or_is_cut_off_and_axe_finds_nothing_serious(widget, wi
                 )
                 assert apart, row.text_content()
     sampler.evaluate("root => root.id = 'tested'")
-    assert serious_faults(sampler.page, "#tested", preload=False) == []  # the theme imports a style that is not there
+    assert serious_faults(sampler.page, "#tested") == []
 
 
 def test_a_sentence_goes_with_the_draws_that_it_tells_of(sampler):

@@ -202,7 +202,7 @@ def test_the_page_over_file_finds_shows_and_leads_to_the_section(visit, small, s
     icon, typed = page.locator(".bd-search-container .fa-magnifying-glass").bounding_box(), field.bounding_box()
     assert icon["x"] + icon["width"] <= typed["x"]
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
-    assert serious_faults(page, preload=False) == []
+    assert serious_faults(page) == []
     page.locator("ul.search li a").nth(1).click()
     page.wait_for_url("**/steps.html#too-far")
     page.go_back()

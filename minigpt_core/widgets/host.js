@@ -27,7 +27,8 @@
 
   // What the script of a model or of a record hands over: gzip in base64, since a classic script holds text.
   minigpt.receive = (name, data) => {
-    const packed = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    const text = atob(data), packed = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) packed[i] = text.charCodeAt(i);
     const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     received.set(name, new Response(unpacked).arrayBuffer().then((buffer) => new Uint8Array(buffer)));
   };
