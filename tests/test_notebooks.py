@@ -44,11 +44,19 @@ def test_notebook_opens_in_colab_and_states_its_budget(path):
     assert sum(cell.source == tool.setup_cell(where) for cell in codes) == 1
 
 
-def test_no_chapter_asks_for_more_than_90_seconds_and_all_for_no_more_than_ten_minutes():
+def test_no_chapter_asks_for_more_than_90_seconds_and_all_for_no_more_than_twelve_minutes():
     firsts = [nbformat.read(path, as_version=4).cells[0].source for path in NOTEBOOKS]
     budgets = [re.search(r"\*\*Budget:\*\* (\d+) s on two CPU cores, \d+ GB of memory\. \S", first) for first in firsts]
     seconds = [int(budget[1]) for budget in budgets]
-    assert max(seconds) <= 90 and sum(seconds) <= 600
+    assert max(seconds) <= 90 and sum(seconds) <= 720
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_cell_that_shows_what_the_real_model_does_is_skipped_without_it(path):
+    """Such a cell does nothing where the model is missing, so its output can only be compared where it is not."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if re.search(r"^if real:(\n    .*|\n)*\n    (    )*print", cell.source, re.MULTILINE):
+            assert "real" in cell.metadata.get("tags", []), cell.id
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
