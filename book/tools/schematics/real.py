@@ -75,12 +75,12 @@ def real_block() -> Drawing:
             draw.filled(x, y, wide, high, "chosen", 0.25 if changed else 0)
             draw.box(x, y, wide, high, round_=4)
             for i, said in enumerate(lines):
-                look = "small" if i else ("name" if lines[1:] else "note")
+                look = "name" if lines[1:] and not i else "note"
                 draw.label(x + wide / 2, y + 17 + 16 * i, said, look, "middle")
             return y + high
 
         draw.label(left, 20, title[0], "name")
-        draw.label(left, 37, f"{config.n_parameters:,} parameters", "small")
+        draw.label(left, 37, f"{config.n_parameters:,} parameters", "note")
         top = part(left, 46, 180, embedding)
         draw.box(left, 102, 180, 324, "thin", round_=8)
         for branch, inner in ((110, attention), (266, feed_forward)):
@@ -137,7 +137,7 @@ def grouped() -> Drawing:
         said = f"{H} on {heads}" + (": SmolLM2" if heads == SMOLLM2.key_heads else "")
         draw.label(middle, 38, said, "note", "middle")
         draw.box(left - 4, 107, pitch * H + 6, 36, "dashes", round_=4)
-        draw.label(middle, 158, "the cache", "small", "middle")
+        draw.label(middle, 158, "the cache", "note", "middle")
         for j in range(H):
             x = left + pitch * j
             key = left + pitch * (j // group * group + (group - 1) / 2)  # below the middle of its queries
@@ -146,7 +146,7 @@ def grouped() -> Drawing:
             if j % group == 0:
                 draw.box(key, 112, size, size, "key")
                 draw.box(key, 126, size, size, "value")
-        draw.label(middle, 200, f"{count(heads, 'key')}, {count(heads, 'value')}", "small", "middle")
+        draw.label(middle, 200, f"{count(heads, 'key')}, {count(heads, 'value')}", "note", "middle")
         high = 84 * megabytes[name] / megabytes["multi-head"]
         draw.box(left, 322 - high, pitch * H - 2, high, "plain")
         draw.label(middle, 340, f"{megabytes[name]:,.0f} MB", "name", "middle")
@@ -181,7 +181,7 @@ def gate() -> Drawing:
         f"SwiGLU: x is widened to {narrower} numbers, and a second matrix makes {narrower} more, the gate, in green. SiLU keeps "
         "its large positive numbers nearly as they are and brings the negative ones near 0. The result is multiplied with the "
         f"widened ones, number by number; then narrowed. Both have {weights[0]} weights.",
-        470,
+        478,
     )
     high, left, right, first, second = 40, 80, 300, 242, 350
     most = max(vector.abs().max().item() for vector in (wide, up, opens, plain(x), passes * up, swiglu(x)))
@@ -217,8 +217,8 @@ def gate() -> Drawing:
     draw.arrow((second, rows[2] + high), (second, meet), (right + 9, meet))
     draw.line((right, meet + 9), (right, meet + 14))
     draw.arrow((right, rows[3] + high), (right, rows[4] - 20))
-    draw.label(left, 464, f"2 × {C} × {hidden} = {weights[0]} weights", "small", "middle")
-    draw.label(right, 464, f"3 × {C} × {narrower} = {weights[1]} weights", "small", "middle")
+    shapes = f"2 × {C} × {hidden} = {weights[0]}", f"3 × {C} × {narrower} = {weights[1]}"
+    draw.label(12, 470, f"Weights: {shapes[0]}, and {shapes[1]}.", "note")
     return draw
 
 
@@ -296,7 +296,7 @@ def tied() -> Drawing:
         f"and the products are the logits: {', '.join(map(str, logits.tolist()))}; that of {says} is the highest.".replace(
             "-", "−"
         ),
-        326,
+        330,
     )
     wide, high, left, top, out = 36, 30, 118, 56, 318
 
@@ -315,7 +315,7 @@ def tied() -> Drawing:
         draw.label(left - 12, y + 20, letter, "name", "middle")
         row(left, y, TABLE[i].tolist(), 0.35 if i == read else 0)
         draw.arrow((left + 3 * wide + 4, y + high / 2), (out - 4, y + high / 2))
-        draw.label((left + 3 * wide + out) / 2 - 6, y + high / 2 - 3, "· h", "small", "middle")
+        draw.label((left + 3 * wide + out) / 2 - 6, y + high / 2 - 3, "· h", "note", "middle")
         row(out, y, [int(logits[i])], look="name" if letter == says else "note")
         if letter == says:
             draw.box(out, y, wide, high, "empty")
@@ -377,7 +377,7 @@ def rms() -> Drawing:
         draw.line((zero, top + 8), (zero, top + 12 + pitch * len(values)), look="thin")
         for i, value in enumerate(values.tolist()):
             y = top + 12 + pitch * i
-            draw.label(left + 30, y + 12, exact(value), "small", "end")
+            draw.label(left + 30, y + 12, exact(value), "note", "end")
             draw.box(zero + long * min(value, 0), y, long * abs(value), pitch - 4, "share" if last else "plain")
 
     top, low = 20, 232
@@ -392,7 +392,7 @@ def rms() -> Drawing:
     draw.label(12, low, "RMSNorm", "name")
     column(0, low + 24, "x", x)
     draw.arrow((114, low + 92), (260, low + 92))
-    draw.label(187, low + 86, "nothing subtracted", "small", "middle")
+    draw.label(187, low + 86, "nothing subtracted", "note", "middle")
     column(264, low + 24, f"÷ RMS, {size:g}", root, last=True)
     draw.label(12, low + 170, f"RMS, root mean square: √({squares(x)} / {len(x)})", "note")
     draw.label(12, low + 188, "Then × gain, C learned numbers.", "note")
@@ -448,7 +448,7 @@ def bytes() -> Drawing:
             draw.label(x + wide / 2, 230, str(i), "note", "middle")
             x += wide
         left = x + 14
-    draw.label(12, 260, "Green: a byte that has no visible letter in Latin-1.", "note")
+    draw.label(12, 260, "Green: a byte without a visible letter in Latin-1.", "note")
     return draw
 
 
@@ -477,7 +477,7 @@ def pairs() -> Drawing:
     for pair in range(D // 2):
         a, b = middles[2 * pair : 2 * pair + 2]
         draw.line((a, 62), (a, 54), (b, 54), (b, 62), look="chosen-line" if pair == followed else "flow")
-        draw.label((a + b) / 2, 48, f"pair {pair}", "small", "middle")
+        draw.label((a + b) / 2, 48, f"pair {pair}", "note", "middle")
     row(64, list(range(D)))
     for place, number in enumerate(order):
         look = "chosen-line" if number // 2 == followed else "flow"
@@ -486,7 +486,7 @@ def pairs() -> Drawing:
     for pair in range(D // 2):
         a, b, y = middles[pair], middles[pair + D // 2], 226 + 17 * (D // 2 - 1 - pair)
         draw.line((a, 218), (a, y), (b, y), (b, 218), look="chosen-line" if pair == followed else "flow")
-        draw.label(b + 6, y + 4, f"pair {pair}", "small")
+        draw.label(b + 6, y + 4, f"pair {pair}", "note")
     draw.label(12, 308, "halves: transformers", "name")
     draw.label(12, 328, "Read by the other convention, the wrong", "note")
     draw.label(12, 346, "numbers are turned together.", "note")
