@@ -39,11 +39,12 @@ def real_block() -> Drawing:
         "real_block",
         "The plain GPT and SmolLM2, part by part",
         f"Two models side by side, from top to bottom: the plain GPT of the tales, {plain.n_parameters:,} parameters, and "
-        f"SmolLM2, {big.n_parameters:,}. The skeleton is one: a stream, in each block a norm and attention, then a norm and "
-        "feed-forward, each added. Marked as changed: token and position embedding became token alone; LayerNorm RMSNorm; "
-        f"attention turns queries and keys (RoPE), and {big.n_head} heads of queries share {big.key_heads} of keys and values, "
-        f"before it was {plain.n_head} and {plain.n_head}; ReLU became SwiGLU with a gate; {plain.n_layer} blocks became "
-        f"{big.n_layer}; the head of its own is tied to the embedding. Only the two sums are the same.",
+        f"SmolLM2, {big.n_parameters:,}. The skeleton is one: a stream; in each block a norm and attention, then a norm and "
+        "feed-forward, each added; a last norm and a head. Marked as changed: the position embedding is gone, and instead "
+        f"attention turns queries and keys (RoPE); its {big.n_head} heads of queries share {big.key_heads} of keys and values, "
+        f"where the plain one has {plain.n_head} of each; LayerNorm became RMSNorm, ReLU SwiGLU with a gate; {plain.n_layer} "
+        f"blocks became {big.n_layer}; a dashed line ties the head to the embedding: both are one table; biases are gone. Only "
+        "the two sums are the same.",
         590,
     )
     columns = {
@@ -365,7 +366,7 @@ def rms() -> Drawing:
         "LayerNorm and RMSNorm of one vector",
         f"Above, LayerNorm: the vector x = {said['x']} as bars to both sides of a line; then with its mean, {mean:g}, subtracted; "
         f"then divided by its standard deviation, {deviation:g}: {said['layer']}. Below, RMSNorm of the same: nothing is "
-        f"subtracted; it is divided by its root mean square, {size:g}: {said['root']}. What was negative stays so, and a 0 "
+        f"subtracted; it is divided by its root mean square, {size:g}: {said['root']}. Here what was negative stays so, and a 0 "
         "stays 0. Then LayerNorm has a learned gain and shift, RMSNorm only a gain.",
         446,
     )
@@ -459,7 +460,7 @@ def pairs() -> Drawing:
         "pairs",
         "RoPE’s two conventions for a head of 8 numbers",
         "Above, the numbers 0 to 7 of a head in a row; brackets join neighbours to the pairs that are turned: 0 and 1, 2 and 3, "
-        "4 and 5, 6 and 7. So it is in this book and in GGUF files. Below, the same numbers in the order "
+        "4 and 5, 6 and 7. So it is in this book and in a Llama’s GGUF file. Below, the same numbers in the order "
         f"{', '.join(map(str, order))}; brackets join each place of the first half with that of the second, 0 and 4, 1 and 5 and "
         "so on: so it is in transformers. Lines lead from each number to its new place; those of one pair, 2 and 3, are green. "
         "The same pairs meet in both.",
