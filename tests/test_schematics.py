@@ -5,6 +5,8 @@ import json
 import math
 import re
 from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,11 +14,16 @@ import pytest
 import schematics as tool
 import torch
 import torch.nn.functional as F
+import vocabularies
 from chapter_01 import learning as byte_pairs
-from schematics import attention, block, drawing, fastest, learning, tokens, training, writing
+from schematics import attention, block, drawing, fastest, learning, real, tokens, training, writing
 
 from minigpt_core import GPT, BPETokenizer, CharTokenizer, GPTConfig, load_corpus, load_pretrained, split_text, stream
+from minigpt_core.beyond.byte_level import bytes_of
+from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
 from minigpt_core.beyond.fast import FastConfig, FastGPT
+from minigpt_core.beyond.formats import config_from_gguf
+from minigpt_core.beyond.parts import RMSNorm, rotate
 from minigpt_core.sampling import draw
 from minigpt_core.study import clinic
 from minigpt_core.study.lens import attention_maps
@@ -542,6 +549,133 @@ def test_muon_makes_nearly_a_circle_of_a_flat_ellipse():
         assert [word for word in said if word.startswith(name)] == [
             f"{name} direction {length:.2f}" for length in (1, s[i] / s[0], after[i])
         ]
+
+
+@pytest.fixture(scope="module")
+def metadata():
+    """What SmolLM2's file says of itself."""
+    path = vocabularies.smollm2_file()
+    gguf = pytest.importorskip(
+        "gguf", reason="gguf is not installed: the pictures are NOT compared with SmolLM2's file"
+    )
+    return {name: field.contents() for name, field in gguf.GGUFReader(path).fields.items()}
+
+
+def test_smollm2_is_drawn_as_its_file_says(metadata):
+    config = config_from_gguf(metadata)
+    assert replace(real.SMOLLM2, norm_eps=config.norm_eps) == config  # the file has it in float32
+    assert real.SMOLLM2.norm_eps == pytest.approx(config.norm_eps)
+
+
+def test_the_plain_model_beside_smollm2_is_the_one_that_ships_and_each_part_is_marked():
+    model, _ = load_pretrained("tales-char")
+    said = words("real_block")
+    for config in (model.config, real.SMOLLM2):
+        kv = getattr(config, "key_heads", config.n_head)
+        C, hidden = config.n_embd, getattr(config, "n_hidden", None) or 4 * config.n_embd
+        assert f"{config.n_parameters:,} parameters" in said and f"× {config.n_layer} blocks" in said
+        assert f"{config.n_head} heads of queries," in said and f"{kv} of keys, values" in said
+        assert f"{C} → {hidden:,} → {C}" in said
+    assert model.blocks[0].feed_forward.widen.out_features == 512 and model.blocks[0].attention.query.bias is not None
+    assert model.token_embedding.weight.shape == model.head.weight.shape == (64, 128) and "64 rows of 128" in said
+    assert len(model.position_embedding.weight) == 128 and "64 + 128 rows of 128" in said
+    assert said.count("≠") == 8 and said.count("=") == 2
+    boxes = [box for box in drawn("real_block").iter(f"{SVG}rect") if box.get("class") == "chosen"]
+    assert sorted(float(box.get("opacity")) > 0 for box in boxes) == [False] * 7 + [True] * 7
+    assert all((float(box.get("x")) > 200) == (float(box.get("opacity")) > 0) for box in boxes)
+
+
+def test_the_caches_of_grouped_heads_are_as_large_as_drawn():
+    said, bars = words("grouped"), {}
+    for heads in (9, 3, 1):
+        config = replace(real.SMOLLM2, n_kv_head=heads)
+        with torch.device("meta"):
+            cache = ComposedGPT(config).new_cache()
+        size = (cache.keys.numel() + cache.values.numel()) * 4
+        bars[heads] = size
+        assert f"{size / 1e6:,.0f} MB" in said and f"9 on {heads}" in [word.removesuffix(": SmolLM2") for word in said]
+    heights = [float(box.get("height")) for box in drawn("grouped").iter(f"{SVG}rect") if box.get("class") == "plain"]
+    assert heights == pytest.approx([84 * size / bars[9] for size in bars.values()], abs=0.01)
+    squares = Counter(box.get("class") for box in drawn("grouped").iter(f"{SVG}rect"))
+    assert (squares["query"], squares["key"], squares["value"]) == (27, 13, 13)
+
+
+@torch.no_grad()
+def test_the_bars_of_relu_and_swiglu_are_what_the_formulas_give():
+    plain, swiglu, x = real.gates()
+    opens, up = x @ swiglu.gate.weight.T, x @ swiglu.widen.weight.T
+    passes = opens / (1 + (-opens).exp())
+    grey = x, x, (wide := x @ plain.widen.weight.T), wide.relu(), plain(x), up, passes * up, swiglu(x)
+    for bars, vector in zip(vectors("gate", "plain"), grey, strict=True):
+        assert torch.allclose(bars, (vector / vector.abs().max()).float(), atol=0.01)
+    for bars, vector in zip(vectors("gate", "chosen"), (opens, passes), strict=True):
+        assert torch.allclose(bars, (vector / vector.abs().max()).float(), atol=0.01)
+    assert torch.allclose((passes * up) @ swiglu.narrow.weight.T, swiglu(x))
+    assert {sum(p.numel() for p in network.parameters()) for network in (plain, swiglu)} == {72}
+    assert words("gate")[-1] == "Weights: 2 × 3 × 12 = 72, and 3 × 3 × 8 = 72."
+
+
+@torch.no_grad()
+def test_the_mixture_is_what_the_part_of_the_model_gives():
+    model, x = real.mixture()
+    scores = model.router(x)
+    (bars,) = vectors("experts", "chosen")
+    y = model(x[None, None])[0, 0]
+    assert torch.allclose(bars, (y / y.abs().max()).float(), atol=0.01)
+    said = words("experts")
+    assert [f"{score:.2f}".replace("-", "−") for score in scores.tolist()] == [
+        word for word in said if re.fullmatch(r"−?\d\.\d\d", word)
+    ]
+    best = scores.topk(2).indices
+    for i, share in zip(best.tolist(), scores[best].softmax(0).tolist(), strict=True):
+        assert {f"network {i}", f"share {share:.2f}", f"× {share:.2f}"} <= set(said)
+    assert said.count("reads x") == said.count("does not run") == 2
+
+
+@torch.no_grad()
+def test_the_tied_table_gives_the_row_and_the_logits_that_a_tied_model_gives():
+    model = ComposedGPT(ComposedConfig(5, n_head=1, n_embd=3, n_layer=1, tied=True))
+    model.token_embedding.weight.copy_(real.TABLE)
+    logits = model.head(real.LAST.float()).tolist()
+    rows = [[*row, logit] for row, logit in zip(model.token_embedding(torch.arange(5)).tolist(), logits, strict=True)]
+    numbers = [*(number for row in rows for number in row), *rows[4][:3], *real.LAST.tolist()]
+    assert numbers_of("tied") == numbers and max(logits) == logits[1] > sorted(logits)[-2]
+
+
+def test_the_two_norms_of_the_vector_are_those_of_pytorch_and_of_the_part():
+    x = real.NUMBERS
+    layer, rms = F.layer_norm(x, (6,), eps=0), RMSNorm(6, eps=0).double()(x).detach()
+    said = [word.replace("−", "-") for word in words("rms")]
+    numbers = [float(Fraction(word)) for word in said if re.fullmatch(r"-?\d+(\.\d|/3)?", word)]
+    assert numbers == pytest.approx(torch.cat([x, x - x.mean(), layer, x, rms]).tolist())
+    assert {"− mean, 4", "÷ deviation, 3", "÷ RMS, 5"} <= set(words("rms"))
+
+
+def test_the_letters_of_bytes_are_those_of_the_vocabularys_alphabet():
+    said = words("bytes")
+    pieces = [token for ids in real.TEXTS.values() for token in ids]
+    told = [(said[i], said[i + 1]) for i, word in enumerate(said) if re.fullmatch(r"[0-9A-F]{2}", word)]
+    letters = "".join(letter for _, letter in told)
+    assert letters == "".join(pieces) and set(pieces) <= set(said)
+    assert bytes.fromhex("".join(code for code, _ in told)) == bytes_of(letters) == "".join(real.TEXTS).encode()
+    green = [box for box in drawn("bytes").iter(f"{SVG}rect") if float(box.get("opacity", 0)) > 0]
+    assert len(green) == sum(ord(letter) > 255 for letter in letters) == 2
+
+
+def test_smollm2_cuts_the_drawn_texts_into_the_drawn_tokens():
+    tokenizer = vocabularies.smollm2()
+    for text, ids in real.TEXTS.items():
+        assert tokenizer.encode(text) == list(ids.values())
+        assert [tokenizer.tokens[i] for i in ids.values()] == list(ids)
+
+
+def test_the_order_of_the_halves_is_the_one_that_makes_both_conventions_turn_alike():
+    order = [int(word) for word in words("pairs") if word.isdigit()][8:]
+    q = torch.randn(1, 1, 3, 8, generator=torch.Generator().manual_seed(0))
+    angle = torch.arange(3)[:, None] * 10_000 ** (-torch.arange(0, 8, 2) / 8)  # (T, D / 2)
+    first, second = q[..., order].chunk(2, dim=-1)  # what transformers turns together
+    turned = torch.cat([first * angle.cos() - second * angle.sin(), second * angle.cos() + first * angle.sin()], -1)
+    assert torch.allclose(turned, rotate(q, 0)[..., order], atol=1e-6)
 
 
 def test_a_name_that_there_is_not_is_refused():

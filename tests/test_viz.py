@@ -174,6 +174,30 @@ def test_references_cross_the_bars_and_no_number():
     assert min(texts["2.00"].x0, texts["1.00"].x0) > right
 
 
+def test_effects_show_every_seed_and_their_mean_at_the_side_of_zero_where_they_lie():
+    values = {"helps": [-0.06, -0.03, -0.03], "nothing": [-0.001, 0.001], "harms": [0.02]}
+    figure = viz.effects(values, title="One helps", xlabel="difference", chosen="helps", band=0.01)
+    axes = figure.axes[0]
+    zero, *rows = axes.lines
+    assert set(zero.get_xdata()) == {0} and not axes.xaxis_inverted() and axes.yaxis_inverted()
+    for row, (name, seeds) in enumerate(values.items()):
+        dots, mean = rows[2 * row : 2 * row + 2]
+        assert list(dots.get_xdata()) == seeds and list(dots.get_ydata()) == [row] * len(seeds)
+        assert mean.get_xdata()[0] == pytest.approx(sum(seeds) / len(seeds)) and mean.get_ydata()[0] == row
+        assert mean.get_markersize() > dots.get_markersize() and mean.get_marker() != dots.get_marker()
+        assert {line.get_color() for line in (dots, mean)} == {viz.CHOSEN if name == "helps" else viz.REFERENCE}
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(values)
+    assert [text.get_text() for text in axes.texts] == ["−0.040 ◂", "+0.000", "+0.020", "chance: ±0.010"]
+    (band,) = axes.patches
+    assert (band.get_x(), band.get_width()) == (-0.01, 0.02)
+    figure.draw_without_rendering()
+    *_, above = axes.texts
+    boxes = [text.get_window_extent() for text in (*axes.texts, figure._suptitle)]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert above.get_window_extent().y0 >= axes.bbox.y1
+    assert not viz.effects(values, title="", xlabel="").axes[0].patches and not plt.get_fignums()
+
+
 def test_a_staircase_marks_its_last_step_and_names_its_rivals_clear_of_one_another():
     steps = {"uniform": 4.1, "unigram": 3.0, "network": 1.32}
     figure = viz.staircase(steps, rivals={"simple": 1.32, "best": 1.21}, title="Down")
@@ -248,6 +272,7 @@ def awkward_figures() -> dict[str, object]:
         "valley": viz.valley(abs, {name: [1.0, 2.0] for name in few}, chosen="$$", title=title, xlabel=title),
         "race": viz.race({name: {1.0 + i: 2.0, 20.0 + i: 1.0} for i, name in enumerate(few)}, chosen="$$", title=title),
         "bars": viz.bars(numbers, title=title, xlabel=title, chosen="$x$", references=numbers),
+        "effects": viz.effects({name: [0.0, 1.0] for name in few}, title=title, xlabel=title, chosen="$x$", band=0.5),
         "stacked": viz.stacked({name: [0.0, 1.0] for name in few}, **lines),
         "staircase": viz.staircase(numbers, rivals={name: 1.0 for name in few}, title=title),
         "pieces": viz.pieces(dict.fromkeys(AWKWARD, AWKWARD), title=title),
@@ -317,6 +342,9 @@ square = [[1.0, 0.0], [0.5, 0.5]]
         (lambda: viz.race({"a": {1.0: 2.0}}, chosen="b", title=""), "chosen='b' is none of a"),
         (lambda: viz.bars({}, title="", xlabel=""), "nothing to draw"),
         (lambda: viz.bars({"a": 1.0}, title="", xlabel="", chosen="b"), "chosen='b' is none of a"),
+        (lambda: viz.effects({}, title="", xlabel=""), "nothing to draw"),
+        (lambda: viz.effects({"a": []}, title="", xlabel=""), "'a' has no value of any seed"),
+        (lambda: viz.effects({"a": [1.0]}, title="", xlabel="", chosen="b"), "chosen='b' is none of a"),
         (lambda: viz.staircase({}, rivals={}, title=""), "no step"),
         (lambda: viz.pieces({}, title=""), "no row"),
         (lambda: viz.distributions(["a"], {"x": [0.5, 0.5]}, title=""), "'x' has 2 probabilities for 1 tokens"),

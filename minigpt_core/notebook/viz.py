@@ -387,6 +387,55 @@ def bars(
     return figure
 
 
+def effects(
+    values: Mapping[str, Sequence[float]],
+    *,
+    title: str,
+    xlabel: str,
+    chosen: str | None = None,
+    band: float | None = None,
+) -> Figure:
+    """What each change brings, a row for each under its name: a small circle for each seed, and a thick stroke at their mean,
+    whose number stands at the right; the `chosen` one in green, pointed at. A value is the difference to the plain model of the
+    same seed: of losses, what lies left of the line at 0 is better. A grey band reaches to `band` on both sides of 0: so much
+    is chance alone.
+
+    >>> figure = effects({"RoPE": [-0.05, -0.04], "no biases": [0.0, 0.01]}, title="RoPE helps", xlabel="loss", band=0.01)
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['−0.045', '+0.005', 'chance: ±0.010']
+    """
+    _check_chosen(values, chosen)
+    for name, seeds in values.items():
+        _need(len(seeds) > 0, f"{name!r} has no value of any seed")
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.27 * len(values)), layout="constrained")
+        axes.axvline(0, color=REFERENCE, linewidth=0.8)
+        axes.set_yticks(range(len(values)), [plain(name) for name in values])
+        for row, ((name, seeds), label) in enumerate(zip(values.items(), axes.get_yticklabels(), strict=True)):
+            color, mark = (CHOSEN, POINTER) if name == chosen else (REFERENCE, "")
+            mean = sum(seeds) / len(seeds)
+            axes.plot(seeds, [row] * len(seeds), "o", color=color, markersize=4.5, fillstyle="none")
+            axes.plot(mean, row, "|", color=color, markersize=13, markeredgewidth=2.5)
+            label.set_color(color)
+            told: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "color": color}
+            axes.annotate(_signed(f"{round(mean, 3) or 0.0:+.3f}") + mark, (1.02, row), **told)
+        axes.set_ylim(len(values) - 0.5, -0.5)
+        axes.margins(x=0.06)
+        if band is not None:
+            axes.axvspan(-band, band, color=REFERENCE, alpha=0.2, linewidth=0)
+            above: dict[str, Any] = {
+                "xycoords": ("data", "axes fraction"),
+                "textcoords": "offset points",
+                "ha": "center",
+            }
+            axes.annotate(f"chance: ±{band:.3f}", (0, 1), (0, 4), fontsize=9, **above)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        _entitle(figure, title)
+        axes.set_xlabel(_lines(xlabel, TITLE_LETTERS), loc="right")  # it may be longer than the axis
+    plt.close(figure)
+    return figure
+
+
 def staircase(steps: Mapping[str, float], *, rivals: Mapping[str, float], title: str) -> Figure:
     """The growing model's validation loss, a step for each part that was added, from top to bottom; the last one in green,
     pointed at. Where a loss is higher than the one above it, the line goes down first, then back to the right. The `rivals`,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from minigpt_core.files import write_atomic
 
-from . import attention, block, fastest, learning, tokens, training, writing
+from . import attention, block, fastest, learning, real, tokens, training, writing
 
 ASSETS = Path(__file__).parents[2] / "assets"
 
@@ -25,6 +25,7 @@ SCHEMATICS = {
         *(training.checkpoint, training.decision, training.flow),
         *(writing.writing, writing.dart, writing.cuts, writing.cache, writing.loop, writing.induction),
         *(fastest.previous, fastest.rotary, fastest.svd),
+        *(real.real_block, real.grouped, real.gate, real.experts, real.tied, real.rms, real.bytes, real.pairs),
     )
 }
 
