@@ -28,6 +28,7 @@ examples
   minigpt train --corpus alice --minutes 1         learn for a minute, save to runs/alice
   minigpt generate --model runs/alice --prompt "Alice "
   minigpt generate --model tales-char              a model that ships with the package
+  minigpt chat --model smollm2                     talk with a real model, which is fetched once (93 MB)
   minigpt tokenize "The cat sat." --tokenizer bpe  see the pieces a text is cut into
   minigpt export --model runs/alice                one file, with which it writes in a page of the book
 
@@ -682,7 +683,7 @@ def _build_parser() -> argparse.ArgumentParser:
     p.add_argument("--out", metavar="FILE", help="(default MODEL.mgpt, here)")
 
     p = add_command("info", info_command, "show what a run would take, or what a saved model is")
-    p.add_argument("--model", metavar="MODEL", help="a saved or a shipped model")
+    p.add_argument("--model", metavar="MODEL", help="a saved, a shipped or a published model")
     for add in (_add_text, _add_size, _add_recipe):
         add(p)
 

@@ -230,7 +230,8 @@ COLAB = {
 def test_the_ranges_hold_colabs_versions_and_the_books_own():
     """That the lowest versions work, `make matrix` finds out."""
     project = tomllib.loads((layout.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needed = map(Requirement, project["dependencies"] + project["optional-dependencies"]["notebooks"])
+    extras = project["optional-dependencies"]
+    needed = map(Requirement, project["dependencies"] + extras["notebooks"] + extras["real"])
     ranges = {requirement.name: requirement.specifier for requirement in needed}
     pins = re.findall(r"^([\w-]+)==(\S+)", (layout.ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
     held = [(name, version) for name, version in [*COLAB.items(), *pins] if name in ranges]

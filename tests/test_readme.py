@@ -42,14 +42,14 @@ def test_its_files_and_folders_exist():
 def test_it_names_every_chapter_in_order():
     named = re.findall(r"\]\(notebooks/(\w+)\.ipynb\)", README)
     assert named == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-    assert [name[:2] for name in named] == [f"{number:02}" for number in range(15)]
-    assert "Fifteen chapters, numbered 00 to 14:" in README
+    assert [name[:2] for name in named] == [f"{number:02}" for number in range(16)]
+    assert "Sixteen chapters, numbered 00 to 15:" in README
 
 
 def test_it_names_what_remakes_every_record():
     """Each tool that writes to book/records has a target, and stands in the row of the folder."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (row,) = re.findall(r"^\| `book/` \|.*$", README, re.MULTILINE)
-    for tool in ("records", "ladder", "neural", "staircase"):
+    for tool in ("records", "ladder", "neural", "staircase", "parts", "real"):
         assert re.search(rf"^{tool}:.*\n\t\$\(BIN\)/python book/tools/{tool}\.py", makefile, re.MULTILINE)
         assert f"`make {tool}`" in row
