@@ -108,7 +108,7 @@ WORDS = {
     "GGUF": None,
     "safetensors": None,
     "chat template": None,
-    "instruction-tuned": r"instruction-tuned(?: models?)?",
+    "instruction tuning": r"instruction[- ]tun(?:ing|ed)",
     "bits per byte": None,
     "in-context learning": None,
     "few-shot": None,
