@@ -605,6 +605,7 @@ GATE, NORM = "blocks.1.feed_forward.gate.weight", "norm.weight"
         (lambda h: h["config"].pop("n_embd") and None, "its settings are of no model that this page knows"),
         (lambda h: h["config"].update(feed_forward="experts"), "its settings are of no model that this page knows"),
         (lambda h: h["tokenizer"]["characters"].pop() and None, "its tokenizer has another size than the model"),
+        (lambda h: h["tokenizer"].update(kind="bpe"), "its tokenizer has another size than the model"),
         (lambda h: h.pop("tokenizer") and None, "its tokenizer has another size than the model"),
     ],
 )

@@ -190,8 +190,8 @@
       const whole = [vocab_size, block_size, n_layer, n_embd / n_head, n_head / (n_kv_head ?? n_head)];
       if (!whole.every((number) => Number.isInteger(number) && number > 0) || !ACTIVATIONS[feed_forward])
         throw damaged("its settings are of no model that this page knows");
-      const { characters, pieces, chat = [] } = tokenizer ?? {};
-      if ((pieces?.length ?? 1 + characters?.length + chat.length) !== vocab_size)
+      const { kind, characters, pieces, chat = [] } = tokenizer ?? {};
+      if ((kind === "char" ? 1 + characters?.length + chat.length : pieces?.length) !== vocab_size)
         throw damaged("its tokenizer has another size than the model");
       this.config = config;
       this.tokenizer = tokenizer;
