@@ -68,7 +68,7 @@ def test_every_part_has_all_seeds_and_learns():
         assert len({run["parameters"] for run in runs}) == 1 and all(run["seconds"] > 0 for run in runs)
         for run in runs:
             assert len(run["first"]) == tool.FIRST and run["first"][-1] < run["first"][0] < math.log(60) + 0.5, name
-            assert abs(run["val_loss"] - run["train_loss"]) < 0.1, name
+            assert 0 < run["val_loss"] - run["train_loss"] < 0.2, name
 
 
 def test_no_two_parts_compute_the_same():
@@ -92,7 +92,20 @@ def effects(name: str) -> list[float]:
     return [run["val_loss"] - plain for run, plain in zip(RUNS[name], PLAIN, strict=True)]
 
 
-def test_show():
-    for name in RUNS:
-        e = effects(name)
-        print(f"{name:16} {statistics.mean(e):+.4f} {[round(x, 4) for x in e]} {RUNS[name][0]['parameters']}")
+def test_the_plain_model_is_the_last_step_of_the_staircase():
+    steps = json.loads((ROOT / "book" / "records" / "staircase.json").read_text(encoding="utf-8"))["steps"]
+    assert {run["parameters"] for run in RUNS["plain"]} == {run["parameters"] for run in steps["+ a small start"]}
+    before = [run["val_loss"] for run in steps["+ a small start"]]
+    assert statistics.mean(PLAIN) == pytest.approx(statistics.mean(before), abs=0.04)
+
+
+def test_few_parts_help_on_this_budget_two_harm_and_most_do_nothing_that_seeds_do_not():
+    help_, harm = {"SwiGLU", "squared ReLU", "four experts", "Llama"}, {"GELU", "GPT-2"}
+    for name in set(tool.PARTS) - {"plain"}:
+        found = effects(name)
+        if name in help_:
+            assert max(found) < 0 and -0.06 < statistics.mean(found) < -0.02, name
+        elif name in harm:
+            assert min(found) > 0 and 0.01 < statistics.mean(found) < 0.06, name
+        else:
+            assert min(found) <= 0 <= max(found) and abs(statistics.mean(found)) < 0.02, name

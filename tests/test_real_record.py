@@ -22,7 +22,7 @@ RECORD = json.loads(tool.RECORD.read_text(encoding="utf-8"))
 
 def test_the_record_is_small_and_not_stale():
     assert tool.RECORD.stat().st_size < 15_000
-    assert list(RECORD["settings"]) == list(tool.PARTS)
+    assert RECORD.keys() == {"settings", *tool.PARTS}
     assert tool.stale() is None
 
 
@@ -165,7 +165,8 @@ def test_examples_teach_the_real_model_a_rule_and_ours_nothing(rule):
         true, shuffled = of_one[rule]["true"], of_one[rule]["shuffled"]
         if name == "smollm2":
             assert true[0] > 15 and all(after < before for before, after in itertools.pairwise(true))
-            assert true[-1] < 2 < shuffled[-1] or rule == "capitals"
+            assert true[-1] < 2 and true[-1] < shuffled[-1] - 0.2  # of capitals it knows the rule itself
+            assert rule == "capitals" or shuffled[-1] > 5
         else:
             assert all(abs(loss / true[0] - 1) < 0.1 for loss in true + shuffled)
 
