@@ -543,19 +543,80 @@ def test_a_character_it_does_not_know_and_half_a_character_are_refused_in_a_sent
     assert unknown["refused"] == "the model does not know the character “é”: take it out"
 
 
+TRUNCATED = "the model file is truncated: load it again, or export it again"
+
+
 @pytest.mark.parametrize(
     "damage, said",
     [
-        (lambda raw: b"", "no model file"),
-        (lambda raw: b"<html>not found</html>", "no model file"),
-        (lambda raw: raw[:-1], "truncated"),
-        (lambda raw: raw[:40], "truncated"),
-        (lambda raw: raw[:4] + (VERSION + 1).to_bytes(4, "little") + raw[8:], "export it again"),
+        (lambda raw: b"", "this is no model file of minigpt_core"),
+        (lambda raw: b"<html>not found</html>", "this is no model file of minigpt_core"),
+        (lambda raw: raw[:-1], TRUNCATED),
+        (lambda raw: raw[:40], TRUNCATED),
+        (lambda raw: raw + b"\0", "the model file is damaged, its length is not what its header says: export it again"),
+        (
+            lambda raw: raw[:12] + b"]" + raw[13:],
+            "the model file is damaged, its header cannot be read: export it again",
+        ),
+        (
+            lambda raw: raw[:4] + (VERSION + 1).to_bytes(4, "little") + raw[8:],
+            f"the model file has version {VERSION + 1}, this page reads {VERSION}: export it again",
+        ),
     ],
 )
 def test_a_file_that_is_no_whole_model_is_refused_in_a_sentence(damage, said, tmp_path):
     (tmp_path / "model.bin").write_bytes(damage(model_file(*load_pretrained("tales-zh"))))
-    assert said in engine("open", model=str(tmp_path / "model.bin"))["refused"]
+    assert engine("open", model=str(tmp_path / "model.bin")) == {"refused": said}
+
+
+def with_header(raw: bytes, change) -> bytes:
+    """A model file with what `change` makes of its header."""
+    begin = 12 + int.from_bytes(raw[8:12], "little")
+    header = json.loads(raw[12:begin])
+    changed = change(header)
+    text = json.dumps(header if changed is None else changed).encode()
+    return raw[:8] + len(text).to_bytes(4, "little") + text + raw[begin:]
+
+
+def tensor(header: dict, name: str) -> dict:
+    return next(each for each in header["tensors"] if each["name"] == name)
+
+
+GATE, NORM = "blocks.1.feed_forward.gate.weight", "norm.weight"
+
+
+@pytest.mark.parametrize(
+    "change, what",
+    [
+        (lambda h: [], "its header cannot be read"),
+        (lambda h: {**h, "tensors": [None]}, "its header cannot be read"),
+        (lambda h: h.pop("bytes") and None, "its length is not what its header says"),
+        (lambda h: h["tensors"].remove(tensor(h, NORM)), f"{NORM} is missing"),
+        (lambda h: h["tensors"].remove(tensor(h, GATE)), f"{GATE} is missing"),
+        (lambda h: tensor(h, GATE).update(shape=[32, 44]), f"{GATE} has the shape (32,44), expected (44,32)"),
+        (lambda h: tensor(h, NORM).pop("shape") and None, f"{NORM} has the shape (undefined), expected (32)"),
+        (lambda h: tensor(h, NORM).update(offset=h["bytes"] - 124), f"{NORM} lies outside of it"),
+        (lambda h: tensor(h, NORM).update(offset=-4), f"{NORM} lies outside of it"),
+        (lambda h: tensor(h, GATE).update(scale=10**12), f"{GATE} lies outside of it"),
+        (lambda h: tensor(h, GATE).pop("offset") and None, f"{GATE} lies outside of it"),
+        (lambda h: h["config"].update(n_layer=3), "blocks.2.norm1.weight is missing"),
+        (lambda h: h["config"].update(n_head=5), "its settings are of no model that this page knows"),
+        (lambda h: h["config"].update(n_kv_head=3), "its settings are of no model that this page knows"),
+        (lambda h: h["config"].pop("n_embd") and None, "its settings are of no model that this page knows"),
+        (lambda h: h["config"].update(feed_forward="experts"), "its settings are of no model that this page knows"),
+        (lambda h: h["tokenizer"]["characters"].pop() and None, "its tokenizer has another size than the model"),
+        (lambda h: h["tokenizer"].update(kind="bpe"), "its tokenizer has another size than the model"),
+        (lambda h: h.pop("tokenizer") and None, "its tokenizer has another size than the model"),
+    ],
+)
+def test_a_file_with_a_damaged_header_is_refused_in_a_sentence(change, what, tmp_path):
+    llama = {"norm": "rms", "rope_base": 1e4, "n_kv_head": 2, "feed_forward": "swiglu", "n_hidden": 44, "bias": False}
+    model = ComposedGPT(ComposedConfig(17, n_layer=2, n_embd=32, **llama))
+    raw = with_header(model_file(model, CharTokenizer(list("abcdefghijklmnop"))), change)
+    (tmp_path / "model.bin").write_bytes(raw)
+    assert engine("open", model=str(tmp_path / "model.bin")) == {
+        "refused": f"the model file is damaged, {what}: export it again"
+    }
 
 
 def test_a_model_for_the_page_is_small_and_its_script_holds_the_same_bytes():

@@ -633,7 +633,14 @@ def test_a_model_of_the_readers_own_writes_in_the_page(widget, own, how, scheme)
         (lambda raw: raw[:3000], "The model file is truncated: load it again, or export it again."),
         (lambda raw: b"PK\x03\x04" + bytes(99), "This is no model file of minigpt_core."),
         (lambda raw: b"", "This is no model file of minigpt_core."),
-        (lambda raw: raw[:12] + b"]" + raw[13:], "The model file is damaged: export it again."),
+        (
+            lambda raw: raw[:12] + b"]" + raw[13:],
+            "The model file is damaged, its header cannot be read: export it again.",
+        ),
+        (
+            lambda raw: raw.replace(b'"norm.weight"', b'"form.weight"'),
+            "The model file is damaged, norm.weight is missing: export it again.",
+        ),
         (
             lambda raw: raw[:4] + (VERSION + 1).to_bytes(4, "little") + raw[8:],
             f"The model file has version {VERSION + 1}, this page reads {VERSION}: export it again.",

@@ -1,5 +1,8 @@
 """Weights of one byte each: a quarter of the memory. What that costs in quality and in time, the chapter on real models measures."""
 
+import contextlib
+import ctypes
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -65,6 +68,8 @@ def quantize(model: ComposedGPT) -> ComposedGPT:
                 part.add_module(name, Int8Linear(child.weight, child.bias))
             elif isinstance(child, nn.Embedding):
                 part.add_module(name, Int8Embedding(Int8Linear(child.weight)))
+    with contextlib.suppress(OSError, AttributeError):  # where Linux's C library keeps what was freed, it gives it back
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     return model
 
 

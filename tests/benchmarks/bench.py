@@ -1,6 +1,6 @@
 """All that the book claims of its speed, in one run on this machine: a table and a figure in _build/bench.
 
-    make bench          about five minutes on two cores
+    make bench          about six minutes on two cores
 
 Ratios are of the two sides in the same run, taking turns where that is possible; the targets are those that the book set
 itself. What is measured:
@@ -9,7 +9,7 @@ itself. What is measured:
 - the loss on Alice's last tenth after as many seconds as the article's recipe takes for its thousand steps;
 - training of the chapters' model as a share of the rate at which this machine multiplies matrices of 1024 x 1024:
   6 operations a token for each weight of a linear layer, and 12 C T a token and layer for attention, both halves of it;
-- speed.py's tokens a second in writing;
+- speed.py's tokens a second in writing, and real.py's of SmolLM2, where that can be had;
 - characters a second of both tokenizers on a megabyte of text, the BPE one against SentencePiece called directly;
 - the time to import the package beyond torch's own, and that of `minigpt --help`.
 """
@@ -21,12 +21,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import race
+import real
 import speed
 import torch
 from speed import ROUNDS, seconds
 
 from minigpt_core import GPT, BPETokenizer, CharTokenizer, GPTConfig, TrainConfig, load_corpus, split_text, train
 from minigpt_core.beyond.fast import FastConfig, fast_recipe
+from minigpt_core.beyond.real import load_real
 from minigpt_core.notebook import viz
 from minigpt_core.registry import build
 
@@ -102,6 +104,18 @@ def writing() -> list[Row]:
     return rows
 
 
+def real_writing() -> list[Row]:
+    try:
+        ids = load_real("smollm2")[1].encode(real.PROMPT)
+    except ValueError as error:
+        print(f"SmolLM2 is NOT measured: {error}")
+        return []
+    found = real.rates(ids)
+    measured = ", ".join(f"{name} {rate:.1f}" for name, rate in found.items()) + " tokens/s"
+    ratio = found["float32"] / found["transformers"]
+    return [Row(f"SmolLM2 writes {real.NEW} tokens", measured, "as fast as transformers", ratio)]
+
+
 def encoding() -> list[Row]:
     text = load_corpus("shakespeare")[:1_000_000]
     letters, pieces = CharTokenizer.train(text), BPETokenizer.train(text, vocab_size=500)
@@ -135,7 +149,7 @@ def starting() -> list[Row]:
 def main() -> None:
     torch.manual_seed(0)
     rows: list[Row] = []
-    for part in (starting, encoding, writing, training, alice, shakespeare):
+    for part in (starting, encoding, writing, real_writing, training, alice, shakespeare):
         for row in part():
             rows.append(row)
             print(f"{row.what}: {row.measured}; target {row.target}, reached {row.reached:.2f}", flush=True)

@@ -6,7 +6,7 @@
   const VERSION = 2;
   // The parts of a plain GPT; what is not named here is absent: rope_base, n_kv_head, qk_norm, n_hidden, softcap,
   // previous_tokens, norm_input.
-  const PLAIN = { norm: "layer", norm_eps: 1e-5, feed_forward: "relu", logit_scale: 1 };
+  const PLAIN = { norm: "layer", norm_eps: 1e-5, feed_forward: "relu", bias: true, logit_scale: 1 };
 
   // The same for one row of x, which begins at `a`; its results begin at `b`. Each number of x serves eight rows of W
   // at once.
@@ -126,13 +126,48 @@
     }
   }
 
-  // The header of a model file, which is JSON.
+  const damaged = (what) => new Error(`the model file is damaged, ${what}: export it again`);
+
+  // The header of a model file, which is JSON: settings, tokenizer, the places of the tensors, how many bytes follow it.
   function read(bytes) {
     try {
-      return JSON.parse(new TextDecoder().decode(bytes));
+      const { config, tokenizer, tensors, bytes: size } = JSON.parse(new TextDecoder().decode(bytes));
+      const places = new Map(tensors.map((each) => [each.name, each]));
+      return { config: { ...PLAIN, ...config }, tokenizer, size, places };
     } catch {
-      throw new Error("the model file is damaged: export it again");
+      throw damaged("its header cannot be read");
     }
+  }
+
+  // The name and the shape of each tensor of a model of these settings.
+  function* tensorsOf(config) {
+    const { vocab_size: V, block_size, n_layer, n_head: H, n_embd: C, n_kv_head, n_hidden } = config;
+    const { previous_tokens = 0 } = config, D = C / H, KC = D * (n_kv_head ?? H), M = n_hidden ?? 4 * C;
+    function* norm(name) {
+      yield [`${name}.weight`, [C]];
+      if (config.norm === "layer" && config.bias) yield [`${name}.bias`, [C]];
+    }
+    function* linear(name, rows, columns) {
+      yield [`${name}.weight`, [rows, columns]];
+      if (config.bias) yield [`${name}.bias`, [rows]];
+    }
+    yield ["token_embedding.weight", [V, C]];
+    if (!config.rope_base) yield ["position_embedding.weight", [block_size, C]];
+    for (let back = 0; back < previous_tokens; back++) yield [`previous_embeddings.${back}.weight`, [V + 1, C]];
+    for (let layer = 0; layer < n_layer; layer++) {
+      const at = `blocks.${layer}`;
+      yield* norm(`${at}.norm1`);
+      for (const [part, rows] of [["query", C], ["key", KC], ["value", KC], ["output", C]])
+        yield* linear(`${at}.attention.${part}`, rows, C);
+      if (config.qk_norm)
+        for (const part of ["query_norm", "key_norm"]) yield [`${at}.attention.${part}.weight`, [D]];
+      yield* norm(`${at}.norm2`);
+      yield* linear(`${at}.feed_forward.widen`, M, C);
+      if (config.feed_forward === "swiglu") yield* linear(`${at}.feed_forward.gate`, M, C);
+      yield* linear(`${at}.feed_forward.narrow`, C, M);
+    }
+    yield* norm("norm");
+    if (!config.tied) yield ["head.weight", [V, C]];
   }
 
   class Model {
@@ -146,23 +181,39 @@
           `the model file has version ${view.getUint32(4, true)}, this page reads ${VERSION}: export it again`,
         );
       const begin = 12 + view.getUint32(8, true);
-      const truncated = "the model file is truncated: load it again, or export it again";
-      if (bytes.length < begin) throw new Error(truncated);
-      const header = read(bytes.subarray(12, begin));
-      if (bytes.length !== begin + header.bytes) throw new Error(truncated);
-      this.config = { ...PLAIN, ...header.config };
-      this.tokenizer = header.tokenizer;
+      const truncated = new Error("the model file is truncated: load it again, or export it again");
+      if (bytes.length < begin) throw truncated;
+      const { config, tokenizer, size, places } = read(bytes.subarray(12, begin));
+      if (bytes.length < begin + size) throw truncated;
+      if (bytes.length !== begin + size) throw damaged("its length is not what its header says");
+      const { vocab_size, block_size, n_layer, n_head, n_embd, n_kv_head, feed_forward } = config;
+      const whole = [vocab_size, block_size, n_layer, n_embd / n_head, n_head / (n_kv_head ?? n_head)];
+      if (!whole.every((number) => Number.isInteger(number) && number > 0) || !ACTIVATIONS[feed_forward])
+        throw damaged("its settings are of no model that this page knows");
+      const { kind, characters, pieces, chat = [] } = tokenizer ?? {};
+      if ((kind === "char" ? 1 + characters?.length + chat.length : pieces?.length) !== vocab_size)
+        throw damaged("its tokenizer has another size than the model");
+      this.config = config;
+      this.tokenizer = tokenizer;
       this.weights = {};
-      for (const { name, shape, offset, scale } of header.tensors) {
+      for (const [name, shape] of tensorsOf(config)) {
+        const there = places.get(name);
+        if (!there) throw damaged(`${name} is missing`);
+        if (`${there.shape}` !== `${shape}`)
+          throw damaged(`${name} has the shape (${there.shape}), expected (${shape})`);
+        const cut = (offset, length) => {
+          if (!Number.isInteger(offset) || offset < 0 || offset + length > size)
+            throw damaged(`${name} lies outside of it`);
+          const at = bytes.byteOffset + begin + offset;
+          return bytes.buffer.slice(at, at + length);
+        };
         const count = shape.reduce((a, b) => a * b, 1);
-        const place = bytes.byteOffset + begin + offset;
-        if (scale === undefined) {
-          this.weights[name] = new Float32Array(bytes.buffer.slice(place, place + 4 * count));
+        if (there.scale === undefined) {
+          this.weights[name] = new Float32Array(cut(there.offset, 4 * count));
           continue;
         }
-        const at = bytes.byteOffset + begin + scale;
-        const scales = new Float32Array(bytes.buffer.slice(at, at + 4 * shape[0]));
-        const narrow = new Int8Array(bytes.buffer, place, count);
+        const scales = new Float32Array(cut(there.scale, 4 * shape[0]));
+        const narrow = new Int8Array(cut(there.offset, count));
         const wide = new Float32Array(count);
         for (let i = 0; i < count; i++) wide[i] = narrow[i] * scales[Math.floor(i / shape[1])];
         this.weights[name] = wide;
