@@ -62,7 +62,7 @@ import sys
 
 if "google.colab" in sys.modules and not sys.path[0].endswith("book"):
     {fetch}
-    %pip install -q /content/book
+    %pip install -q "/content/book[real]"
     sys.path.insert(0, "/content/book")
     %cd -q /content/book/notebooks"""
 
