@@ -11,7 +11,7 @@ the record all are measured. Where SmolLM2 cannot be had, the check compares the
   cannot write the text. SmolLM2 may have read Alice and Shakespeare: they lie open in the web.
 - "examples": how the loss of an answer falls with the number of examples that stand before it, of SmolLM2 and of tales-bpe: for
   examples that follow a rule ("true"), and for the same words with answers that belong to others ("shuffled"), drawn anew each time:
-  a fixed exchange would be a rule too.
+  a fixed exchange would be a rule too. The window of tales-bpe holds four to eight examples: of more it sees the last ones.
 - "induction": the induction score of each head, and what copying costs without the best heads, and without as many others.
 """
 
