@@ -118,7 +118,7 @@ def grouped() -> Drawing:
     draw = Drawing(
         "grouped",
         "Who asks whom: attention of three kinds",
-        f"Three times {H} heads of queries, orange squares in a row; below them heads of keys, blue, and of values, pink; lines "
+        f"Three times {H} heads of queries, squares in a row; below them heads of keys and of values; lines "
         f"lead from each query to the key it asks. Multi-head: {H} keys, each asked by its own query. Grouped-query, as in "
         f"SmolLM2: {kinds['grouped-query']} keys, each asked by {H // kinds['grouped-query']} queries. Multi-query: one key, "
         f"asked by all. The cache keeps only keys and values: of {T:,} positions in {L} layers "
