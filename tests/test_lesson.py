@@ -155,6 +155,15 @@ def test_a_record_that_does_not_exist_is_refused_with_those_that_do():
         lesson.load_record("alices")
 
 
+def test_a_table_names_its_rows_and_columns_and_shows_text_as_it_is():
+    shown = ET.fromstring(lesson.table(["a<b", "c"], {"x & y": [1, 2.5], "z": ["", None]}, label="Two").data)
+    lines = [["".join(cell.itertext()) for cell in row] for row in shown.iter("tr")]
+    assert lines == [["", "a<b", "c"], ["x & y", "1", "2.5"], ["z", "", "None"]]
+    assert [cell.get("scope") for cell in shown.iter("th")] == ["col", "col", "row", "row"]
+    with pytest.raises(ValueError, match="the row 'x' has 1 cells, but there are 2 columns"):
+        lesson.table(["a", "b"], {"x": [1]}, label="Two")
+
+
 def test_the_staircase_has_the_recorded_steps_before_those_found_here():
     record = lesson.load_record("staircase")
     known = {name: runs[0]["val_loss"] for name, runs in record["steps"].items()}

@@ -12,6 +12,7 @@ import vocabularies
 from torch import nn
 
 from minigpt_core import GPT, GPTConfig, generate, load_corpus, save_model
+from minigpt_core.beyond.byte_level import ALPHABET, ByteLevelBPETokenizer
 from minigpt_core.beyond.chat import Conversation
 from minigpt_core.beyond.compare import first_difference, relation, rotate_halves
 from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
@@ -309,6 +310,19 @@ def test_a_gguf_file_is_read_back_by_gguf_by_us_and_by_transformers(shape, tmp_p
     torch.testing.assert_close(others(IDS).logits, model(IDS)[0], rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="exists already: name another file"):
         save_gguf(model, tokenizer, path)
+
+
+def test_a_gguf_file_may_have_no_merges_but_not_lack_a_tokenizer(tmp_path):
+    pytest.importorskip("gguf", reason="gguf is not installed: GGUF files are NOT tested")
+    tokens = [*ALPHABET, "<e>"]
+    tokenizer = ByteLevelBPETokenizer(tokens, [], ["<e>"], digits=False, end="<e>")
+    config = dataclasses.replace(OWN["Llama"], vocab_size=len(tokens), end_id=256)
+    save_gguf(ComposedGPT(config), tokenizer, tmp_path / "bytes.gguf")
+    assert load_real(tmp_path / "bytes.gguf")[1].encode("bytes") == tokenizer.encode("bytes")
+    raw = (tmp_path / "bytes.gguf").read_bytes().replace(b"tokenizer.ggml.token_type", b"tokenizer.ggml.token_kind")
+    (tmp_path / "broken.gguf").write_bytes(raw)
+    with pytest.raises(ValueError, match=r"broken\.gguf cannot be loaded: it has no 'token_type'"):
+        load_real(tmp_path / "broken.gguf")
 
 
 @pytest.mark.parametrize(

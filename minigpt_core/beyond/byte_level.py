@@ -144,4 +144,4 @@ class ByteLevelBPETokenizer(ByteTable):
             raise ValueError(f"this file's pre-tokenization is {pre!r}, and only 'gpt-2' and 'smollm' are known here")
         tokens, types = own["tokens"], own["token_type"]  # 1 is a normal token
         special = [token for token, kind in zip(tokens, types, strict=True) if kind != 1]
-        return cls(tokens, own["merges"], special, digits=pre == "smollm", end=tokens[own["eos_token_id"]])
+        return cls(tokens, own.get("merges", []), special, digits=pre == "smollm", end=tokens[own["eos_token_id"]])

@@ -261,6 +261,8 @@ def _load_gguf(path: Path) -> tuple[ComposedGPT, ByteLevelBPETokenizer]:
         config = replace(config, tied="output.weight" not in tensors)
         weights = weights_from_llama(tensors, config, gguf=True)
         return _filled(config, weights), ByteLevelBPETokenizer.from_gguf(metadata)
+    except KeyError as missing:
+        raise ValueError(f"{path} cannot be loaded: it has no {missing.args[0]!r}") from None
     except ValueError as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from None
 

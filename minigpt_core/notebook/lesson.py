@@ -1,14 +1,16 @@
-"""What only the notebooks need: the map with a part lit, a source shown, a shape checked, a recorded run, the staircase."""
+"""What only the notebooks need: the map with a part lit, a source shown, a shape checked, a recorded run, a table, the
+staircase."""
 
+import html
 import inspect
 import json
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from IPython.display import SVG, Markdown
+from IPython.display import HTML, SVG, Markdown
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -90,6 +92,27 @@ def load_record(name: str) -> dict[str, Any]:
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
         raise ValueError(f"there is no record {name!r}: choose one of {known}, or make it with make records")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def table(columns: Sequence[str], rows: Mapping[str, Sequence[object]], *, label: str) -> HTML:
+    """A table with a header line and the rows under their names. On a page that is too narrow it scrolls in its own box, which
+    screen readers call `label`.
+
+    >>> table(["ours", "theirs"], {"heads": [4, 9]}, label="Two models").data.count('scope="col"')
+    2
+    """
+    if wrong := [name for name, cells in rows.items() if len(cells) != len(columns)]:
+        raise ValueError(f"the row {wrong[0]!r} has {len(rows[wrong[0]])} cells, but there are {len(columns)} columns")
+
+    head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in columns)
+    body = ""
+    for name, cells in rows.items():
+        shown = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells)
+        body += f'<tr><th scope="row">{html.escape(name)}</th>{shown}</tr>'
+    return HTML(  # type: ignore[no-untyped-call]
+        f'<div class="pst-scrollable-table-container" role="region" tabindex="0" aria-label="{html.escape(label)}">'
+        f'<table class="table"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def staircase(found: Mapping[str, float], *, title: str) -> Figure:
