@@ -5,16 +5,16 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from .checkpoint import load_training, training_tensors
 from .config import TrainConfig, check_whole
-from .data import check_ids, check_parts, get_batch, step_seed
+from .data import Ids, check_ids, check_parts, get_batch, step_seed
 from .interrupts import close_at_exit, hold_signals
 from .model import GPT, evaluating
 from .optimizer import Optimizer, learning_rate_at, make_optimizer
@@ -37,7 +37,7 @@ class Record:
 
 
 @torch.no_grad()
-def evaluate(model: GPT, ids: Tensor, *, windows: int | None = None, batch_size: int = 64) -> float:
+def evaluate(model: GPT, ids: Ids, *, windows: int | None = None, batch_size: int = 64) -> float:
     """Mean loss in nats per token over `ids` (N,), cut into windows side by side, so that every token but the first is
     predicted exactly once; with `windows`, over that many of them, evenly spread. Dropout is off. The exponential of the result
     is the perplexity.
@@ -62,9 +62,9 @@ def evaluate(model: GPT, ids: Tensor, *, windows: int | None = None, batch_size:
         starts, rest = starts[torch.linspace(0, full - 1, windows, device=ids.device).round().long()], rest[:0]
     total, count = 0.0, 0
     chunks = torch.split(starts, batch_size) if len(starts) else ()
-    parts = [ids[chunk[:, None] + torch.arange(T + 1, device=ids.device)] for chunk in chunks]
+    parts = (ids[chunk[:, None] + torch.arange(T + 1, device=ids.device)] for chunk in chunks)
     with evaluating(model):
-        for part in parts + ([rest[None]] if len(rest) > 1 else []):  # (B, T + 1)
+        for part in chain(parts, [rest[None]] if len(rest) > 1 else []):  # (B, T + 1)
             logits, _ = model(part[:, :-1])  # (B, T, V)
             total += F.cross_entropy(logits.float().flatten(0, 1), part[:, 1:].flatten(), reduction="sum").item()
             count += part[:, 1:].numel()
@@ -104,8 +104,8 @@ class Run:
     def __init__(
         self,
         model: GPT,
-        train_ids: Tensor,
-        val_ids: Tensor,
+        train_ids: Ids,
+        val_ids: Ids,
         config: TrainConfig,
         optimizer: Optimizer,
         records: list[Record],
@@ -182,8 +182,8 @@ class Run:
 
 def train(
     model: GPT,
-    train_ids: Tensor,
-    val_ids: Tensor,
+    train_ids: Ids,
+    val_ids: Ids,
     config: TrainConfig,
     folder: str | Path | None = None,
     *,
@@ -211,8 +211,8 @@ def train(
 
 def resume(
     model: GPT,
-    train_ids: Tensor,
-    val_ids: Tensor,
+    train_ids: Ids,
+    val_ids: Ids,
     folder: str | Path,
     *,
     device: str | None = None,
@@ -263,8 +263,8 @@ def saved_records(folder: str | Path) -> list[Record]:
 def _step(
     model: GPT,
     optimizer: Optimizer,
-    train_ids: Tensor,
-    val_ids: Tensor,
+    train_ids: Ids,
+    val_ids: Ids,
     config: TrainConfig,
     step: int,
 ) -> Record:
@@ -300,7 +300,7 @@ def _diverged(step: int, config: TrainConfig, what: str) -> FloatingPointError:
     )
 
 
-def _check_data(model: GPT, train_ids: Tensor, val_ids: Tensor) -> None:
+def _check_data(model: GPT, train_ids: Ids, val_ids: Ids) -> None:
     check_ids("train_ids", train_ids, model.config.vocab_size)
     check_ids("val_ids", val_ids, model.config.vocab_size)
     check_parts(train_ids, val_ids, model.config.block_size)

@@ -9,17 +9,14 @@ from collections import Counter
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from torch import Tensor
-
 from ..config import GPTConfig, TrainConfig, check_number
-from ..data import check_ids, check_parts
+from ..data import Ids, check_ids, check_parts
 from ..registry import build
 from ..tokenizer import BPETokenizer, CharTokenizer, Tokenizer
 from ..training import pick_device, train
 from .counting import repeated_share
 
 LEAST = 2_000  # characters; of fewer, the held-out part is hardly a window long
-MOST = 3_000_000  # characters; more than a small model reads in an hour on two cores
 MOST_KINDS = 2_000  # characters that get a token each; where there are more, BPE
 LITTLE = 50_000  # tokens; for fewer, a narrow model
 LONG = 300  # seconds; for as many, a deeper model
@@ -32,7 +29,7 @@ OPERATIONS = 5e11  # in a step: on two CPU cores, more take longer than PATIENCE
 class Look:
     """What a text is like, and what follows from it."""
 
-    text: str  # the part to be used
+    text: str
     characters: int
     kinds: int  # different characters
     script: str  # the script of most letters, by Unicode's names: LATIN, CJK, CYRILLIC, ...
@@ -73,8 +70,6 @@ def look_at(text: str) -> Look:
         advice.append("it is one character over and over: there is nothing to learn")
     elif len(text) < LITTLE:
         advice.append("short: it will be known by heart before its language is learned; add text of the same kind")
-    if len(text) > MOST:
-        advice.append(f"long: the first {MOST:,} characters are used, more than a small model needs")
     if repeated > 0.5 and usable:
         advice.append(
             "it repeats itself: where what is held back stands in what is learned, a low validation loss means nothing"
@@ -86,7 +81,7 @@ def look_at(text: str) -> Look:
     if not letters and usable:
         advice.append("it holds no letters: is it a text?")
     return Look(
-        text=text[:MOST],
+        text=text,
         characters=len(text),
         kinds=kinds,
         script=script.most_common(1)[0][0] if script else "none",
@@ -110,7 +105,7 @@ def fitting_tokenizer(look: Look, train_text: str | None = None) -> Tokenizer:
 
 
 def propose(
-    train_ids: Tensor, val_ids: Tensor, tokenizer: Tokenizer, seconds: float | None = None, **chosen: Any
+    train_ids: Ids, val_ids: Ids, tokenizer: Tokenizer, seconds: float | None = None, **chosen: Any
 ) -> tuple[GPTConfig, TrainConfig]:
     """A model and a recipe for a text and a time: narrow for little text, deeper where there is time (chapter 07), dropout
     where the text is read many times (chapter 09), and as many steps as `seconds` allow here, or without them the usual
@@ -206,7 +201,7 @@ def readings(vocab_size: int) -> tuple[int, int]:
     return (40, 60) if vocab_size <= LETTERS else (20, 30)
 
 
-def time_steps(size: GPTConfig, config: TrainConfig, train_ids: Tensor, val_ids: Tensor) -> tuple[float, float]:
+def time_steps(size: GPTConfig, config: TrainConfig, train_ids: Ids, val_ids: Ids) -> tuple[float, float]:
     """Seconds that a training step and an evaluation take here, on a new model of that size: 20 steps, the first 5 unused,
     or as many as fit into five seconds. What would take far longer, or does not fit into memory, is a `ValueError`.
 
