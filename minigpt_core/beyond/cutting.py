@@ -29,7 +29,6 @@ LINES = 4_000  # characters that are cut at a time: SentencePiece takes longer f
 def cut(tokenizer: Tokenizer, text: str) -> list[int]:
     """The ids of `text`, the same as of `tokenizer.encode(text)`, found line by line: no token crosses a line break.
 
-    >>> from minigpt_core import CharTokenizer
     >>> cut(CharTokenizer.train("a\\nb"), "a\\nb")
     [2, 1, 3]
     """

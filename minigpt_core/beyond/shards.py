@@ -87,7 +87,6 @@ def describe(folder: str | Path) -> Described:
 def fingerprint_of(tokenizer: Coder) -> str:
     """A short name of a tokenizer: one that has another cuts text in another way.
 
-    >>> from minigpt_core import CharTokenizer
     >>> fingerprint_of(CharTokenizer.train("hello"))
     '8c82ec706e8d67c2'
     """
