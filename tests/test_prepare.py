@@ -25,6 +25,7 @@ from minigpt_core import (
     evaluate,
     get_batch,
     load_corpus,
+    load_pretrained,
     resume,
     train,
 )
@@ -32,12 +33,15 @@ from minigpt_core.beyond import documents, prepare
 from minigpt_core.beyond.cutting import LINES, Cutters, cut
 from minigpt_core.beyond.documents import find_files, held_out, read_documents
 from minigpt_core.beyond.near import SIMILAR, signature
-from minigpt_core.beyond.shards import documents_of
+from minigpt_core.beyond.shards import describe, documents_of, fingerprint_of
 from minigpt_core.beyond.stored import load_data
+from minigpt_core.cli import main
 from minigpt_core.data import check_ids
-from minigpt_core.runs import fingerprint
+from minigpt_core.registry import build
+from minigpt_core.runs import fingerprint, load_run
 from minigpt_core.study.planning import MOST_KINDS
 from minigpt_core.tokenizer import END_OF_TEXT
+from minigpt_core.training import saved_records
 
 ROOT = Path(__file__).parents[1]
 TALES = load_corpus("tales")
@@ -593,3 +597,85 @@ def test_documents_that_are_almost_the_same_are_listed_with_their_places(tmp_pat
     for line in lines:  # the parts are those that were written
         place = [str(path.resolve()) for path in paths].index(line["file"])
         assert (place, line["document"]) in documents_of(tmp_path / "out", line["part"])[["file", "number"]].tolist()
+
+
+# The commands
+
+
+def told(capsys, *arguments) -> tuple[int, str, str]:
+    code = main([*map(str, arguments)])
+    return code, *capsys.readouterr()
+
+
+TINY = [
+    "--n-layer",
+    "1",
+    "--n-embd",
+    "16",
+    "--n-head",
+    "2",
+    "--block-size",
+    "16",
+    "--batch-size",
+    "4",
+    "--device",
+    "cpu",
+]
+
+
+def test_from_files_to_a_run_that_is_resumed_examined_and_shown(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [written(tmp_path / name, some_texts(60, seed), ".jsonl", "body") for seed, name in enumerate("ab")]
+    command = [
+        "prepare",
+        "*/part.jsonl",
+        "--out",
+        "out",
+        "--field",
+        "body",
+        "--vocab-size",
+        "400",
+        "--workers",
+        "1",
+        "--near",
+    ]
+    code, out, err = told(capsys, *command)
+    assert code == 0, err
+    assert re.search(r"^1\d\d documents to learn from, \d+ held out; 0 repeated, and dropped$", out, re.MULTILINE)
+    assert "0 documents almost like an earlier one" in out and "learn from it: minigpt train --data out" in out
+    assert [path for path, *_ in describe("out").inputs] == [str(path.resolve()) for path in paths]
+    assert told(capsys, *command)[2] == "minigpt: out already holds prepared text: name another folder\n"
+
+    code, out, err = told(capsys, "train", "--data", "out", *TINY, "--steps", 6)
+    assert code == 0, err
+    train_ids, val_ids, tokenizer = load_data("out")
+    assert f"{len(train_ids):,} training tokens, {len(val_ids):,} validation tokens; vocabulary of 400 tokens" in out
+    run, records = load_run("runs/out"), saved_records("runs/out")
+    assert run.config.eval_windows == 1000 and run.notes["data"] == str(tmp_path / "out")
+    texts = [d.text.decode() for path in paths for d in read_documents(path, field="body")]
+    torch.manual_seed(run.config.seed)
+    same = list(train(build(run.model), *in_memory(texts, tokenizer), run.config))
+    assert [(r.train_loss, r.val_loss) for r in same] == [(r.train_loss, r.val_loss) for r in records]
+
+    assert told(capsys, "train", "--out", "runs/out", "--resume", "--steps", 8)[0] == 0
+    assert len(saved_records("runs/out")) == 8
+    assert "out, unchanged since" in told(capsys, "info", "--model", "runs/out")[1]
+    assert "training memory" in told(capsys, "info", "--data", "out", *TINY)[1]
+    examined = told(capsys, "examine", "runs/out")[1]
+    assert f"counted in the first {len(train_ids):,} training" in examined and "Verdict: " in examined
+    assert told(capsys, "tokenize", "The lamp", "--data", "out")[0] == 0
+
+    code, _, err = told(capsys, "train", "--data", "out", "--corpus", "tales")
+    assert code == 2 and err == "minigpt: --data brings its own text, split and tokenizer: leave out --corpus\n"
+    other = ["prepare", *paths, "--field", "body", "--model", "tales-bpe", "--workers", "1"]
+    assert told(capsys, *other, "--out", "other", "--vocab-size", "9")[2].endswith("leave out --vocab-size\n")
+    assert told(capsys, *other, "--out", "other")[0] == 0
+    assert fingerprint_of(load_data("other")[2]) == fingerprint_of(load_pretrained("tales-bpe")[1])
+    (tmp_path / "out").rename("before")
+    (tmp_path / "other").rename("out")
+    code, _, err = told(capsys, "train", "--out", "runs/out", "--resume", "--steps", 9)
+    assert code == 2 and "cannot be had as it was: the text in" in err and "was cut by another tokenizer" in err
+    assert (
+        "nowhere holds no prepared text: make it by minigpt prepare FILES"
+        in told(capsys, "train", "--data", "nowhere")[2]
+    )
