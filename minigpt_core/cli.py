@@ -213,17 +213,13 @@ def prepare_command(a: argparse.Namespace) -> None:
 
     if a.model and a.vocab_size is not None:
         raise ValueError("--model brings its own tokenizer: leave out --vocab-size")
-    done = prepare(
-        a.files,
-        a.out,
-        tokenizer=load_tokenizer(_model_folder(a.model)) if a.model else None,
-        vocab_size=PIECES if a.vocab_size is None else a.vocab_size,
-        fraction=a.fraction,
-        field=a.field,
-        encoding=a.encoding,
-        near=a.near,
-        workers=a.workers,
-    )
+    settings = {name: getattr(a, name) for name in ("fraction", "field", "encoding", "near", "workers")}
+    settings["tokenizer"] = load_tokenizer(_model_folder(a.model)) if a.model else None
+    settings["vocab_size"] = PIECES if a.vocab_size is None else a.vocab_size
+    try:
+        done = prepare(a.files, a.out, **settings)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; the same command goes on where it was") from None
     (documents, tokens), (held_out, val_tokens) = (done.count(part) for part in PARTS)
     print(
         f"{_count(documents, 'document')} to learn from, {held_out:,} held out; {done.repeated:,} repeated, and dropped"

@@ -223,6 +223,11 @@ def test_a_process_that_is_killed_ends_in_a_sentence(tmp_path):
             ChildProcessError, match=r"ended .* perhaps for want of memory: give the same command again"
         ):
             cutters.submit([b"the lamp"]).result()
+        half = [sys.executable, "-c", "input(); print('[{\"ids\": 9}]'); print('the')"]
+        cutters._free.get()
+        cutters._free.put(subprocess.Popen(half, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        with pytest.raises(ChildProcessError, match="exit code 0"):
+            cutters.submit([b"the lamp"]).result()
 
 
 def test_pieces_are_learned_from_what_is_not_held_out_with_a_fitting_coverage():
@@ -398,6 +403,8 @@ def test_a_folder_that_holds_something_is_not_touched(tmp_path, prepared):
 def test_what_was_begun_goes_on_only_with_the_same_files_and_settings(tmp_path, monkeypatch):
     paths = [written(tmp_path / name, some_texts(40, seed)) for seed, name in enumerate("ab")]
     out = tmp_path / "out"
+    with pytest.raises(ValueError, match="vocab_size=90000 does not fit this text"):
+        prepare.prepare(paths, out, vocab_size=90_000)  # nothing was written yet, so another call may begin anew
 
     def stop(*_):
         raise KeyboardInterrupt
@@ -497,7 +504,7 @@ def test_harm_is_told_in_a_sentence(copy):
 def both(prepared):
     """Training and validation ids, on disk and in memory."""
     stored = load_data(prepared)[:2]
-    assert len(stored[0].shards) > 2
+    assert len(stored[0].shards) > 2 and all(isinstance(shard, np.memmap) for shard in stored[0].shards)
     return stored, tuple(ids[:] for ids in stored)
 
 
@@ -644,6 +651,9 @@ def test_from_files_to_a_run_that_is_resumed_examined_and_shown(tmp_path, capsys
     assert re.search(r"^1\d\d documents to learn from, \d+ held out; 0 repeated, and dropped$", out, re.MULTILINE)
     assert "0 documents almost like an earlier one" in out and "learn from it: minigpt train --data out" in out
     assert [path for path, *_ in describe("out").inputs] == [str(path.resolve()) for path in paths]
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "find_files", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert told(capsys, *command)[::2] == (130, "\nminigpt: stopped; the same command goes on where it was\n")
     assert told(capsys, *command)[2] == "minigpt: out already holds prepared text: name another folder\n"
 
     code, out, err = told(capsys, "train", "--data", "out", *TINY, "--steps", 6)

@@ -93,8 +93,11 @@ class Cutters:
             answer = json.loads(process.stdout.readline())
             if isinstance(answer, dict):
                 raise Refused(**answer)
-            return [{kind: process.stdout.read(n) for kind, n in lengths.items()} for lengths in answer]
-        except (BrokenPipeError, json.JSONDecodeError):
+            found = [{kind: process.stdout.read(n) for kind, n in lengths.items()} for lengths in answer]
+            if answer != [{kind: len(content) for kind, content in each.items()} for each in found]:
+                raise EOFError
+            return found
+        except (BrokenPipeError, EOFError, json.JSONDecodeError):
             how = process.wait()
             raise ChildProcessError(
                 f"a process that cuts text ended ({f'by signal {-how}' if how < 0 else f'exit code {how}'}), perhaps for want of "
@@ -110,7 +113,7 @@ def _send(stream: IO[bytes], line: object, contents: list[bytes]) -> None:
 
 
 def _jobs(stream: IO[bytes]) -> Iterator[list[bytes]]:
-    while line := stream.readline():
+    while (line := stream.readline()).endswith(b"\n"):  # half a line is from a program that was killed
         yield [stream.read(n) for n in json.loads(line)]
 
 

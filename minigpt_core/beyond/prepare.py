@@ -109,10 +109,10 @@ def _processors() -> int:
 
 
 def _begin(folder: Path, settings: dict[str, Any], paths: list[Path]) -> Described:
-    """The state of a folder that is new, or was begun by the same call."""
+    """The state of a folder that is new, or was begun by the same call: what has no tokenizer yet has not begun."""
     inputs = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
-    if (folder / NAME).exists():
-        state = describe(folder)
+    state = describe(folder) if (folder / NAME).exists() else None
+    if state and state.tokenizer:
         if state.finished:
             raise ValueError(f"{folder} already holds prepared text: name another folder")
         for there, given in zip(state.inputs, inputs, strict=False):
@@ -128,7 +128,7 @@ def _begin(folder: Path, settings: dict[str, Any], paths: list[Path]) -> Describ
         for left in folder.glob(".*.tmp"):  # by a kill
             left.unlink()
         return state
-    if any(not path.name.startswith(".") for path in folder.iterdir()):
+    if not state and any(not path.name.startswith(".") for path in folder.iterdir()):
         held = held_in(folder, "a run", "a model", "a tokenizer") or "other files"
         raise ValueError(f"{folder} already holds {held}: name another folder")
     state = Described(settings, inputs)

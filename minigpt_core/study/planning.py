@@ -216,7 +216,8 @@ def time_steps(size: GPTConfig, config: TrainConfig, train_ids: Ids, val_ids: Id
             f"a step of this model takes about {operations:.0e} operations, which is too long to be timed on a CPU: say by "
             "steps how long to train, or take a smaller n_embd, n_layer, block_size or batch_size"
         )
-    windows = config.eval_windows or max(1, (len(val_ids) - 1) // size.block_size)
+    windows = max(1, (len(val_ids) - 1) // size.block_size)
+    windows = min(windows, config.eval_windows or windows)
     timed = min(windows, 64)
     timing = replace(config, steps=20, warmup_steps=0, eval_every=20, eval_windows=timed)
     records = []
