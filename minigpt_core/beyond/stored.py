@@ -10,6 +10,8 @@ from torch import Tensor
 from ..tokenizer import Coder, Tokenizer, load_tokenizer
 from .shards import PARTS, check, describe, fingerprint_of
 
+CPU = torch.device("cpu")
+
 
 class StoredIds:
     """The ids (N,) of one part, shard behind shard, for all that takes `data.Ids`. Files are mapped: what is read of them lies in
@@ -21,8 +23,8 @@ class StoredIds:
 
     dtype = torch.int64
 
-    def __init__(self, shards: list[np.ndarray], device: torch.device | str = "cpu"):
-        self.shards, self.device = shards, torch.device(device)
+    def __init__(self, shards: list[np.ndarray], device: torch.device = CPU):
+        self.shards, self.device = shards, device
         self.begins = np.cumsum(
             [0, *(len(shard) for shard in shards)]
         )  # the first id of each shard, and behind the last
@@ -51,7 +53,7 @@ class StoredIds:
     def dim(self) -> int:
         return 1
 
-    def to(self, device: torch.device | str) -> "StoredIds":
+    def to(self, device: torch.device) -> "StoredIds":
         return StoredIds(self.shards, device)
 
     @functools.cached_property
