@@ -15,8 +15,8 @@ from .config import GPTConfig, TrainConfig, check_number
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
-    from .data import Ids
     from .model import GPT
     from .runs import SavedRun
     from .tokenizer import Coder, Tokenizer
@@ -108,7 +108,7 @@ def train_command(a: argparse.Namespace) -> None:
     _tell_end(run, tokenizer, train_ids)
 
 
-def _new_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Ids, str]":
+def _new_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
     """A run that is to begin, its tokenizer and training ids, and what is told of it before."""
     import torch
 
@@ -136,7 +136,7 @@ def _new_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Ids, str]":
     return run, tokenizer, train_ids, told
 
 
-def _saved_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Ids, str]":
+def _saved_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
     """The same of a run that goes on where it was saved."""
     from .optimizer import learning_rate_at
     from .registry import build
@@ -190,7 +190,7 @@ def _stopped(run: "Run", stop: BaseException) -> _Stopped:
     return _Stopped(told, code)
 
 
-def _tell_end(run: "Run", tokenizer: "Tokenizer", train_ids: "Ids") -> None:
+def _tell_end(run: "Run", tokenizer: "Tokenizer", train_ids: "Tensor") -> None:
     """Where the models are, and the command that lets them write."""
     from .checkpoint import step_of
     from .runs import BEST
@@ -426,7 +426,7 @@ def _origin_of(folder: Path, run: "SavedRun") -> dict[str, Any]:
     return {name: notes.get(name) for name in _TEXT}
 
 
-def _prepare(origin: dict[str, Any], tokenizer: "Tokenizer | None" = None) -> "tuple[Ids, Ids, Tokenizer]":
+def _prepare(origin: dict[str, Any], tokenizer: "Tokenizer | None" = None) -> "tuple[Tensor, Tensor, Tokenizer]":
     """Training and validation ids, and the tokenizer: char learns from the whole text, BPE from the training part, and where
     neither is asked for, the text decides. Text that `minigpt prepare` cut stays on disk."""
     import torch
@@ -453,7 +453,7 @@ def _prepare(origin: dict[str, Any], tokenizer: "Tokenizer | None" = None) -> "t
     return train_ids, val_ids, tokenizer
 
 
-def _data_of_run(folder: Path, run: "SavedRun") -> "tuple[Ids, Ids, Tokenizer]":
+def _data_of_run(folder: Path, run: "SavedRun") -> "tuple[Tensor, Tensor, Tokenizer]":
     """The ids and the tokenizer of a run; a text that is no longer what the run learned from is a `ValueError`."""
     from .runs import fingerprint
     from .tokenizer import load_tokenizer
@@ -472,7 +472,7 @@ def _data_of_run(folder: Path, run: "SavedRun") -> "tuple[Ids, Ids, Tokenizer]":
 
 
 def _plan(
-    a: argparse.Namespace, train_ids: "Ids", val_ids: "Ids", tokenizer: "Tokenizer"
+    a: argparse.Namespace, train_ids: "Tensor", val_ids: "Tensor", tokenizer: "Tokenizer"
 ) -> tuple[GPTConfig, TrainConfig, str]:
     """Size and recipe, and one line on what was chosen and why: planned for text and time, or a recipe that has a name.
     Options that were given stay as they are."""
@@ -501,8 +501,8 @@ def _named_recipe(
     recipe: str,
     chosen: dict[str, Any],
     seconds: float | None,
-    train_ids: "Ids",
-    val_ids: "Ids",
+    train_ids: "Tensor",
+    val_ids: "Tensor",
     tokenizer: "Tokenizer",
 ) -> tuple[GPTConfig, TrainConfig]:
     from .beyond.fast import FastConfig, fast_recipe
@@ -527,7 +527,7 @@ def _named_recipe(
     return size, replace(config, **timing | given | {"steps": steps})
 
 
-def _length(a: argparse.Namespace, run: "SavedRun", train_ids: "Ids", val_ids: "Ids") -> int | None:
+def _length(a: argparse.Namespace, run: "SavedRun", train_ids: "Tensor", val_ids: "Tensor") -> int | None:
     """How many steps in all --steps, or --minutes from where it is, give a saved run; None where neither is given."""
     from .study.planning import time_steps
 
@@ -547,7 +547,7 @@ def _sample(model: "GPT", tokenizer: "Tokenizer") -> str:
     return "".join(stream(model, tokenizer, "", 120, temperature=0.8))
 
 
-def _describe_data(train_ids: "Ids", val_ids: "Ids", tokenizer: "Tokenizer") -> str:
+def _describe_data(train_ids: "Tensor", val_ids: "Tensor", tokenizer: "Tokenizer") -> str:
     V = tokenizer.vocab_size
     return (
         f"{len(train_ids):,} training tokens, {len(val_ids):,} validation tokens; vocabulary of {V} tokens "

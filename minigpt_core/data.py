@@ -3,7 +3,6 @@
 import itertools
 import math
 import re
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,17 +11,6 @@ from .config import check_number, check_whole
 from .tokenizer import END_OF_TEXT
 
 MANY = 20  # documents: of fewer, one is too large a share of the text
-
-
-class Ids(Protocol):
-    """What training asks of token ids (N,): a tensor of int64 is one, and `beyond.stored.StoredIds`, whose ids stay on disk,
-    another. Indexed by a slice or by a tensor of places, both give a tensor of int64 of that shape."""
-
-    @property
-    def device(self) -> torch.device: ...
-    def __len__(self) -> int: ...
-    def __getitem__(self, places: Any, /) -> Tensor: ...
-    def to(self, device: torch.device, /) -> "Ids": ...
 
 
 def split_text(
@@ -120,7 +108,7 @@ def _after_mark(text: str, cut: int) -> int:
     return cut if begin in (-1, cut) else begin + len(END_OF_TEXT)
 
 
-def get_batch(ids: Ids, block_size: int, batch_size: int, *, seed: int, step: int) -> tuple[Tensor, Tensor]:
+def get_batch(ids: Tensor, block_size: int, batch_size: int, *, seed: int, step: int) -> tuple[Tensor, Tensor]:
     """`batch_size` windows of `ids` drawn at random, and the same windows moved on by one token: x, y of shape (B, T).
 
     The batch follows from `seed` and `step` alone, on every device, so a run that resumes at a step needs no other
@@ -153,8 +141,9 @@ def step_seed(seed: int, step: int) -> int:
     return (seed * 2_654_435_761 + step) % 2**32
 
 
-def check_ids(name: str, ids: Any, vocab_size: int | None = None) -> None:
-    """Refuse what are no `Ids`, a tensor or stored ones, and with a `vocab_size` ids that are not from 0 to vocab_size - 1.
+def check_ids(name: str, ids: Tensor, vocab_size: int | None = None) -> None:
+    """Refuse what is no tensor of token ids (N,), and with a `vocab_size` ids that are not from 0 to vocab_size - 1. What
+    answers as such a tensor does will do, as ids that stay on disk (`beyond.stored`).
 
     >>> check_ids("val_ids", torch.tensor([3, 65]), 65)
     Traceback (most recent call last):
@@ -172,7 +161,7 @@ def check_ids(name: str, ids: Any, vocab_size: int | None = None) -> None:
         )
 
 
-def check_parts(train_ids: Ids, val_ids: Ids, block_size: int) -> None:
+def check_parts(train_ids: Tensor, val_ids: Tensor, block_size: int) -> None:
     """Refuse parts too short for one window of block_size tokens and the token after it.
 
     >>> check_parts(torch.arange(340), torch.arange(38), 64)

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from .checkpoint import load_progress, save_training, step_of, write_model
 from .config import GPTConfig, TrainConfig
-from .data import Ids
 from .files import CONTENTS, held_in, lock, write_atomic
 from .model import GPT
 from .optimizer import Optimizer
@@ -58,7 +59,7 @@ def load_run(folder: str | Path) -> SavedRun:
         raise ValueError(f"{path} is no checkpoint that this program can read: {error}") from None
 
 
-def fingerprint(train_ids: Ids, val_ids: Ids) -> str:
+def fingerprint(train_ids: Tensor, val_ids: Tensor) -> str:
     """A short name of the data of a run, so that it is not resumed or examined with another.
 
     >>> fingerprint(torch.arange(3), torch.arange(2))

@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .checkpoint import load_training, training_tensors
 from .config import TrainConfig, check_whole
-from .data import Ids, check_ids, check_parts, get_batch, step_seed
+from .data import check_ids, check_parts, get_batch, step_seed
 from .interrupts import close_at_exit, hold_signals
 from .model import GPT, evaluating
 from .optimizer import Optimizer, learning_rate_at, make_optimizer
@@ -37,7 +38,7 @@ class Record:
 
 
 @torch.no_grad()
-def evaluate(model: GPT, ids: Ids, *, windows: int | None = None, batch_size: int = 64) -> float:
+def evaluate(model: GPT, ids: Tensor, *, windows: int | None = None, batch_size: int = 64) -> float:
     """Mean loss in nats per token over `ids` (N,), cut into windows side by side, so that every token but the first is
     predicted exactly once; with `windows`, over that many of them, evenly spread. Dropout is off. The exponential of the result
     is the perplexity.
@@ -104,8 +105,8 @@ class Run:
     def __init__(
         self,
         model: GPT,
-        train_ids: Ids,
-        val_ids: Ids,
+        train_ids: Tensor,
+        val_ids: Tensor,
         config: TrainConfig,
         optimizer: Optimizer,
         records: list[Record],
@@ -182,8 +183,8 @@ class Run:
 
 def train(
     model: GPT,
-    train_ids: Ids,
-    val_ids: Ids,
+    train_ids: Tensor,
+    val_ids: Tensor,
     config: TrainConfig,
     folder: str | Path | None = None,
     *,
@@ -211,8 +212,8 @@ def train(
 
 def resume(
     model: GPT,
-    train_ids: Ids,
-    val_ids: Ids,
+    train_ids: Tensor,
+    val_ids: Tensor,
     folder: str | Path,
     *,
     device: str | None = None,
@@ -263,8 +264,8 @@ def saved_records(folder: str | Path) -> list[Record]:
 def _step(
     model: GPT,
     optimizer: Optimizer,
-    train_ids: Ids,
-    val_ids: Ids,
+    train_ids: Tensor,
+    val_ids: Tensor,
     config: TrainConfig,
     step: int,
 ) -> Record:
@@ -300,7 +301,7 @@ def _diverged(step: int, config: TrainConfig, what: str) -> FloatingPointError:
     )
 
 
-def _check_data(model: GPT, train_ids: Ids, val_ids: Ids) -> None:
+def _check_data(model: GPT, train_ids: Tensor, val_ids: Tensor) -> None:
     check_ids("train_ids", train_ids, model.config.vocab_size)
     check_ids("val_ids", val_ids, model.config.vocab_size)
     check_parts(train_ids, val_ids, model.config.block_size)

@@ -38,7 +38,7 @@ CORE = {
     "optimizer": {"config", "model"},
     "checkpoint": {"config", "files", "model", "optimizer", "registry"},
     "interrupts": set(),
-    "runs": {"checkpoint", "config", "data", "files", "model", "optimizer", "registry", "tokenizer"},
+    "runs": {"checkpoint", "config", "files", "model", "optimizer", "registry", "tokenizer"},
     "training": {
         "checkpoint",
         "config",

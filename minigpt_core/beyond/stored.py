@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ CPU = torch.device("cpu")
 
 
 class StoredIds:
-    """The ids (N,) of one part, shard behind shard, for all that takes `data.Ids`. Files are mapped: what is read of them lies in
-    the system's cache of files, which gives it back when memory is needed. Ids come as int64, on `device`.
+    """The ids (N,) of one part, shard behind shard. They answer as a tensor of int64 on `device` does to what training,
+    `get_batch` and `evaluate` ask of one. Files are mapped: what is read of them lies in the system's cache of files, which
+    gives it back when memory is needed.
 
     >>> train_ids[1_000_000:1_000_004]                                                  # doctest: +SKIP
     tensor([ 17, 391,   8,  52])
@@ -25,9 +27,7 @@ class StoredIds:
 
     def __init__(self, shards: list[np.ndarray], device: torch.device = CPU):
         self.shards, self.device = shards, device
-        self.begins = np.cumsum(
-            [0, *(len(shard) for shard in shards)]
-        )  # the first id of each shard, and behind the last
+        self.begins = np.cumsum([0, *map(len, shards)])  # the first id of each shard, and behind the last
 
     def __len__(self) -> int:
         return int(self.begins[-1])
@@ -68,12 +68,13 @@ class StoredIds:
         return self._bounds[1]
 
 
-def load_data(folder: str | Path, tokenizer: Coder | None = None) -> tuple[StoredIds, StoredIds, Tokenizer]:
+def load_data(folder: str | Path, tokenizer: Coder | None = None) -> tuple[Tensor, Tensor, Tokenizer]:
     """Training and validation ids that `prepare` wrote into `folder`, and the tokenizer that cut them. All files are read
     once and compared with their checksums, about a second for each GB of text; none is loaded.
 
     A folder without prepared text or with half of it, a file that is cut off or has changed, and where a `tokenizer` is
-    given, one that is another than that of the text, is a `ValueError`.
+    given, one that is another than that of the text, is a `ValueError`. The ids are `StoredIds`; to a type checker they are
+    the tensors as which they answer.
 
     >>> train_ids, val_ids, tokenizer = load_data("data/web")                           # doctest: +SKIP
     >>> run = train(GPT(GPTConfig(tokenizer.vocab_size)), train_ids, val_ids, TrainConfig())  # doctest: +SKIP
@@ -94,4 +95,4 @@ def load_data(folder: str | Path, tokenizer: Coder | None = None) -> tuple[Store
         for path, shard in zip(paths, described.parts[part], strict=True):
             check(path, *shard["ids"])
         parts.append(StoredIds([np.memmap(path, described.dtype, mode="r") for path in paths]))
-    return parts[0], parts[1], own
+    return cast(Tensor, parts[0]), cast(Tensor, parts[1]), own

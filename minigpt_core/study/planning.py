@@ -9,8 +9,10 @@ from collections import Counter
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from torch import Tensor
+
 from ..config import GPTConfig, TrainConfig, check_number
-from ..data import Ids, check_ids, check_parts
+from ..data import check_ids, check_parts
 from ..registry import build
 from ..tokenizer import BPETokenizer, CharTokenizer, Tokenizer
 from ..training import pick_device, train
@@ -105,7 +107,7 @@ def fitting_tokenizer(look: Look, train_text: str | None = None) -> Tokenizer:
 
 
 def propose(
-    train_ids: Ids, val_ids: Ids, tokenizer: Tokenizer, seconds: float | None = None, **chosen: Any
+    train_ids: Tensor, val_ids: Tensor, tokenizer: Tokenizer, seconds: float | None = None, **chosen: Any
 ) -> tuple[GPTConfig, TrainConfig]:
     """A model and a recipe for a text and a time: narrow for little text, deeper where there is time (chapter 07), dropout
     where the text is read many times (chapter 09), and as many steps as `seconds` allow here, or without them the usual
@@ -201,7 +203,7 @@ def readings(vocab_size: int) -> tuple[int, int]:
     return (40, 60) if vocab_size <= LETTERS else (20, 30)
 
 
-def time_steps(size: GPTConfig, config: TrainConfig, train_ids: Ids, val_ids: Ids) -> tuple[float, float]:
+def time_steps(size: GPTConfig, config: TrainConfig, train_ids: Tensor, val_ids: Tensor) -> tuple[float, float]:
     """Seconds that a training step and an evaluation take here, on a new model of that size: 20 steps, the first 5 unused,
     or as many as fit into five seconds. What would take far longer, or does not fit into memory, is a `ValueError`.
 
