@@ -488,6 +488,7 @@ def test_harm_is_told_in_a_sentence(copy):
         (b"{", "cannot be read"),
         (b'{"version": 9}', "format version is 9"),
         (b'{"version": 1, "a": 2}', "cannot be read"),
+        (b'{"version": 1, "settings": {}, "inputs": [], "parts": {"train": [{}]}}', "cannot be read: 'documents'"),
     ):
         (copy / "data.json").write_bytes(raw)
         with pytest.raises(ValueError, match=said):

@@ -77,10 +77,13 @@ def describe(folder: str | Path) -> Described:
         version = values.pop("version")
         if version != FORMAT_VERSION:
             raise ValueError(f"its format version is {version!r}, this program reads {FORMAT_VERSION}")
-        return Described(**values)
+        described = Described(**values)
+        for part in PARTS:
+            described.count(part)
+        return described
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{folder} holds no prepared text: make it by minigpt prepare FILES --out {folder}") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
 
 
@@ -88,9 +91,10 @@ def fingerprint_of(tokenizer: Coder) -> str:
     """A short name of a tokenizer: one that has another cuts text in another way.
 
     >>> fingerprint_of(CharTokenizer.train("hello"))
-    '8c82ec706e8d67c2'
+    'cc54c03c3ff4d840'
     """
-    return hashlib.sha256(json.dumps([tokenizer.tokens, tokenizer.chat_ids]).encode()).hexdigest()[:16]
+    told = [tokenizer.tokens, [token.hex() for token in tokenizer.token_bytes], tokenizer.chat_ids]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 class Writer:
