@@ -47,6 +47,12 @@ def test_a_novel_needs_no_advice():
     assert look.characters == len(look.text) and look.kinds == len(set(look.text)) and look.repeated < 0.1
 
 
+def test_a_long_text_is_used_to_its_end():
+    text = load_corpus("tales") * 20 + "雨"
+    look = look_at(text)
+    assert look.text == text and look.advice == () and fitting_tokenizer(look).encode("雨")
+
+
 def test_the_script_is_that_of_most_letters():
     assert look_at(load_corpus("tales_zh")).script == "CJK"
     assert look_at("Привет, мир. OK! " * 200).script == "CYRILLIC"
