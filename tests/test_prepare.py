@@ -478,6 +478,9 @@ def test_harm_is_told_in_a_sentence(copy):
             load_data(copy)
     first.write_bytes(raw)
     load_data(copy)
+    (copy / "val" / "00000.documents").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"00000\.documents is cut off"):
+        documents_of(copy, "val")
     CharTokenizer.train(TALES + "雨").save(copy, overwrite=True)
     with pytest.raises(ValueError, match=r"the tokenizer in .* is not the one that cut its text"):
         load_data(copy)

@@ -21,7 +21,7 @@ from ..tokenizer import BPETokenizer, Tokenizer, load_tokenizer
 from .cutting import Cutters, Refused
 from .documents import BLOCK, LONGEST, Document, find_files, held_out, read_documents
 from .near import HASHES, similar_pairs
-from .shards import DOCUMENT, NAME, PARTS, SHARD, Described, Writer, describe, documents_of, fingerprint_of
+from .shards import DOCUMENT, NAME, PARTS, SHARD, Described, Writer, describe, documents_of, files_of, fingerprint_of
 
 PIECES = 2_000  # tokens of a vocabulary, as `train` has them for a text with many characters
 SAMPLE = 10_000_000  # bytes of text from which they are learned
@@ -258,10 +258,9 @@ def _list_near(state: Described, folder: Path) -> list[int]:
     rank, begin = np.argsort(order), 0
     signatures = np.empty((len(rows), HASHES), "<u4")
     for part in PARTS:
-        for number, shard in enumerate(state.parts[part]):
-            end = begin + shard["near"][0] // (4 * HASHES)
-            raw = np.fromfile(folder / part / f"{number:05}.near", "<u4", (end - begin) * HASHES)
-            signatures[rank[begin:end]] = raw.reshape(-1, HASHES)
+        for path, size in files_of(folder, state, part, "near"):
+            end = begin + size // (4 * HASHES)
+            signatures[rank[begin:end]] = np.fromfile(path, "<u4").reshape(-1, HASHES)
             begin = end
     learned = state.count(PARTS[0])[0]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..tokenizer import Coder, Tokenizer, load_tokenizer
-from .shards import PARTS, check, describe, fingerprint_of
+from .shards import PARTS, describe, files_of, fingerprint_of
 
 CPU = torch.device("cpu")
 
@@ -89,10 +89,8 @@ def load_data(folder: str | Path, tokenizer: Coder | None = None) -> tuple[Tenso
         raise ValueError(f"the tokenizer in {folder} is not the one that cut its text: prepare the text anew")
     if tokenizer is not None and fingerprint_of(tokenizer) != described.tokenizer:
         raise ValueError(f"the text in {folder} was cut by another tokenizer: prepare it with the one that is given")
-    parts = []
+    parts, width = [], described.dtype.itemsize
     for part in PARTS:
-        paths = [Path(folder) / part / f"{number:05}.ids" for number in range(len(described.parts[part]))]
-        for path, shard in zip(paths, described.parts[part], strict=True):
-            check(path, *shard["ids"])
-        parts.append(StoredIds([np.memmap(path, described.dtype, mode="r") for path in paths]))
+        files = files_of(folder, described, part, "ids")
+        parts.append(StoredIds([np.memmap(path, described.dtype, "r", shape=(size // width,)) for path, size in files]))
     return cast(Tensor, parts[0]), cast(Tensor, parts[1]), own
