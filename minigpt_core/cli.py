@@ -524,8 +524,8 @@ def _model_folder(name: str) -> Path:
 def _load(name: str, device: str | None = None) -> "tuple[GPT, Coder]":
     """A shipped, saved or published model, and its tokenizer. One token at a time, a CPU is as fast as any device."""
     from .checkpoint import load_model
+    from .devices import pick_device
     from .tokenizer import load_tokenizer
-    from .training import pick_device
 
     chosen = pick_device(device or "cpu")
     folder = _model_folder(name)
