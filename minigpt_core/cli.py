@@ -123,10 +123,11 @@ def _new_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
         raise ValueError(f"{folder} already holds {found}: {go_on}name another --out")
     train_ids, val_ids, tokenizer = _prepare(origin)
     size, config, reasons = _plan(a, train_ids, val_ids, tokenizer)
-    check_memory(size, config)
+    check_memory(size, replace(config, batch_size=min(a.micro_batch or config.batch_size, config.batch_size)))
     torch.manual_seed(config.seed)
     model = build(size)
-    run = train(model, train_ids, val_ids, config, folder, tokenizer=tokenizer, notes=origin)
+    engine = _engine(a, config.precision)
+    run = train(model, train_ids, val_ids, config, folder, tokenizer=tokenizer, notes=origin, engine=engine)
     repeat = f"--n-layer {size.n_layer} --steps {config.steps} --seed {config.seed}"
     told = (
         f"{_describe_data(train_ids, val_ids, tokenizer)}{_too_little(origin)}\n{reasons}\n"
@@ -143,7 +144,8 @@ def _saved_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
     from .training import resume
 
     longer = ("steps", "minutes")
-    given = [n for n in (*_TEXT, *_SIZE, *_RECIPE) if n not in longer and getattr(a, n) is not None]
+    fixed = (*_TEXT, *_SIZE, *_RECIPE, "precision")
+    given = [n for n in fixed if n not in longer and getattr(a, n) is not None]
     if given or not a.out:
         problem = f"leave out --{given[0].replace('_', '-')}" if given else "name its folder with --out"
         raise ValueError(f"--resume goes on with a run and its own settings: {problem}")
@@ -151,7 +153,8 @@ def _saved_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
     saved = load_run(folder)
     train_ids, val_ids, tokenizer = _data_of_run(folder, saved)
     steps = _length(a, saved, train_ids, val_ids)
-    run = resume(build(saved.model), train_ids, val_ids, folder, device=a.device, steps=steps)
+    engine = _engine(a, saved.config.precision, folder)
+    run = resume(build(saved.model), train_ids, val_ids, folder, device=a.device, steps=steps, engine=engine)
     done = len(run.records)
     if done < run.config.steps:
         rate = learning_rate_at(done + 1, run.config)
@@ -160,6 +163,21 @@ def _saved_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
         state = f" are done; to train further, give --steps above {done} or --minutes"
     told = f"{_describe_data(train_ids, val_ids, tokenizer)}\n{_describe_steps(run)}{state}"
     return run, tokenizer, train_ids, told
+
+
+def _engine(a: argparse.Namespace, precision: str, folder: Path | None = None) -> "Callable[..., Run]":
+    """What computes a new run, or that in `folder`: the plain way, where no option says otherwise."""
+    from .beyond.large import Large
+    from .training import Run
+
+    given = {name: getattr(a, name) for name in _HOW if getattr(a, name) is not None}
+    large = Large(**given) if folder is None else Large.of_run(folder, **given)
+    plain = large == Large() and precision != "float16"
+    if a.minutes is not None and not plain:
+        raise ValueError(
+            "--minutes are measured with the plain way to compute a step: say by --steps how long to train"
+        )
+    return Run if plain else large
 
 
 def _watch(run: "Run", tokenizer: "Tokenizer") -> None:
@@ -347,10 +365,11 @@ def examine_command(a: argparse.Namespace) -> None:
     print(_as_options(str(examine(losses, validation, train_ids, val_ids, tokenizer.vocab_size, **done))))
 
 
-# What the options mean: text and tokenizer, size of the model, recipe of the training, knobs of sampling.
+# What the options mean: text and tokenizer, size of the model, recipe of the training, how it is computed, knobs of sampling.
 _TEXT = {"corpus": "tales", "encoding": None, "tokenizer": None, "vocab_size": None, "split": None}
 _SIZE = ("n_layer", "n_head", "n_embd", "block_size", "dropout")
 _RECIPE = ("recipe", "steps", "minutes", "batch_size", "learning_rate", "warmup_steps", "clip", "eval_every", "seed")
+_HOW = ("micro_batch", "checkpoint_activations", "compile")
 _KNOBS = ("temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "seed")
 
 
@@ -426,8 +445,8 @@ def _plan(
     Options that were given stay as they are."""
     from .study.planning import explain, propose
 
-    training = (*(name for name in _RECIPE if name not in ("recipe", "minutes")), "device")
-    chosen = {name: getattr(a, name) for name in (*_SIZE, *training) if getattr(a, name) is not None}
+    training = (*(name for name in _RECIPE if name not in ("recipe", "minutes")), "device", "precision")
+    chosen = {name: getattr(a, name) for name in (*_SIZE, *training) if getattr(a, name, None) is not None}
     if a.minutes is not None and a.steps is not None:
         raise ValueError("--steps and --minutes both say how long: give one of them")
     if a.minutes is not None:
@@ -588,7 +607,8 @@ def _as_options(message: str) -> str:
     """Advice with the names of settings as the options that set them: block_size=36 as --block-size 36, "a lower
     learning_rate" as "a lower --learning-rate". What has no option stays as it is, but for how BPE is always trained here."""
     names = {
-        name: f"--{name.replace('_', '-')}" for name in (*_TEXT, *_SIZE, *_RECIPE, *_KNOBS, "max_new_tokens", "device")
+        name: f"--{name.replace('_', '-')}"
+        for name in (*_TEXT, *_SIZE, *_RECIPE, *_HOW, *_KNOBS, "max_new_tokens", "device")
     }
     names["how"] = "--split"  # as in split_text
 
@@ -644,7 +664,7 @@ def _build_parser() -> argparse.ArgumentParser:
         return command
 
     p = add_command("train", train_command, "train a model on a text")
-    for add in (_add_text, _add_size, _add_recipe):
+    for add in (_add_text, _add_size, _add_recipe, _add_how):
         add(p)
     group = p.add_argument_group("where")
     group.add_argument("--out", metavar="FOLDER", help="folder of the run (default runs/CORPUS)")
@@ -753,6 +773,19 @@ def _add_recipe(p: argparse.ArgumentParser) -> None:
     _option(group, "eval_every", int, "steps between evaluations (default a tenth of the steps)")
     _option(group, "seed", int, f"of weights, batches and dropout (default {default.seed})")
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps (default auto)")
+
+
+def _add_how(p: argparse.ArgumentParser) -> None:
+    text = "For what does not fit or takes too long. What is learned stays the same, but for rounding; --resume may change it."
+    group = p.add_argument_group("how it is computed", text)
+    _option(group, "micro_batch", int, "windows at once; the gradients of a batch are added up (default: all)")
+    switch = argparse.BooleanOptionalAction
+    text = "keep less memory for the backward pass, and compute each block twice"
+    group.add_argument("--checkpoint-activations", action=switch, help=text)
+    text = "by torch.compile: slow to begin, and faster mostly on a GPU"
+    group.add_argument("--compile", action=switch, help=text)
+    text = "float32, bfloat16, float16 with a scaled loss, or auto, the better for the device (default); stays with the run"
+    group.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), help=text)
 
 
 def _option(p: Any, name: str, kind: type, text: str, default: float | None = None) -> None:
