@@ -1,6 +1,7 @@
 """The command line: train, generate, chat, tokenize, export, info, examine. torch is imported only by the commands that need it."""
 
 import argparse
+import contextlib
 import math
 import os
 import re
@@ -40,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        _tell(f"{self.prog}: {message} (see {self.prog} --help)")
         sys.exit(2)
 
 
@@ -68,20 +69,35 @@ def main(argv: list[str] | None = None) -> int:
         _close_output()
         return 0
     except _Stopped as stopped:
-        print(f"\nminigpt: {stopped}", file=sys.stderr)
+        _tell(f"\nminigpt: {stopped}")
         return stopped.code
     except KeyboardInterrupt as interrupt:
-        print(f"\nminigpt: {interrupt or 'interrupted'}", file=sys.stderr)
+        _tell(f"\nminigpt: {interrupt or 'interrupted'}")
         return 130
     except (ValueError, FloatingPointError, OSError) as error:
-        print(f"minigpt: {_as_options(' '.join(str(error).split()))}", file=sys.stderr)
+        _tell(f"minigpt: {_as_options(' '.join(str(error).split()))}")
         return 2
     except (MemoryError, RuntimeError) as error:  # PyTorch's own, of a device's memory too
         if not isinstance(error, MemoryError) and not re.search("out of memory|allocate memory", str(error)):
             raise
         smaller = "--n-embd, --n-layer, --block-size or --batch-size"
-        print(f"minigpt: the memory of this machine does not suffice: take a smaller {smaller}", file=sys.stderr)
+        _tell(f"minigpt: the memory of this machine does not suffice: take a smaller {smaller}")
         return 2
+
+
+def _several() -> bool:
+    """Whether torchrun has started this program several times."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def _tell(line: str) -> None:
+    """Why the program ends; of several processes, the first that knows it tells."""
+    if _several():
+        from .beyond.many import first_to_tell
+
+        if not first_to_tell():
+            return
+    print(line, file=sys.stderr)
 
 
 def _close_output() -> None:
@@ -90,7 +106,18 @@ def _close_output() -> None:
 
 
 def train_command(a: argparse.Namespace) -> None:
-    """`minigpt train`: train a model, showing the loss and a sample as it learns."""
+    """`minigpt train`: train a model, showing the loss and a sample as it learns. Of several processes the first one shows it."""
+    if not _several():
+        return _train(a)
+    from .beyond.many import processes
+
+    with processes() as rank, contextlib.ExitStack() as silence:
+        if rank:
+            silence.enter_context(contextlib.redirect_stdout(silence.enter_context(open(os.devnull, "w"))))
+        return _train(a, quiet=rank > 0)
+
+
+def _train(a: argparse.Namespace, quiet: bool = False) -> None:
     from .interrupts import end_in_order
 
     prepare = _saved_run if a.resume else _new_run
@@ -98,13 +125,17 @@ def train_command(a: argparse.Namespace) -> None:
     end_in_order()
     try:
         print(told)
-        _watch(run, tokenizer)
+        _watch(run, tokenizer, quiet)
+    except ConnectionError as error:  # to another process of this run
+        assert run.path is not None
+        raise ConnectionError(f"{error}{_go_on(run.path)}") from None
     except FloatingPointError as error:
         advice = f"{error}, in a new run" if a.resume else str(error)  # this one keeps its settings
         raise FloatingPointError(f"{advice}; {run.where}") from None
     except (KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
         raise _stopped(run, stop) from None
-    _tell_end(run, tokenizer, train_ids)
+    if not quiet:
+        _tell_end(run, tokenizer, train_ids)
 
 
 def _new_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
@@ -171,7 +202,14 @@ def _engine(a: argparse.Namespace, precision: str, folder: Path | None = None) -
     from .training import Run
 
     given = {name: getattr(a, name) for name in _HOW if getattr(a, name) is not None}
-    large = Large(**given) if folder is None else Large.of_run(folder, **given)
+    kind = Large
+    if _several():
+        from .beyond.many import Many
+
+        kind = Many
+    elif given.pop("shard", False):
+        raise ValueError("--shard spreads a model over several processes: start them with torchrun, or leave it out")
+    large = kind(**given) if folder is None else kind.of_run(folder, **given)
     plain = large == Large() and precision != "float16"
     if a.minutes is not None and not plain:
         raise ValueError(
@@ -180,16 +218,17 @@ def _engine(a: argparse.Namespace, precision: str, folder: Path | None = None) -
     return Run if plain else large
 
 
-def _watch(run: "Run", tokenizer: "Tokenizer") -> None:
+def _watch(run: "Run", tokenizer: "Tokenizer", quiet: bool = False) -> None:
     """Train, with a bar, and at each evaluation the losses and a sample."""
     from tqdm import tqdm
 
     done = len(run.records)
-    with tqdm(total=run.config.steps, initial=done, unit="step", desc="training", dynamic_ncols=True) as bar:
+    about: dict[str, Any] = {"unit": "step", "desc": "training", "dynamic_ncols": True, "disable": quiet or None}
+    with tqdm(total=run.config.steps, initial=done, **about) as bar:
         for record in run:
             bar.update()
             bar.set_postfix(loss=f"{record.train_loss:.2f}", refresh=False)
-            if record.val_loss is not None:
+            if record.val_loss is not None and not quiet:
                 losses = f"training loss {record.train_loss:.3f}, validation loss {record.val_loss:.3f}"
                 tqdm.write(f"\nstep {record.step:,}: {losses}\n{_sample(run.model, tokenizer)}")
 
@@ -203,8 +242,12 @@ def _stopped(run: "Run", stop: BaseException) -> _Stopped:
     elif isinstance(stop, SystemExit):  # by SIGTERM or SIGHUP
         code = int(stop.code or 0)
     if run.folder and run.folder.saved:
-        told += f"; go on with: minigpt train --out {_quoted(run.folder.path)} --resume"
+        told += _go_on(run.folder.path)
     return _Stopped(told, code)
+
+
+def _go_on(folder: Path) -> str:
+    return f"; go on with: minigpt train --out {_quoted(folder)} --resume"
 
 
 def _tell_end(run: "Run", tokenizer: "Tokenizer", train_ids: "Tensor") -> None:
@@ -369,7 +412,7 @@ def examine_command(a: argparse.Namespace) -> None:
 _TEXT = {"corpus": "tales", "encoding": None, "tokenizer": None, "vocab_size": None, "split": None}
 _SIZE = ("n_layer", "n_head", "n_embd", "block_size", "dropout")
 _RECIPE = ("recipe", "steps", "minutes", "batch_size", "learning_rate", "warmup_steps", "clip", "eval_every", "seed")
-_HOW = ("micro_batch", "checkpoint_activations", "compile")
+_HOW = ("micro_batch", "checkpoint_activations", "compile", "shard")
 _KNOBS = ("temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "seed")
 
 
@@ -776,7 +819,10 @@ def _add_recipe(p: argparse.ArgumentParser) -> None:
 
 
 def _add_how(p: argparse.ArgumentParser) -> None:
-    text = "For what does not fit or takes too long. What is learned stays the same, but for rounding; --resume may change it."
+    text = (
+        "For what does not fit or takes too long. What is learned stays the same, but for rounding; --resume may change it. "
+        "Several processes on one machine: torchrun --nproc-per-node=2 -m minigpt_core train ..."
+    )
     group = p.add_argument_group("how it is computed", text)
     _option(group, "micro_batch", int, "windows at once; the gradients of a batch are added up (default: all)")
     switch = argparse.BooleanOptionalAction
@@ -784,6 +830,8 @@ def _add_how(p: argparse.ArgumentParser) -> None:
     group.add_argument("--checkpoint-activations", action=switch, help=text)
     text = "by torch.compile: slow to begin, and faster mostly on a GPU"
     group.add_argument("--compile", action=switch, help=text)
+    text = "each of several processes keeps a part of the weights (FSDP), not all of them (DDP)"
+    group.add_argument("--shard", action=switch, help=text)
     text = "float32, bfloat16, float16 with a scaled loss, or auto, the better for the device (default); stays with the run"
     group.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), help=text)
 

@@ -28,7 +28,6 @@ RUNS = {
     "shard": ("plain", "shard", LONG),
     "shard, dropout, groups": ("dropout", "shard, groups", LONG),
     "shard, tied": ("tied", "shard", LONG),
-    "shard, muon": ("plain", "shard", replace(LONG, optimizer="muon")),
     "one window": ("plain", "plain", replace(LONG, batch_size=1)),
 }
 
@@ -53,7 +52,11 @@ def main(folder: Path) -> None:
             for record in train(model_of("plain"), TRAIN_IDS, VAL_IDS, LONG, folder / f"two {way}", engine=WAYS[way]):
                 if record.step == 10:
                     break
-        model = small_model() if rank == 0 else small_model(n_layer=2).apply(lambda m: [p.data.zero_() for p in m.parameters()])
+        model = (
+            small_model()
+            if rank == 0
+            else small_model(n_layer=2).apply(lambda m: [p.data.zero_() for p in m.parameters()])
+        )
         share_weights(model)
         x, y = get_batch(TRAIN_IDS, 16, 5, seed=0, step=1)
         by_hand = shared_gradient(model, x, y).item(), norm(model)

@@ -26,7 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..interrupts import SIGNALS
 from ..model import GPT
-from ..optimizer import Optimizer, make_optimizer
+from ..optimizer import MuonAndAdamW, Optimizer, make_optimizer
 from ..training import Record, take_step
 from .large import MASKED, Large, LargeRun
 
@@ -61,15 +61,6 @@ def shared_gradient(model: GPT, x: Tensor, y: Tensor) -> Tensor:
 _store: list[Any] = []  # what the processes agree by, while they have not all ended
 
 
-def several() -> bool:
-    """Whether this program is one of several processes that torchrun, or what acts like it, has started.
-
-    >>> several()
-    False
-    """
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 @contextlib.contextmanager
 def processes() -> Iterator[int]:
     """While it lasts, this process and the others that torchrun has started can exchange tensors: by gloo between CPUs, by NCCL
@@ -78,7 +69,7 @@ def processes() -> Iterator[int]:
     >>> with processes():                                                               # doctest: +SKIP
     ...     for record in train(model, train_ids, val_ids, config, "runs/alice", engine=Many()): ...
     """
-    if not several():
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield 0
         return
     store, rank, size = next(rendezvous("env://"))
@@ -133,6 +124,8 @@ class Many(Large):
         self.check(model)
         if model.device.type not in ("cpu", "cuda"):
             raise ValueError(f"several processes compute on CPUs or NVIDIA's GPUs, not on device='{model.device}'")
+        if self.shard and isinstance(run[3], MuonAndAdamW):
+            raise ValueError("Muon needs each matrix whole: take optimizer='adamw', or leave out shard")
         return ManyRun(self, model, *run)
 
 
@@ -148,7 +141,7 @@ class ManyRun(LargeRun):
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self._came: list[int] = []  # signals
         self._gathered = len(self.records)  # the step that self.model is of, where it is sharded
-        self._in_words = f"the last checkpoint in {self.folder.path}" if self.folder else "the beginning"
+        self.path = self.folder.path if self.folder else None
         if self.folder:
             self._check_same(self.folder.fingerprint)
         if self.rank:
@@ -228,7 +221,7 @@ class ManyRun(LargeRun):
             self._whole = True
             raise ConnectionError(
                 f"another process has ended or cannot be reached, so training stopped after step {len(self.records)} of "
-                f"{self.config.steps}: go on by resume, from {self._in_words}"
+                f"{self.config.steps}; the run can be resumed from its last checkpoint, if it has a folder"
             ) from None
 
     def _save(self) -> None:
