@@ -603,7 +603,7 @@ def test_a_run_that_another_program_took_further_is_not_thrown_back(tmp_path):
 def test_a_lock_is_given_back_whatever_happens(tmp_path):
     for _ in range(2):
         with pytest.raises(RuntimeError), lock(tmp_path / "new"):
-            with pytest.raises(ValueError, match=f"process {os.getpid()} is training"), lock(tmp_path / "new"):
+            with pytest.raises(ValueError, match=f"process {os.getpid()} is at work"), lock(tmp_path / "new"):
                 pass
             raise RuntimeError
 
