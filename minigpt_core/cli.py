@@ -1,6 +1,7 @@
 """The command line: train, generate, chat, tokenize, export, info, examine. torch is imported only by the commands that need it."""
 
 import argparse
+import contextlib
 import math
 import os
 import re
@@ -40,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        _tell(f"{self.prog}: {message} (see {self.prog} --help)")
         sys.exit(2)
 
 
@@ -68,20 +69,36 @@ def main(argv: list[str] | None = None) -> int:
         _close_output()
         return 0
     except _Stopped as stopped:
-        print(f"\nminigpt: {stopped}", file=sys.stderr)
+        if str(stopped):
+            _tell(f"\nminigpt: {stopped}")
         return stopped.code
     except KeyboardInterrupt as interrupt:
-        print(f"\nminigpt: {interrupt or 'interrupted'}", file=sys.stderr)
+        _tell(f"\nminigpt: {interrupt or 'interrupted'}")
         return 130
     except (ValueError, FloatingPointError, OSError) as error:
-        print(f"minigpt: {_as_options(' '.join(str(error).split()))}", file=sys.stderr)
+        _tell(f"minigpt: {_as_options(' '.join(str(error).split()))}")
         return 2
     except (MemoryError, RuntimeError) as error:  # PyTorch's own, of a device's memory too
         if not isinstance(error, MemoryError) and not re.search("out of memory|allocate memory", str(error)):
             raise
         smaller = "--n-embd, --n-layer, --block-size or --batch-size"
-        print(f"minigpt: the memory of this machine does not suffice: take a smaller {smaller}", file=sys.stderr)
+        _tell(f"minigpt: the memory of this machine does not suffice: take a smaller {smaller}")
         return 2
+
+
+def _several() -> bool:
+    """Whether torchrun has started this program several times."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def _tell(line: str) -> None:
+    """Why the program ends; of several processes, the first that knows it tells."""
+    if _several():
+        from .beyond.many import first_to_tell
+
+        if not first_to_tell():
+            return
+    print(line, file=sys.stderr)
 
 
 def _close_output() -> None:
@@ -90,21 +107,40 @@ def _close_output() -> None:
 
 
 def train_command(a: argparse.Namespace) -> None:
-    """`minigpt train`: train a model, showing the loss and a sample as it learns."""
-    from .interrupts import end_in_order
+    """`minigpt train`: train a model, showing the loss and a sample as it learns. Of several processes the first one shows it."""
+    if not _several():
+        return _train(a)
+    from .beyond.many import processes
+
+    with processes() as rank, contextlib.ExitStack() as silence:
+        if rank:
+            silence.enter_context(contextlib.redirect_stdout(silence.enter_context(open(os.devnull, "w"))))
+        return _train(a, quiet=rank > 0)
+
+
+def _train(a: argparse.Namespace, quiet: bool = False) -> None:
+    if _several():
+        from .beyond.many import leave_signals_to_the_run as own_signals
+    else:
+        from .interrupts import end_in_order as own_signals
 
     prepare = _saved_run if a.resume else _new_run
     run, tokenizer, train_ids, told = prepare(a)
-    end_in_order()
+    own_signals()
     try:
         print(told)
-        _watch(run, tokenizer)
-    except FloatingPointError as error:
-        advice = f"{error}, in a new run" if a.resume else str(error)  # this one keeps its settings
+        _watch(run, tokenizer, quiet)
+    except (FloatingPointError, KeyboardInterrupt, SystemExit) as stop:
+        if quiet:  # it came to all processes, and the first one tells
+            raise _Stopped("", 2) from None
+        if not isinstance(stop, FloatingPointError):
+            raise _stopped(run, stop) from None
+        advice = f"{stop}, in a new run" if a.resume else str(stop)  # this one keeps its settings
         raise FloatingPointError(f"{advice}; {run.where}") from None
-    except (KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
+    except BrokenPipeError as stop:
         raise _stopped(run, stop) from None
-    _tell_end(run, tokenizer, train_ids)
+    if not quiet:
+        _tell_end(run, tokenizer, train_ids)
 
 
 def _new_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
@@ -171,7 +207,14 @@ def _engine(a: argparse.Namespace, precision: str, folder: Path | None = None) -
     from .training import Run
 
     given = {name: getattr(a, name) for name in _HOW if getattr(a, name) is not None}
-    large = Large(**given) if folder is None else Large.of_run(folder, **given)
+    kind = Large
+    if _several():
+        from .beyond.many import Many
+
+        kind = Many
+    elif given.pop("shard", False):
+        raise ValueError("--shard spreads a model over several processes: start them with torchrun, or leave it out")
+    large = kind(**given) if folder is None else kind.of_run(folder, **given)
     plain = large == Large() and precision != "float16"
     if a.minutes is not None and not plain:
         raise ValueError(
@@ -180,16 +223,17 @@ def _engine(a: argparse.Namespace, precision: str, folder: Path | None = None) -
     return Run if plain else large
 
 
-def _watch(run: "Run", tokenizer: "Tokenizer") -> None:
+def _watch(run: "Run", tokenizer: "Tokenizer", quiet: bool = False) -> None:
     """Train, with a bar, and at each evaluation the losses and a sample."""
     from tqdm import tqdm
 
     done = len(run.records)
-    with tqdm(total=run.config.steps, initial=done, unit="step", desc="training", dynamic_ncols=True) as bar:
+    hidden = {"disable": True} if quiet else {}
+    with tqdm(total=run.config.steps, initial=done, unit="step", desc="training", dynamic_ncols=True, **hidden) as bar:
         for record in run:
             bar.update()
             bar.set_postfix(loss=f"{record.train_loss:.2f}", refresh=False)
-            if record.val_loss is not None:
+            if record.val_loss is not None and not quiet:
                 losses = f"training loss {record.train_loss:.3f}, validation loss {record.val_loss:.3f}"
                 tqdm.write(f"\nstep {record.step:,}: {losses}\n{_sample(run.model, tokenizer)}")
 
@@ -369,7 +413,7 @@ def examine_command(a: argparse.Namespace) -> None:
 _TEXT = {"corpus": "tales", "encoding": None, "tokenizer": None, "vocab_size": None, "split": None}
 _SIZE = ("n_layer", "n_head", "n_embd", "block_size", "dropout")
 _RECIPE = ("recipe", "steps", "minutes", "batch_size", "learning_rate", "warmup_steps", "clip", "eval_every", "seed")
-_HOW = ("micro_batch", "checkpoint_activations", "compile")
+_HOW = ("micro_batch", "checkpoint_activations", "compile", "shard")
 _KNOBS = ("temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "seed")
 
 
@@ -608,7 +652,7 @@ def _as_options(message: str) -> str:
     learning_rate" as "a lower --learning-rate". What has no option stays as it is, but for how BPE is always trained here."""
     names = {
         name: f"--{name.replace('_', '-')}"
-        for name in (*_TEXT, *_SIZE, *_RECIPE, *_HOW, *_KNOBS, "max_new_tokens", "device")
+        for name in (*_TEXT, *_SIZE, *_RECIPE, *_HOW, *_KNOBS, "precision", "max_new_tokens", "device")
     }
     names["how"] = "--split"  # as in split_text
 
@@ -776,7 +820,10 @@ def _add_recipe(p: argparse.ArgumentParser) -> None:
 
 
 def _add_how(p: argparse.ArgumentParser) -> None:
-    text = "For what does not fit or takes too long. What is learned stays the same, but for rounding; --resume may change it."
+    text = (
+        "For what does not fit or takes too long. What is learned stays the same, but for rounding; --resume may change it. "
+        "Several processes on one machine: torchrun --nproc-per-node=2 -m minigpt_core train ..."
+    )
     group = p.add_argument_group("how it is computed", text)
     _option(group, "micro_batch", int, "windows at once; the gradients of a batch are added up (default: all)")
     switch = argparse.BooleanOptionalAction
@@ -784,6 +831,8 @@ def _add_how(p: argparse.ArgumentParser) -> None:
     group.add_argument("--checkpoint-activations", action=switch, help=text)
     text = "by torch.compile: slow to begin, and faster mostly on a GPU"
     group.add_argument("--compile", action=switch, help=text)
+    text = "each of several processes keeps a part of the weights (FSDP), not all of them (DDP)"
+    group.add_argument("--shard", action=switch, help=text)
     text = "float32, bfloat16, float16 with a scaled loss, or auto, the better for the device (default); stays with the run"
     group.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), help=text)
 

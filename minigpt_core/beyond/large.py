@@ -53,6 +53,16 @@ class Large:
 
     def __call__(self, model: GPT, *run: Any) -> "LargeRun":
         """The run itself, as `train` and `resume` ask for it."""
+        self.check(model)
+        return LargeRun(self, model, *run)
+
+    def check(self, model: GPT) -> None:
+        """Refuse a model that cannot be computed so.
+
+        >>> Large(compile=True).check(GPT(GPTConfig(vocab_size=65, dropout=0.1)))
+        Traceback (most recent call last):
+        ValueError: compile draws another dropout than the plain way: leave it out, or take dropout=0 (now 0.1)
+        """
         if self.compile and dropouts(model):
             raise ValueError(
                 f"compile draws another dropout than the plain way: leave it out, or take dropout=0 (now {model.config.dropout})"
@@ -64,7 +74,6 @@ class Large:
                 f"experts drop among the tokens that came to them, not in rows of the batch: take dropout=0 "
                 f"(now {model.config.dropout})"
             )
-        return LargeRun(self, model, *run)
 
     @classmethod
     def of_run(cls, folder: str | Path, **changes: Any) -> "Large":
@@ -222,27 +231,33 @@ class LargeRun(Run):
             for p in model.parameters():
                 if scaled and p.grad is not None:
                     p.grad /= self._scale
-            norm = self._clipped_norm(model)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()
             if not scaled or math.isfinite(norm) or not math.isfinite(loss) or self._scale <= 1:
                 return loss, norm
             self._scale /= 2
 
     def _add_gradients(self, model: GPT, x: Tensor, y: Tensor, step: int, factor: float) -> float:
         """The loss of a batch; its gradient, times `factor`, is added to the weights' `grad`."""
-        groups = torch.split(torch.arange(len(x), device=x.device), self.large.micro_batch or len(x))
+        n_rows = len(x)
+        x, y, rows = self._share(x, y)
+        groups = torch.split(rows, self.large.micro_batch or len(rows))
         with recomputed_blocks(model) if self.large.checkpoint_activations else contextlib.nullcontext():
-            around, precision = self._dropout(model, len(x), step), autocast(model.device, self.config.precision)
-            return add_gradients(self._forward, x, y, groups, around=around, precision=precision, factor=factor).item()
+            return add_gradients(
+                self._forward,
+                x,
+                y,
+                groups,
+                around=lambda group: self._around(model, group, n_rows, step, last=group is groups[-1]),
+                precision=autocast(model.device, self.config.precision),
+                factor=factor,
+            ).item()
 
-    def _dropout(self, model: GPT, n_rows: int, step: int) -> Callable[[Tensor], Any]:
-        """What a group drops: the same as in the whole batch."""
+    def _share(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch, and the numbers of its rows that are to be computed."""
+        return x, y, torch.arange(len(x), device=x.device)
 
-        @contextlib.contextmanager
-        def around(rows: Tensor) -> Iterator[None]:
-            with seeded_dropout(self.config.seed, step, model.device), dropout_of_rows(model, rows, n_rows):
-                yield
-
-        return around
-
-    def _clipped_norm(self, model: GPT) -> float:
-        return torch.nn.utils.clip_grad_norm_(model.parameters(), self.config.clip).item()
+    @contextlib.contextmanager
+    def _around(self, model: GPT, rows: Tensor, n_rows: int, step: int, last: bool) -> Iterator[None]:
+        """Each group drops what the whole batch would drop in its rows."""
+        with seeded_dropout(self.config.seed, step, model.device), dropout_of_rows(model, rows % n_rows, n_rows):
+            yield
