@@ -1,4 +1,4 @@
-"""The command line: train, generate, chat, tokenize, export, info, examine. torch is imported only by the commands that need it."""
+"""The command line: train, prepare, generate, chat, tokenize, export, info, examine. torch is imported only by the commands that need it."""
 
 import argparse
 import math
@@ -26,6 +26,7 @@ EXAMPLES = """\
 examples
   minigpt info --corpus alice                      how large, how long, before you start
   minigpt train --corpus alice --minutes 1         learn for a minute, save to runs/alice
+  minigpt prepare web/*.jsonl.gz --out data/web    cut much text into tokens, for minigpt train --data data/web
   minigpt generate --model runs/alice --prompt "Alice "
   minigpt generate --model tales-char              a model that ships with the package
   minigpt chat --model smollm2                     talk with a real model, which is fetched once (93 MB)
@@ -117,7 +118,7 @@ def _new_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
     from .training import train
 
     origin = _origin(a)
-    folder = Path(a.out or f"runs/{Path(origin['corpus']).stem}")
+    folder = Path(a.out or f"runs/{Path(origin['data'] or origin['corpus']).stem}")
     if found := held_in(folder, "a run", "a model", "a tokenizer"):
         go_on = f"go on with it by --out {_quoted(folder)} --resume, or " if found == "a run" else ""
         raise ValueError(f"{folder} already holds {found}: {go_on}name another --out")
@@ -202,6 +203,37 @@ def _tell_end(run: "Run", tokenizer: "Tokenizer", train_ids: "Tensor") -> None:
     opening = tokenizer.decode(train_ids[:50].tolist()).split()[:1] or [""]
     prompt = shlex.quote(opening[0].replace("\\", r"\\"))
     print(f"\nsaved in {folder}; let it write: minigpt generate --model {_quoted(folder)} --prompt={prompt}")
+
+
+def prepare_command(a: argparse.Namespace) -> None:
+    """`minigpt prepare`: cut more text than fits in memory into tokens, for `minigpt train --data`."""
+    from .beyond.prepare import PIECES, prepare
+    from .beyond.shards import PARTS
+    from .tokenizer import load_tokenizer
+
+    if a.model and a.vocab_size is not None:
+        raise ValueError("--model brings its own tokenizer: leave out --vocab-size")
+    settings = {name: getattr(a, name) for name in ("fraction", "field", "encoding", "near", "workers")}
+    settings["tokenizer"] = load_tokenizer(_model_folder(a.model)) if a.model else None
+    settings["vocab_size"] = PIECES if a.vocab_size is None else a.vocab_size
+    try:
+        done = prepare(a.files, a.out, **settings)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; the same command goes on where it was") from None
+    (documents, tokens), (held_out, val_tokens) = (done.count(part) for part in PARTS)
+    print(
+        f"{_count(documents, 'document')} to learn from, {held_out:,} held out; {done.repeated:,} repeated, and dropped"
+    )
+    if done.near is not None:
+        alike, across = done.near
+        print(
+            f"{_count(alike, 'document')} almost like an earlier one, {across:,} of them on both sides of the split: see "
+            f"{Path(a.out) / 'near.jsonl'}"
+        )
+    print(
+        f"{tokens:,} training tokens, {val_tokens:,} validation tokens; vocabulary of {done.vocab_size} tokens\n"
+        f"saved in {a.out}; learn from it: minigpt train --data {_quoted(Path(a.out))}"
+    )
 
 
 def generate_command(a: argparse.Namespace) -> None:
@@ -335,20 +367,26 @@ def info_command(a: argparse.Namespace) -> None:
 def examine_command(a: argparse.Namespace) -> None:
     """`minigpt examine`: what the losses of a run say."""
     from .runs import load_run
-    from .study.clinic import examine
+    from .study.clinic import COUNTED, examine
     from .training import saved_records
 
     folder = Path(a.run)
     run, records = load_run(folder), saved_records(folder)
     train_ids, val_ids, tokenizer = _data_of_run(folder, run)
+    stored = _origin_of(folder, run)["data"] is not None
+    train_part, val_part = (ids[: COUNTED if stored else None] for ids in (train_ids, val_ids))
+    if stored:
+        print(f"counted in the first {len(train_part):,} training and {len(val_part):,} validation tokens")
     validation = {record.step: record.val_loss for record in records if record.val_loss is not None}
     done = {"split": _origin_of(folder, run)["split"], "dropout": run.model.dropout}
     losses = [record.train_loss for record in records]
-    print(_as_options(str(examine(losses, validation, train_ids, val_ids, tokenizer.vocab_size, **done))))
+    print(_as_options(str(examine(losses, validation, train_part, val_part, tokenizer.vocab_size, **done))))
 
+
+WINDOWS = 1_000  # of the validation part of prepared text, spread over it, on which a model is evaluated
 
 # What the options mean: text and tokenizer, size of the model, recipe of the training, knobs of sampling.
-_TEXT = {"corpus": "tales", "encoding": None, "tokenizer": None, "vocab_size": None, "split": None}
+_TEXT = {"corpus": "tales", "data": None, "encoding": None, "tokenizer": None, "vocab_size": None, "split": None}
 _SIZE = ("n_layer", "n_head", "n_embd", "block_size", "dropout")
 _RECIPE = ("recipe", "steps", "minutes", "batch_size", "learning_rate", "warmup_steps", "clip", "eval_every", "seed")
 _KNOBS = ("temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "seed")
@@ -358,6 +396,12 @@ def _origin(a: argparse.Namespace) -> dict[str, Any]:
     """Where the tokens of a run come from: enough to make them again."""
     from .corpus import BUNDLED, DOWNLOADS
 
+    if a.data is not None:
+        if given := [name for name in _TEXT if name != "data" and getattr(a, name) is not None]:
+            raise ValueError(
+                f"--data brings its own text, split and tokenizer: leave out --{given[0].replace('_', '-')}"
+            )
+        return dict.fromkeys(_TEXT) | {"data": str(Path(a.data).resolve())}
     origin: dict[str, Any] = {
         name: default if getattr(a, name) is None else getattr(a, name) for name, default in _TEXT.items()
     }
@@ -376,15 +420,21 @@ def _origin(a: argparse.Namespace) -> dict[str, Any]:
 
 def _origin_of(folder: Path, run: "SavedRun") -> dict[str, Any]:
     notes = run.notes
-    if not all(isinstance(notes.get(name), str | int | None) for name in _TEXT) or not notes.get("corpus"):
+    named = notes.get("corpus") or notes.get("data")
+    if not all(isinstance(notes.get(name), str | int | None) for name in _TEXT) or not named:
         raise ValueError(f"the run in {folder} does not say where its text is: only `minigpt train` notes that")
-    return {name: notes[name] for name in _TEXT}
+    return {name: notes.get(name) for name in _TEXT}
 
 
 def _prepare(origin: dict[str, Any], tokenizer: "Tokenizer | None" = None) -> "tuple[Tensor, Tensor, Tokenizer]":
     """Training and validation ids, and the tokenizer: char learns from the whole text, BPE from the training part, and where
-    neither is asked for, the text decides."""
+    neither is asked for, the text decides. Text that `minigpt prepare` cut stays on disk."""
     import torch
+
+    if origin["data"]:
+        from .beyond.stored import load_data
+
+        return load_data(origin["data"], tokenizer)
 
     from .corpus import load_corpus
     from .data import split_text
@@ -415,7 +465,9 @@ def _data_of_run(folder: Path, run: "SavedRun") -> "tuple[Tensor, Tensor, Tokeni
         reason = str(error).split(": ")[0]  # without the advice, which is for a new run
         raise ValueError(f"the text of the run in {folder} cannot be had as it was: {reason}") from None
     if run.fingerprint != fingerprint(train_ids, val_ids):
-        raise ValueError(f"the run in {folder} learned from another text: {origin['corpus']} has changed since")
+        raise ValueError(
+            f"the run in {folder} learned from another text: {origin['data'] or origin['corpus']} has changed since"
+        )
     return train_ids, val_ids, tokenizer
 
 
@@ -428,6 +480,8 @@ def _plan(
 
     training = (*(name for name in _RECIPE if name not in ("recipe", "minutes")), "device")
     chosen = {name: getattr(a, name) for name in (*_SIZE, *training) if getattr(a, name) is not None}
+    if a.data is not None:  # of much text, a part says how good the model is
+        chosen["eval_windows"] = WINDOWS
     if a.minutes is not None and a.steps is not None:
         raise ValueError("--steps and --minutes both say how long: give one of them")
     if a.minutes is not None:
@@ -506,6 +560,8 @@ def _too_little(origin: dict[str, Any]) -> str:
     from .corpus import load_corpus
     from .study.planning import look_at
 
+    if origin["data"]:
+        return ""
     look = look_at(load_corpus(origin["corpus"], encoding=origin["encoding"]))
     return "" if look.usable else f"\n{'; '.join(look.advice)}"
 
@@ -563,7 +619,8 @@ def _show_saved(name: str) -> None:
         try:
             run = load_run(folder)
             _data_of_run(folder, run)
-            print(f"text             {_origin_of(folder, run)['corpus']}, unchanged since")
+            origin = _origin_of(folder, run)
+            print(f"text             {origin['data'] or origin['corpus']}, unchanged since")
         except ValueError as error:
             print(f"text             {_as_options(str(error))}")
 
@@ -588,7 +645,8 @@ def _as_options(message: str) -> str:
     """Advice with the names of settings as the options that set them: block_size=36 as --block-size 36, "a lower
     learning_rate" as "a lower --learning-rate". What has no option stays as it is, but for how BPE is always trained here."""
     names = {
-        name: f"--{name.replace('_', '-')}" for name in (*_TEXT, *_SIZE, *_RECIPE, *_KNOBS, "max_new_tokens", "device")
+        name: f"--{name.replace('_', '-')}"
+        for name in (*_TEXT, *_SIZE, *_RECIPE, *_KNOBS, "max_new_tokens", "device", "fraction", "workers")
     }
     names["how"] = "--split"  # as in split_text
 
@@ -653,6 +711,22 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--resume", action="store_true", help=text)
 
+    p = add_command("prepare", prepare_command, "cut more text than fits in memory into tokens, for train --data")
+    p.usage = "minigpt prepare FILES... --out FOLDER [options]"
+    text = "files or patterns: .txt, .jsonl, both also as .gz, and .parquet (with pyarrow)"
+    p.add_argument("files", nargs="+", metavar="FILES", help=text)
+    text = "folder for tokens and tokenizer; after a kill, the same command goes on where it was"
+    p.add_argument("--out", required=True, metavar="FOLDER", help=text)
+    p.add_argument(
+        "--field", default="text", metavar="NAME", help="where the text is in .jsonl and .parquet (default text)"
+    )
+    p.add_argument("--encoding", metavar="NAME", help="of the files, where it is not UTF-8: gb18030, ...")
+    p.add_argument("--model", metavar="MODEL", help="cut with the tokenizer of this model or run, not with a new one")
+    _option(p, "vocab_size", int, "number of BPE pieces, learned from a part of the text (default 2000)")
+    _option(p, "fraction", float, "share of the documents that is held out for validation", default=0.1)
+    p.add_argument("--near", action="store_true", help="list the documents that are almost the same, in near.jsonl")
+    _option(p, "workers", int, "processes that cut (default: one for each processor)")
+
     p = add_command("generate", generate_command, "let a trained model write")
     text = (
         "a shipped model (tales-char, tales-bpe, tales-zh, shakespeare-char), a published one (smollm2, gpt2), a GGUF file, or the "
@@ -712,6 +786,9 @@ def _add_text(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("text")
     text = "tales, tales_zh, sample, alice, shakespeare, or a file; ./NAME is always a file (default tales)"
     group.add_argument("--corpus", metavar="TEXT", help=text)
+    group.add_argument(
+        "--data", metavar="FOLDER", help="text that minigpt prepare cut, instead of --corpus and what follows"
+    )
     group.add_argument("--encoding", metavar="NAME", help="of the file, where it is not UTF-8: gb18030, ...")
     group.add_argument(
         "--tokenizer", choices=("char", "bpe"), help="characters, or byte-pair pieces (default: the text decides)"

@@ -142,13 +142,14 @@ def step_seed(seed: int, step: int) -> int:
 
 
 def check_ids(name: str, ids: Tensor, vocab_size: int | None = None) -> None:
-    """Refuse what is no tensor of token ids (N,), and with a `vocab_size` ids that are not from 0 to vocab_size - 1.
+    """Refuse what is no tensor of token ids (N,), and with a `vocab_size` ids that are not from 0 to vocab_size - 1. What
+    answers as such a tensor does will do, as ids that stay on disk (`beyond.stored`).
 
     >>> check_ids("val_ids", torch.tensor([3, 65]), 65)
     Traceback (most recent call last):
     ValueError: val_ids must lie from 0 to 64, for a vocabulary of 65 tokens, but go from 3 to 65: use the model's own tokenizer
     """
-    if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 1:
+    if getattr(ids, "dtype", None) != torch.int64 or ids.dim() != 1:
         shape = f"{ids.dtype} of shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else f"a {type(ids).__name__}"
         raise ValueError(
             f"{name} must be a tensor of int64 of shape (N,), as torch.tensor(tokenizer.encode(text)) is, but is {shape}"

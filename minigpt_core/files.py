@@ -63,7 +63,7 @@ def lock(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise ValueError(
-                f"process {file.read() or 'unknown'} is training in {folder}: wait until it ends, or name another folder"
+                f"process {file.read() or 'unknown'} is at work in {folder}: wait until it ends, or name another folder"
             ) from None
         except OSError:
             pass  # a file system without locks

@@ -2,19 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from .checkpoint import load_model
-from .model import GPT
 from .tokenizer import Tokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+    from .model import GPT
 
 PRETRAINED = ("tales-char", "tales-bpe", "tales-zh", "shakespeare-char")
 FOLDER = Path(__file__).parent / "models"
 
 
-def load_pretrained(name: str, device: str | torch.device = "cpu") -> tuple[GPT, Tokenizer]:
+def load_pretrained(name: str, device: "str | torch.device" = "cpu") -> "tuple[GPT, Tokenizer]":
     """A model that ships with the book, in evaluation mode, and its tokenizer: "tales-char", "tales-bpe", "tales-zh" or
     "shakespeare-char". Where the code has changed so that the stored weights no longer fit: `ValueError` with what to do.
 
@@ -25,6 +26,8 @@ def load_pretrained(name: str, device: str | torch.device = "cpu") -> tuple[GPT,
     >>> "".join(stream(model, tokenizer, "Wren ", 4, temperature=0))                    # doctest: +SKIP
     'look'
     """
+    from .checkpoint import load_model  # torch with it: who only asks for a name need not wait
+
     _check_name(name)
     try:
         return load_model(FOLDER / name, device), load_tokenizer(FOLDER / name)

@@ -40,7 +40,8 @@ def config_of(settings: object) -> GPTConfig:
     numbers = dict(settings)
     kind = str(numbers.pop("kind", "gpt"))  # files from before there were several kinds do not say
     if kind not in _KINDS:
-        importlib.import_module("minigpt_core.beyond")  # whose modules enter theirs
+        for name in importlib.import_module("minigpt_core.beyond").KINDS:  # modules that enter theirs
+            importlib.import_module(f"minigpt_core.beyond.{name}")
     if kind not in _KINDS:
         raise ValueError(f"a model of the kind {kind!r} is not known: those known are {', '.join(_KINDS)}")
     try:

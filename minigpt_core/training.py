@@ -62,9 +62,9 @@ def evaluate(model: GPT, ids: Tensor, *, windows: int | None = None, batch_size:
         starts, rest = starts[torch.linspace(0, full - 1, windows, device=ids.device).round().long()], rest[:0]
     total, count = 0.0, 0
     chunks = torch.split(starts, batch_size) if len(starts) else ()
-    parts = [ids[chunk[:, None] + torch.arange(T + 1, device=ids.device)] for chunk in chunks]
     with evaluating(model):
-        for part in parts + ([rest[None]] if len(rest) > 1 else []):  # (B, T + 1)
+        for chunk in (*chunks, *[None] * (len(rest) > 1)):  # (B,) each, whose part is (B, T + 1); None for the rest
+            part = rest[None] if chunk is None else ids[chunk[:, None] + torch.arange(T + 1, device=ids.device)]
             logits, _ = model(part[:, :-1])  # (B, T, V)
             total += F.cross_entropy(logits.float().flatten(0, 1), part[:, 1:].flatten(), reduction="sum").item()
             count += part[:, 1:].numel()

@@ -263,7 +263,7 @@ def test_two_runs_in_one_folder_are_one_too_many(tmp_path):
             time.sleep(0.05)
         second = minigpt("train", *TINY, "--tokenizer", "bpe", "--vocab-size", 350, "--steps", 5, "--out", out)
         assert second.returncode == 2 and len(second.stderr.strip().splitlines()) == 1
-        assert f"process {first.pid} is training in {out}" in second.stderr
+        assert f"process {first.pid} is at work in {out}" in second.stderr
         assert first.poll() is None and not (out / "bpe.model").exists()
     finally:
         first.kill()

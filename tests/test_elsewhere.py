@@ -5,6 +5,7 @@ import torch
 from elsewhere import Elsewhere
 
 from minigpt_core import GPT, CharTokenizer, GPTConfig, attention_maps, evaluate, generate, stream
+from minigpt_core.beyond.stored import StoredIds
 from minigpt_core.study.ablation import PARTS, knocked_out, remove
 from minigpt_core.study.lens import induction_scores, repeat_probability
 from minigpt_core.widgets.anatomy import Anatomy
@@ -50,7 +51,13 @@ DONE = {
 }
 
 
-@pytest.mark.parametrize("done", [*DONE.values(), lambda model: evaluate(model, IDS[0])], ids=[*DONE, "evaluate"])
+EVALUATED = {
+    "evaluate": lambda model: evaluate(model, IDS[0]),
+    "evaluate from disk": lambda model: evaluate(model, StoredIds([IDS[0].numpy().astype("<u2")])),
+}
+
+
+@pytest.mark.parametrize("done", (DONE | EVALUATED).values(), ids=[*DONE, *EVALUATED])
 def test_what_is_done_to_a_model_elsewhere_gives_the_same(done):
     expected = done(small().eval())
     with Elsewhere() as elsewhere:

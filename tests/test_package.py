@@ -55,9 +55,10 @@ CORE = {
     "sampling": {"checks", "config", "decoding", "model", "tokenizer"},
     "pretrained": {"checkpoint", "model", "tokenizer"},
 }
-# Of other packages, only the standard library and these; what is optional only in what the notebooks and the page alone use.
+# Of other packages, only the standard library and these; what is optional only in what the notebooks and the page alone use, and to read .parquet files.
 ALLOWED = {"torch", "numpy", "safetensors", "sentencepiece", "tqdm"}
 OPTIONAL = {
+    "beyond": {"pyarrow"},
     "notebook": {"matplotlib", "matplotlib_inline", "IPython"},
     "widgets": {"anywidget", "traitlets", "matplotlib"},
 }

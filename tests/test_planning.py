@@ -14,7 +14,7 @@ from minigpt_core import (
     train,
 )
 from minigpt_core.study import planning
-from minigpt_core.study.planning import MOST, MOST_KINDS, explain, fitting_tokenizer, look_at, propose, training_memory
+from minigpt_core.study.planning import MOST_KINDS, explain, fitting_tokenizer, look_at, propose, training_memory
 from minigpt_core.training import Record
 
 
@@ -32,7 +32,6 @@ def ids_of(text: str, tokenizer) -> tuple[torch.Tensor, torch.Tensor]:
         ("The lamp was lit.\n" * 1000, True, "it repeats itself"),
         ("".join(str(n * n) + " " for n in range(3000)), True, "it holds no letters"),
         (load_corpus("tales")[:9000], True, "known by heart"),
-        (load_corpus("tales") * 20, True, f"the first {MOST:,} characters are used"),
     ],
 )
 def test_whatever_a_text_can_be_ends_in_advice(text, usable, said):
@@ -46,6 +45,12 @@ def test_a_novel_needs_no_advice():
     look = look_at(load_corpus("tales"))
     assert look.usable and look.advice == () and look.script == "LATIN"
     assert look.characters == len(look.text) and look.kinds == len(set(look.text)) and look.repeated < 0.1
+
+
+def test_a_long_text_is_used_to_its_end():
+    text = load_corpus("tales") * 20 + "雨"
+    look = look_at(text)
+    assert look.text == text and look.advice == () and fitting_tokenizer(look).encode("雨")
 
 
 def test_the_script_is_that_of_most_letters():

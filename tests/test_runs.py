@@ -398,7 +398,7 @@ def test_an_iterator_with_a_name_is_left_when_it_is_deleted_and_says_so_to_other
         if record.step == 7:
             break
     assert len(saved_records(tmp_path)) == 5
-    with pytest.raises(ValueError, match=f"process {os.getpid()} is training in {tmp_path}: wait"):
+    with pytest.raises(ValueError, match=f"process {os.getpid()} is at work in {tmp_path}: wait"):
         list(resume(small_model(), *DATA, tmp_path))
     del pairs
     assert curve(resume(small_model(), *DATA, tmp_path)) == whole[7:]
@@ -573,7 +573,7 @@ def test_kill_9_leaves_a_whole_checkpoint_that_resumes_to_the_bit(tmp_path, afte
 def test_a_folder_in_which_a_run_is_going_on_is_refused_with_the_process(tmp_path):
     process = start(tmp_path, after=4, pause=0.2)
     try:
-        with pytest.raises(ValueError, match=f"process {process.pid} is training in {tmp_path}: wait until it ends"):
+        with pytest.raises(ValueError, match=f"process {process.pid} is at work in {tmp_path}: wait until it ends"):
             list(resume(small_model(), *DATA, tmp_path))
         assert process.poll() is None
     finally:
@@ -585,7 +585,7 @@ def test_a_folder_in_which_a_run_is_going_on_is_refused_with_the_process(tmp_pat
 def test_a_new_run_where_another_has_just_begun_is_refused_though_nothing_is_saved_yet(tmp_path):
     first = iter(train(small_model(), *DATA, CONFIG, tmp_path))
     next(first)
-    with pytest.raises(ValueError, match="is training in"):
+    with pytest.raises(ValueError, match="is at work in"):
         list(train(small_model(), *DATA, CONFIG, tmp_path))
     first.close()
     assert len(saved_records(tmp_path)) == 1
@@ -603,7 +603,7 @@ def test_a_run_that_another_program_took_further_is_not_thrown_back(tmp_path):
 def test_a_lock_is_given_back_whatever_happens(tmp_path):
     for _ in range(2):
         with pytest.raises(RuntimeError), lock(tmp_path / "new"):
-            with pytest.raises(ValueError, match=f"process {os.getpid()} is training"), lock(tmp_path / "new"):
+            with pytest.raises(ValueError, match=f"process {os.getpid()} is at work"), lock(tmp_path / "new"):
                 pass
             raise RuntimeError
 

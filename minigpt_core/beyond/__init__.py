@@ -1,4 +1,6 @@
-"""What changes or outgrows the plain GPT. Importing this package enters its kinds of model into the registry."""
+"""What changes or outgrows the plain GPT."""
 
-from . import composed as composed
-from . import fast as fast
+KINDS = (
+    "composed",
+    "fast",
+)  # modules that enter a kind of model; the registry imports them when it meets a strange one

@@ -19,7 +19,6 @@ from ..training import pick_device, train
 from .counting import repeated_share
 
 LEAST = 2_000  # characters; of fewer, the held-out part is hardly a window long
-MOST = 3_000_000  # characters; more than a small model reads in an hour on two cores
 MOST_KINDS = 2_000  # characters that get a token each; where there are more, BPE
 LITTLE = 50_000  # tokens; for fewer, a narrow model
 LONG = 300  # seconds; for as many, a deeper model
@@ -32,7 +31,7 @@ OPERATIONS = 5e11  # in a step: on two CPU cores, more take longer than PATIENCE
 class Look:
     """What a text is like, and what follows from it."""
 
-    text: str  # the part to be used
+    text: str
     characters: int
     kinds: int  # different characters
     script: str  # the script of most letters, by Unicode's names: LATIN, CJK, CYRILLIC, ...
@@ -73,8 +72,6 @@ def look_at(text: str) -> Look:
         advice.append("it is one character over and over: there is nothing to learn")
     elif len(text) < LITTLE:
         advice.append("short: it will be known by heart before its language is learned; add text of the same kind")
-    if len(text) > MOST:
-        advice.append(f"long: the first {MOST:,} characters are used, more than a small model needs")
     if repeated > 0.5 and usable:
         advice.append(
             "it repeats itself: where what is held back stands in what is learned, a low validation loss means nothing"
@@ -86,7 +83,7 @@ def look_at(text: str) -> Look:
     if not letters and usable:
         advice.append("it holds no letters: is it a text?")
     return Look(
-        text=text[:MOST],
+        text=text,
         characters=len(text),
         kinds=kinds,
         script=script.most_common(1)[0][0] if script else "none",
@@ -221,7 +218,8 @@ def time_steps(size: GPTConfig, config: TrainConfig, train_ids: Tensor, val_ids:
             f"a step of this model takes about {operations:.0e} operations, which is too long to be timed on a CPU: say by "
             "steps how long to train, or take a smaller n_embd, n_layer, block_size or batch_size"
         )
-    windows = config.eval_windows or max(1, (len(val_ids) - 1) // size.block_size)
+    windows = max(1, (len(val_ids) - 1) // size.block_size)
+    windows = min(windows, config.eval_windows or windows)
     timed = min(windows, 64)
     timing = replace(config, steps=20, warmup_steps=0, eval_every=20, eval_windows=timed)
     records = []
