@@ -1,6 +1,7 @@
 """The command line: train, prepare, generate, chat, tokenize, export, info, examine. torch is imported only by the commands that need it."""
 
 import argparse
+import contextlib
 import math
 import os
 import re
@@ -41,7 +42,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        _tell(f"{self.prog}: {message} (see {self.prog} --help)")
         sys.exit(2)
 
 
@@ -69,20 +70,36 @@ def main(argv: list[str] | None = None) -> int:
         _close_output()
         return 0
     except _Stopped as stopped:
-        print(f"\nminigpt: {stopped}", file=sys.stderr)
+        if str(stopped):
+            _tell(f"\nminigpt: {stopped}")
         return stopped.code
     except KeyboardInterrupt as interrupt:
-        print(f"\nminigpt: {interrupt or 'interrupted'}", file=sys.stderr)
+        _tell(f"\nminigpt: {interrupt or 'interrupted'}")
         return 130
     except (ValueError, FloatingPointError, OSError) as error:
-        print(f"minigpt: {_as_options(' '.join(str(error).split()))}", file=sys.stderr)
+        _tell(f"minigpt: {_as_options(' '.join(str(error).split()))}")
         return 2
     except (MemoryError, RuntimeError) as error:  # PyTorch's own, of a device's memory too
         if not isinstance(error, MemoryError) and not re.search("out of memory|allocate memory", str(error)):
             raise
         smaller = "--n-embd, --n-layer, --block-size or --batch-size"
-        print(f"minigpt: the memory of this machine does not suffice: take a smaller {smaller}", file=sys.stderr)
+        _tell(f"minigpt: the memory of this machine does not suffice: take a smaller {smaller}")
         return 2
+
+
+def _several() -> bool:
+    """Whether torchrun has started this program several times."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def _tell(line: str) -> None:
+    """Why the program ends; of several processes, the first that knows it tells."""
+    if _several():
+        from .beyond.many import first_to_tell
+
+        if not first_to_tell():
+            return
+    print(line, file=sys.stderr)
 
 
 def _close_output() -> None:
@@ -91,21 +108,40 @@ def _close_output() -> None:
 
 
 def train_command(a: argparse.Namespace) -> None:
-    """`minigpt train`: train a model, showing the loss and a sample as it learns."""
-    from .interrupts import end_in_order
+    """`minigpt train`: train a model, showing the loss and a sample as it learns. Of several processes the first one shows it."""
+    if not _several():
+        return _train(a)
+    from .beyond.many import processes
+
+    with processes() as rank, contextlib.ExitStack() as silence:
+        if rank:
+            silence.enter_context(contextlib.redirect_stdout(silence.enter_context(open(os.devnull, "w"))))
+        return _train(a, quiet=rank > 0)
+
+
+def _train(a: argparse.Namespace, quiet: bool = False) -> None:
+    if _several():
+        from .beyond.many import leave_signals_to_the_run as own_signals
+    else:
+        from .interrupts import end_in_order as own_signals
 
     prepare = _saved_run if a.resume else _new_run
     run, tokenizer, train_ids, told = prepare(a)
-    end_in_order()
+    own_signals()
     try:
         print(told)
-        _watch(run, tokenizer)
-    except FloatingPointError as error:
-        advice = f"{error}, in a new run" if a.resume else str(error)  # this one keeps its settings
+        _watch(run, tokenizer, quiet)
+    except (FloatingPointError, KeyboardInterrupt, SystemExit) as stop:
+        if quiet:  # it came to all processes, and the first one tells
+            raise _Stopped("", 2) from None
+        if not isinstance(stop, FloatingPointError):
+            raise _stopped(run, stop) from None
+        advice = f"{stop}, in a new run" if a.resume else str(stop)  # this one keeps its settings
         raise FloatingPointError(f"{advice}; {run.where}") from None
-    except (KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
+    except BrokenPipeError as stop:
         raise _stopped(run, stop) from None
-    _tell_end(run, tokenizer, train_ids)
+    if not quiet:
+        _tell_end(run, tokenizer, train_ids)
 
 
 def _new_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
@@ -124,10 +160,11 @@ def _new_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
         raise ValueError(f"{folder} already holds {found}: {go_on}name another --out")
     train_ids, val_ids, tokenizer = _prepare(origin)
     size, config, reasons = _plan(a, train_ids, val_ids, tokenizer)
-    check_memory(size, config)
+    check_memory(size, replace(config, batch_size=min(a.micro_batch or config.batch_size, config.batch_size)))
     torch.manual_seed(config.seed)
     model = build(size)
-    run = train(model, train_ids, val_ids, config, folder, tokenizer=tokenizer, notes=origin)
+    engine = _engine(a, config.precision)
+    run = train(model, train_ids, val_ids, config, folder, tokenizer=tokenizer, notes=origin, engine=engine)
     repeat = f"--n-layer {size.n_layer} --steps {config.steps} --seed {config.seed}"
     told = (
         f"{_describe_data(train_ids, val_ids, tokenizer)}{_too_little(origin)}\n{reasons}\n"
@@ -144,7 +181,8 @@ def _saved_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
     from .training import resume
 
     longer = ("steps", "minutes")
-    given = [n for n in (*_TEXT, *_SIZE, *_RECIPE) if n not in longer and getattr(a, n) is not None]
+    fixed = (*_TEXT, *_SIZE, *_RECIPE, "precision")
+    given = [n for n in fixed if n not in longer and getattr(a, n) is not None]
     if given or not a.out:
         problem = f"leave out --{given[0].replace('_', '-')}" if given else "name its folder with --out"
         raise ValueError(f"--resume goes on with a run and its own settings: {problem}")
@@ -152,7 +190,8 @@ def _saved_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
     saved = load_run(folder)
     train_ids, val_ids, tokenizer = _data_of_run(folder, saved)
     steps = _length(a, saved, train_ids, val_ids)
-    run = resume(build(saved.model), train_ids, val_ids, folder, device=a.device, steps=steps)
+    engine = _engine(a, saved.config.precision, folder)
+    run = resume(build(saved.model), train_ids, val_ids, folder, device=a.device, steps=steps, engine=engine)
     done = len(run.records)
     if done < run.config.steps:
         rate = learning_rate_at(done + 1, run.config)
@@ -163,16 +202,39 @@ def _saved_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
     return run, tokenizer, train_ids, told
 
 
-def _watch(run: "Run", tokenizer: "Tokenizer") -> None:
+def _engine(a: argparse.Namespace, precision: str, folder: Path | None = None) -> "Callable[..., Run]":
+    """What computes a new run, or that in `folder`: the plain way, where no option says otherwise."""
+    from .beyond.large import Large
+    from .training import Run
+
+    given = {name: getattr(a, name) for name in _HOW if getattr(a, name) is not None}
+    kind = Large
+    if _several():
+        from .beyond.many import Many
+
+        kind = Many
+    elif given.pop("shard", False):
+        raise ValueError("--shard spreads a model over several processes: start them with torchrun, or leave it out")
+    large = kind(**given) if folder is None else kind.of_run(folder, **given)
+    plain = large == Large() and precision != "float16"
+    if a.minutes is not None and not plain:
+        raise ValueError(
+            "--minutes are measured with the plain way to compute a step: say by --steps how long to train"
+        )
+    return Run if plain else large
+
+
+def _watch(run: "Run", tokenizer: "Tokenizer", quiet: bool = False) -> None:
     """Train, with a bar, and at each evaluation the losses and a sample."""
     from tqdm import tqdm
 
     done = len(run.records)
-    with tqdm(total=run.config.steps, initial=done, unit="step", desc="training", dynamic_ncols=True) as bar:
+    hidden = {"disable": True} if quiet else {}
+    with tqdm(total=run.config.steps, initial=done, unit="step", desc="training", dynamic_ncols=True, **hidden) as bar:
         for record in run:
             bar.update()
             bar.set_postfix(loss=f"{record.train_loss:.2f}", refresh=False)
-            if record.val_loss is not None:
+            if record.val_loss is not None and not quiet:
                 losses = f"training loss {record.train_loss:.3f}, validation loss {record.val_loss:.3f}"
                 tqdm.write(f"\nstep {record.step:,}: {losses}\n{_sample(run.model, tokenizer)}")
 
@@ -385,10 +447,11 @@ def examine_command(a: argparse.Namespace) -> None:
 
 WINDOWS = 1_000  # of the validation part of prepared text, spread over it, on which a model is evaluated
 
-# What the options mean: text and tokenizer, size of the model, recipe of the training, knobs of sampling.
+# What the options mean: text and tokenizer, size of the model, recipe of the training, how it is computed, knobs of sampling.
 _TEXT = {"corpus": "tales", "data": None, "encoding": None, "tokenizer": None, "vocab_size": None, "split": None}
 _SIZE = ("n_layer", "n_head", "n_embd", "block_size", "dropout")
 _RECIPE = ("recipe", "steps", "minutes", "batch_size", "learning_rate", "warmup_steps", "clip", "eval_every", "seed")
+_HOW = ("micro_batch", "checkpoint_activations", "compile", "shard")
 _KNOBS = ("temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "seed")
 
 
@@ -478,8 +541,8 @@ def _plan(
     Options that were given stay as they are."""
     from .study.planning import explain, propose
 
-    training = (*(name for name in _RECIPE if name not in ("recipe", "minutes")), "device")
-    chosen = {name: getattr(a, name) for name in (*_SIZE, *training) if getattr(a, name) is not None}
+    training = (*(name for name in _RECIPE if name not in ("recipe", "minutes")), "device", "precision")
+    chosen = {name: getattr(a, name) for name in (*_SIZE, *training) if getattr(a, name, None) is not None}
     if a.data is not None:  # of much text, a part says how good the model is
         chosen["eval_windows"] = WINDOWS
     if a.minutes is not None and a.steps is not None:
@@ -580,8 +643,8 @@ def _model_folder(name: str) -> Path:
 def _load(name: str, device: str | None = None) -> "tuple[GPT, Coder]":
     """A shipped, saved or published model, and its tokenizer. One token at a time, a CPU is as fast as any device."""
     from .checkpoint import load_model
+    from .devices import pick_device
     from .tokenizer import load_tokenizer
-    from .training import pick_device
 
     chosen = pick_device(device or "cpu")
     folder = _model_folder(name)
@@ -646,7 +709,18 @@ def _as_options(message: str) -> str:
     learning_rate" as "a lower --learning-rate". What has no option stays as it is, but for how BPE is always trained here."""
     names = {
         name: f"--{name.replace('_', '-')}"
-        for name in (*_TEXT, *_SIZE, *_RECIPE, *_KNOBS, "max_new_tokens", "device", "fraction", "workers")
+        for name in (
+            *_TEXT,
+            *_SIZE,
+            *_RECIPE,
+            *_HOW,
+            *_KNOBS,
+            "precision",
+            "max_new_tokens",
+            "device",
+            "fraction",
+            "workers",
+        )
     }
     names["how"] = "--split"  # as in split_text
 
@@ -702,7 +776,7 @@ def _build_parser() -> argparse.ArgumentParser:
         return command
 
     p = add_command("train", train_command, "train a model on a text")
-    for add in (_add_text, _add_size, _add_recipe):
+    for add in (_add_text, _add_size, _add_recipe, _add_how):
         add(p)
     group = p.add_argument_group("where")
     group.add_argument("--out", metavar="FOLDER", help="folder of the run (default runs/CORPUS)")
@@ -830,6 +904,24 @@ def _add_recipe(p: argparse.ArgumentParser) -> None:
     _option(group, "eval_every", int, "steps between evaluations (default a tenth of the steps)")
     _option(group, "seed", int, f"of weights, batches and dropout (default {default.seed})")
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps (default auto)")
+
+
+def _add_how(p: argparse.ArgumentParser) -> None:
+    text = (
+        "For what does not fit or takes too long. What is learned stays the same, but for rounding; --resume may change it. "
+        "Several processes on one machine: torchrun --nproc-per-node=2 -m minigpt_core train ..."
+    )
+    group = p.add_argument_group("how it is computed", text)
+    _option(group, "micro_batch", int, "windows at once; the gradients of a batch are added up (default: all)")
+    switch = argparse.BooleanOptionalAction
+    text = "keep less memory for the backward pass, and compute each block twice"
+    group.add_argument("--checkpoint-activations", action=switch, help=text)
+    text = "by torch.compile: slow to begin, and faster mostly on a GPU"
+    group.add_argument("--compile", action=switch, help=text)
+    text = "each of several processes keeps a part of the weights (FSDP), not all of them (DDP)"
+    group.add_argument("--shard", action=switch, help=text)
+    text = "float32, bfloat16, float16 with a scaled loss, or auto, the better for the device (default); stays with the run"
+    group.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), help=text)
 
 
 def _option(p: Any, name: str, kind: type, text: str, default: float | None = None) -> None:

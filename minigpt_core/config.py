@@ -81,7 +81,7 @@ class TrainConfig:
     checkpoint_every: int = 150
     seed: int = 0
     device: str = "auto"  # "cuda", "mps", "cpu", or the best of these
-    precision: str = "auto"  # "float32", "bfloat16" (autocast), or the better for the device
+    precision: str = "auto"  # "float32", "bfloat16" or "float16" (autocast), or the better for the device
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "eval_every", "checkpoint_every"):
@@ -108,8 +108,8 @@ class TrainConfig:
         check_number("clip", self.clip, 0, math.inf, low_included=False, high_included=True)
         if self.optimizer not in ("adamw", "muon"):
             raise ValueError(f"optimizer={self.optimizer!r} is neither 'adamw' nor 'muon'")
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise ValueError(f"precision={self.precision!r} is none of 'auto', 'float32', 'bfloat16'")
+        if self.precision not in ("auto", "float32", "bfloat16", "float16"):
+            raise ValueError(f"precision={self.precision!r} is none of 'auto', 'float32', 'bfloat16', 'float16'")
 
     @classmethod
     def article(cls) -> "TrainConfig":

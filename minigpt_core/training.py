@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .checkpoint import load_training, training_tensors
 from .config import TrainConfig, check_whole
-from .data import check_ids, check_parts, get_batch, step_seed
+from .data import check_ids, check_parts, get_batch
+from .devices import autocast, pick_device, seeded_dropout
 from .interrupts import close_at_exit, hold_signals
 from .model import GPT, evaluating
 from .optimizer import Optimizer, learning_rate_at, make_optimizer
@@ -71,21 +72,6 @@ def evaluate(model: GPT, ids: Tensor, *, windows: int | None = None, batch_size:
     return total / count
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """The device of that name, or with "auto" the best there is: CUDA, then Apple's MPS, then the CPU.
-
-    >>> pick_device("cpu")
-    device(type='cpu')
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-        return torch.device(name)
-    except (RuntimeError, AssertionError, ValueError):
-        raise ValueError(f"device={name!r} cannot be used on this machine: try 'auto' or 'cpu'") from None
-
-
 class Run:
     """A training run, as `train` and `resume` return it: a loop over it takes the steps that are left and yields a `Record`
     after each. A second loop goes on where the first was left. `records` are all so far.
@@ -101,6 +87,8 @@ class Run:
     `FloatingPointError` that says what to try, and the last checkpoint stays.
     """
 
+    scales_loss = False  # as float16 needs it: see beyond.large
+
     def __init__(
         self,
         model: GPT,
@@ -111,6 +99,10 @@ class Run:
         records: list[Record],
         folder: RunFolder | None,
     ):
+        if config.precision == "float16" and not self.scales_loss:
+            raise ValueError(
+                "precision='float16' loses small gradients unless the loss is scaled: train with engine=Large()"
+            )
         self.model, self.config, self.optimizer, self.records, self.folder = model, config, optimizer, records, folder
         self._train_ids, self._val_ids = train_ids.to(model.device), val_ids.to(model.device)
         self._whole = True  # the weights are those after the last record
@@ -146,7 +138,7 @@ class Run:
     def _advance(self) -> None:
         step = len(self.records) + 1
         self._whole = False
-        record = _step(self.model, self.optimizer, self._train_ids, self._val_ids, self.config, step)
+        record = self._take_step(step)
         if record.val_loss is not None and not math.isfinite(record.val_loss):
             raise _diverged(step, self.config, f"the validation loss is {record.val_loss}")
         elapsed = record.elapsed + (self.records[-1].elapsed if self.records else 0.0)
@@ -155,10 +147,13 @@ class Run:
         if step % self.config.checkpoint_every == 0 or (record.val_loss is not None and self.best_step == step):
             self._save()
 
+    def _take_step(self, step: int) -> Record:
+        return take_step(self.model, self.optimizer, self._train_ids, self._val_ids, self.config, step)
+
     def _save(self) -> None:
         if self.folder is None or not self._whole or self.folder.saved == len(self.records):
             return
-        with _autocast(self.model.device, self.config.precision):
+        with autocast(self.model.device, self.config.precision):
             loss = evaluate(self.model, self._val_ids, windows=1)
         tensors = training_tensors(self.model, self.optimizer).values()
         if not math.isfinite(loss) or not all(tensor.isfinite().all() for tensor in tensors):
@@ -189,12 +184,14 @@ def train(
     *,
     tokenizer: Tokenizer | None = None,
     notes: dict[str, Any] | None = None,
+    engine: Callable[..., Run] = Run,
 ) -> Run:
     """Train `model` in place: a loop over what is returned takes the steps and yields a `Record` after each.
 
     With a `folder` the run is saved there (see `Run`), with the `tokenizer` of its ids and `notes`, anything that JSON can
     hold. A folder that already holds a run or a model, or a tokenizer where one is given, is a `ValueError`; so is a
-    tokenizer that has not as many tokens as the model.
+    tokenizer that has not as many tokens as the model. `engine` makes the run: `Run`, or what computes it in another way,
+    such as a `beyond.large.Large`.
 
     On a CPU the same torch, threads and settings give the same records, timings aside.
 
@@ -206,7 +203,7 @@ def train(
         check_sizes(tokenizer, model.config.vocab_size)
     place = None if folder is None else RunFolder(folder, fingerprint(train_ids, val_ids), notes or {}, tokenizer)
     model.to(pick_device(config.device))
-    return Run(model, train_ids, val_ids, config, make_optimizer(model, config), [], place)
+    return engine(model, train_ids, val_ids, config, make_optimizer(model, config), [], place)
 
 
 def resume(
@@ -217,9 +214,11 @@ def resume(
     *,
     device: str | None = None,
     steps: int | None = None,
+    engine: Callable[..., Run] = Run,
 ) -> Run:
     """Go on with the run in `folder` where it was saved, with its own settings: the records that are left, the same as
-    if it had never stopped. `model` must have the run's shape, the ids must be the run's own, else `ValueError`.
+    if it had never stopped. `model` must have the run's shape, the ids must be the run's own, else `ValueError`. The `engine`
+    may be another than before, as for `train`.
 
     With `steps`, the run ends after so many in all, which must be more than it has done: so a finished run is trained
     further. From there on the learning rate is what it would be had the run been planned for `steps` from the
@@ -245,7 +244,7 @@ def resume(
     model.to(pick_device(device or config.device))
     optimizer = make_optimizer(model, config)
     load_training(folder, model, optimizer)
-    return Run(model, train_ids, val_ids, config, optimizer, saved_records(folder), place)
+    return engine(model, train_ids, val_ids, config, optimizer, saved_records(folder), place)
 
 
 def saved_records(folder: str | Path) -> list[Record]:
@@ -260,34 +259,42 @@ def saved_records(folder: str | Path) -> list[Record]:
         raise ValueError(f"the records of the run in {folder} are not those of this program") from None
 
 
-def _step(
+def find_gradient(
+    model: GPT, optimizer: Optimizer, x: Tensor, y: Tensor, config: TrainConfig, step: int
+) -> tuple[float, float]:
+    """The loss of a batch x, y (B, T), and the norm of its gradient, which is left in the weights, clipped."""
+    with seeded_dropout(config.seed, step, model.device), autocast(model.device, config.precision):
+        _, loss = model(x, y)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    return loss.item(), torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()
+
+
+def take_step(
     model: GPT,
     optimizer: Optimizer,
     train_ids: Tensor,
     val_ids: Tensor,
     config: TrainConfig,
     step: int,
+    gradient: Callable[..., tuple[float, float]] = find_gradient,
 ) -> Record:
-    """One step: batch, loss, gradient, clipping, update, and where it is due the validation loss."""
+    """One step: batch, gradient, update, and where it is due the validation loss. In the place of
+    `find_gradient` may stand a `gradient` that finds the same in another way, as in beyond/large.py."""
     began = time.perf_counter()
     learning_rate = learning_rate_at(step, config)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     model.train()
     x, y = get_batch(train_ids, model.config.block_size, config.batch_size, seed=config.seed, step=step)  # (B, T) each
-    with _seeded_dropout(config.seed, step, model.device), _autocast(model.device, config.precision):
-        _, loss = model(x, y)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()
-    train_loss = loss.item()
+    train_loss, grad_norm = gradient(model, optimizer, x, y, config, step)
     if not math.isfinite(train_loss) or not math.isfinite(grad_norm):
         raise _diverged(step, config, f"the loss is {train_loss} and the gradient's norm {grad_norm}")
     optimizer.step()
     step_seconds = time.perf_counter() - began
     val_loss = None
     if step % config.eval_every == 0 or step == config.steps:
-        with _autocast(model.device, config.precision):
+        with autocast(model.device, config.precision):
             val_loss = evaluate(model, val_ids, windows=config.eval_windows)
     elapsed = time.perf_counter() - began
     return Record(step, learning_rate, train_loss, val_loss, grad_norm, x.numel() / step_seconds, elapsed)
@@ -304,18 +311,3 @@ def _check_data(model: GPT, train_ids: Tensor, val_ids: Tensor) -> None:
     check_ids("train_ids", train_ids, model.config.vocab_size)
     check_ids("val_ids", val_ids, model.config.vocab_size)
     check_parts(train_ids, val_ids, model.config.block_size)
-
-
-@contextlib.contextmanager
-def _seeded_dropout(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """Dropout follows from seed and step alone; the caller's own random numbers are left as they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(step_seed(seed, step))
-        yield
-
-
-def _autocast(device: torch.device, precision: str) -> torch.autocast:
-    """bfloat16 where it pays: on CUDA devices that compute in it; elsewhere on request only."""
-    pays = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    enabled = precision == "bfloat16" or (precision == "auto" and pays)
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -31,6 +32,7 @@ from minigpt_core import (
     train,
 )
 from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
+from minigpt_core.beyond.large import Large
 from minigpt_core.checkpoint import load_progress, step_of
 from minigpt_core.cli import _as_options, _build_parser, main
 from minigpt_core.optimizer import learning_rate_at
@@ -205,6 +207,51 @@ def test_a_finished_run_is_trained_further(run, options, least, tmp_path):
     assert f"200 are done, the learning rate goes on at {records[200].learning_rate:.2g}" in done.stdout
     assert "to repeat this run" not in done.stdout  # no single command does
     assert minigpt("train", "--out", folder, "--resume", "--steps", "200").stderr.count("must be more") == 1
+
+
+def test_a_run_is_computed_as_asked_and_goes_on_so(tmp_path):
+    def losses(text: str) -> list[list[float]]:
+        found = re.findall(r"training loss (\d+\.\d+), validation loss (\d+\.\d+)", text)
+        return [[float(x) for x in pair] for pair in found]
+
+    tiny = [*TINY, "--steps", 40]
+    plain = called("train", *tiny, "--out", tmp_path / "plain")
+    how = ("--micro-batch", 3, "--checkpoint-activations")
+    done = called("train", *tiny, *how, "--out", tmp_path / "large")
+    assert done.returncode == 0, done.stderr
+    assert len(losses(done.stdout)) == 10
+    assert np.allclose(losses(done.stdout), losses(plain.stdout), atol=0.002)  # as they are printed
+    large = Large(micro_batch=3, checkpoint_activations=True)
+    assert Large.of_run(tmp_path / "large") == large
+    assert called("train", "--out", tmp_path / "large", "--resume", "--steps", 50).returncode == 0
+    assert Large.of_run(tmp_path / "large") == large
+    how = ("--no-checkpoint-activations", "--micro-batch", 2)
+    assert called("train", "--out", tmp_path / "large", "--resume", "--steps", 60, *how).returncode == 0
+    assert Large.of_run(tmp_path / "large") == Large(micro_batch=2)
+
+
+def test_float16_is_of_the_run_and_computed_with_a_scaled_loss(tmp_path):
+    out = tmp_path / "r"
+    assert called("train", *TINY, "--steps", 10, "--precision", "float16", "--out", out).returncode == 0
+    assert load_run(out).config.precision == "float16" and load_run(out).notes["large"]["loss_scale"] == 2**16
+    assert called("train", "--resume", "--steps", 12, "--out", out).returncode == 0
+    done = called("train", "--resume", "--steps", 14, "--out", out, "--precision", "float32")
+    assert done.returncode == 2 and "leave out --precision" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--micro-batch", 0], "--micro-batch 0 must be a whole number of at least 1"),
+        (["--micro-batch", 2, "--minutes", 1], "say by --steps how long"),
+        (["--compile", "--checkpoint-activations"], "leave out --checkpoint-activations"),
+        (["--compile", "--dropout", 0.1], "leave it out, or take --dropout 0 (now 0.1)"),
+    ],
+)
+def test_ways_to_compute_that_cannot_work_are_named(options, said, tmp_path):
+    length = [] if "--minutes" in options else ["--steps", 5]
+    done = called("train", *TINY, *length, *options, "--out", tmp_path / "r")
+    assert done.returncode == 2 and said in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
 def test_the_best_model_is_told_where_it_is_not_the_last_and_used_by_its_folder(tmp_path):

@@ -50,7 +50,7 @@ def test_an_end_token_outside_the_vocabulary_is_refused_with_both_numbers():
     + [("min_learning_rate", v) for v in (-1e-9, nan, inf, "0", None)]
     + [("weight_decay", v) for v in (-0.1, nan, inf, "0", None)]
     + [("clip", v) for v in (0, -1, nan, "1", None)]
-    + [("precision", v) for v in ("float16", "fp32", "", None, 32)]
+    + [("precision", v) for v in ("half", "fp32", "", None, 32)]
     + [("optimizer", v) for v in ("adam", "Muon", "", None)],
 )
 def test_a_training_setting_that_cannot_work_is_refused_by_name_and_value(name, value):

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ..config import GPTConfig, TrainConfig, check_number
 from ..data import check_ids, check_parts
+from ..devices import pick_device
 from ..registry import build
 from ..tokenizer import BPETokenizer, CharTokenizer, Tokenizer
-from ..training import pick_device, train
+from ..training import train
 from .counting import repeated_share
 
 LEAST = 2_000  # characters; of fewer, the held-out part is hardly a window long
