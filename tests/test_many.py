@@ -163,7 +163,7 @@ def test_sigterm_saves_and_two_runs_in_one_folder_are_refused(options, tmp_path)
         command = [*TORCHRUN, "-m", "minigpt_core", "train", "--out", str(out), "--resume"]
         second = subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
         said = re.findall("minigpt: (.*)", second.stderr)
-        assert second.returncode != 0 and len(said) == 1 and f"is training in {out}" in said[0]
+        assert second.returncode != 0 and len(said) == 1 and f"is at work in {out}" in said[0]
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     said = re.findall(
