@@ -66,7 +66,7 @@ def load_corpus(name_or_path: str | Path, *, encoding: str | None = None) -> str
     if named and name in BUNDLED:
         return _decode((FOLDER / f"{name}.txt").read_bytes(), name, None)
     if named and name in DOWNLOADS:
-        return _decode(_fetch(name, DOWNLOADS[name]), name, None)
+        return _decode(fetch(name, DOWNLOADS[name]), name, None)
     path = Path(name_or_path)
     try:
         raw = path.read_bytes()
@@ -113,7 +113,7 @@ def _openings(raw: bytes, place: int) -> str:
     return ", ".join(shown) or "encoding='gb18030'"
 
 
-def _fetch(name: str, download: Download) -> bytes:
+def fetch(name: str, download: Download) -> bytes:
     """The checked raw bytes, from the reader's folder, the cache or the network, in this order."""
     cached = Path.home() / ".cache" / "minigpt" / download.file
     own_folder = os.environ.get("MINIGPT_CORPORA")

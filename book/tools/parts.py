@@ -3,7 +3,8 @@
     make parts                         every part, three seeds each, about twenty minutes on two cores
     python book/tools/parts.py --check  is the record stale?
 
-The plain model is the last step of the staircase that the chapters build: two blocks on the tales, letter by letter. Each part
+The plain model has the shape and the recipe of the growing model that the chapters build: two blocks on the tales, letter by letter.
+(Its biases begin at zero, so its losses are not quite those of the staircase.) Each part
 is swapped in alone; then together, as in GPT-2 and as in a Llama. All runs read the same batches in the same order, seed by
 seed, so that a part is compared with the plain model of its own seed. With four times the experts a step costs more: the
 seconds are in the record too, measured in turn on one machine.

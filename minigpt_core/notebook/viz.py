@@ -344,6 +344,54 @@ def race(runs: Mapping[str, Mapping[float, float]], *, chosen: str, title: str) 
     return figure
 
 
+def scaling(
+    amounts: Mapping[str, Mapping[float, float]],
+    laws: Mapping[str, Callable[[float], float]],
+    *,
+    held_out: Mapping[str, Mapping[float, float]],
+    floor: tuple[str, float] | None = None,
+    title: str,
+    xlabel: str = "parameters",
+    ylabel: str = "validation loss (nats per character)",
+) -> Figure:
+    """Losses of models of several sizes, a kind of mark for each amount of text, and the fitted law as a line through them; both
+    axes but the loss's are logarithmic. The last amount is green. Crosses are sizes that the law was not fitted to. A grey
+    dashed line is the `floor`, with its name.
+
+    >>> figure = scaling({"1 MB": {1e4: 2.0, 1e6: 1.5}}, {"1 MB": lambda n: 1 + n**-0.1}, held_out={}, title="More is better")
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['1 MB']
+    """
+    _check_curves(amounts, list(amounts)[-1])
+    _need(list(laws) == list(amounts), "each amount needs a law, in the same order")
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(WIDTH, 3.2), layout="constrained")
+        looks = _looks(amounts, list(amounts)[-1])
+        everything = [place for curve in amounts.values() for place in curve]
+        first, last = min(everything), max(everything)
+        sizes = [first * (last / first) ** (i / 60) for i in range(61)]
+        for (name, curve), look in zip(amounts.items(), looks, strict=True):
+            axes.plot(list(curve), list(curve.values()), **look | {"linestyle": "none"})
+            axes.plot(sizes, [laws[name](size) for size in sizes], **look | {"marker": "", "linewidth": 1})
+            apart = held_out.get(name, {})
+            axes.plot(list(apart), list(apart.values()), "x", color=look["color"], markersize=9, markeredgewidth=2)
+        low, high = axes.get_ylim()
+        heights = _spread([laws[name](last) for name in amounts], 0.075 * (high - low), high)
+        for name, height, look in zip(amounts, heights, looks, strict=True):
+            axes.annotate(
+                plain(name), (1.02, height), xycoords=("axes fraction", "data"), va="center", color=look["color"]
+            )
+        if floor:
+            axes.axhline(floor[1], color=REFERENCE, linestyle="--", linewidth=1)
+            told: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "bottom"}
+            axes.annotate(f"{plain(floor[0])} {floor[1]:.3f}", (0.02, floor[1]), (0, 2), **told)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+        _entitle(figure, title, axes, xlabel, ylabel)
+    plt.close(figure)
+    return figure
+
+
 def bars(
     values: Mapping[str, float],
     *,
