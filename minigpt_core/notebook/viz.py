@@ -383,7 +383,11 @@ def scaling(
             )
         if floor:
             axes.axhline(floor[1], color=REFERENCE, linestyle="--", linewidth=1)
-            told: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "bottom"}
+            told: dict[str, Any] = {
+                "xycoords": ("axes fraction", "data"),
+                "textcoords": "offset points",
+                "va": "bottom",
+            }
             axes.annotate(f"{plain(floor[0])} {floor[1]:.3f}", (0.02, floor[1]), (0, 2), **told)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
