@@ -12,7 +12,8 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from minigpt_core.notebook import viz
-from minigpt_core.study.language import Language, floor
+from minigpt_core.study.counting import ngram_loss
+from minigpt_core.study.language import LETTERS, Language, floor
 from minigpt_core.study.scaling import Fit, Law, fit_law
 
 HOFFMANN = Law(E=1.69, A=406.4, alpha=0.34, B=410.7, beta=0.28)
@@ -68,71 +69,54 @@ def test_too_few_runs_for_a_law_are_refused(runs):
 
 
 def test_the_entropy_is_the_surprise_of_a_long_text_at_the_true_probabilities():
-    language = Language(words=50)
+    language = Language(order=2)
     text = language.draw(300_000, seed=1)
-    number = {word: i for i, word in enumerate(language.words)}
-    words = [number[word + " "] for word in text.split(" ")[:-1]]
-    surprise = -np.log(language.chain[words[:-1], words[1:]]).sum()
-    assert surprise / sum(len(language.words[w]) for w in words[1:]) == pytest.approx(language.entropy, abs=0.01)
-    assert np.bincount(words, minlength=50) / len(words) == pytest.approx(language.shares, abs=0.01)
-    assert len(set(language.words)) == 50 and all(word.endswith(" ") for word in language.words)
+    ids = np.array([LETTERS.index(letter) for letter in text])
+    contexts = ids[:-2] * 16 + ids[1:-1]
+    assert -np.log(language.chain[contexts, ids[2:]]).mean() == pytest.approx(language.entropy, abs=0.01)
+    assert np.bincount(contexts, minlength=256) / len(contexts) == pytest.approx(language.shares, abs=0.005)
+    assert language.chain.sum(1) == pytest.approx(1) and language.chain.min() > 0
 
 
-def probability(language, window: str) -> float:
-    """Of a window, by going through all ways to read it."""
-    lengths = [len(word) for word in language.words]
-    per_place = language.shares / (language.shares @ lengths)
-
-    def rest(word: int, text: str) -> float:
-        if not text:
-            return 1.0
-        total = 0.0
-        for following, share in enumerate(language.chain[word]):
-            spelled = language.words[following]
-            if text.startswith(spelled):
-                total += share * rest(following, text[len(spelled) :])
-            elif spelled.startswith(text):
-                total += share
-        return total
-
-    total = 0.0
-    for word, spelled in enumerate(language.words):
-        for place in range(len(spelled)):
-            end = spelled[place:]
-            if window.startswith(end):
-                total += per_place[word] * rest(word, window[len(end) :])
-            elif end.startswith(window):
-                total += per_place[word]
-    return total
+def test_what_counting_finds_in_much_text_is_what_the_language_says_of_short_contexts():
+    language = Language(order=3)
+    counted = torch.tensor([LETTERS.index(letter) for letter in language.draw(400_000, seed=1)])
+    for n, expected in enumerate(language.entropies()[:3], start=1):  # an n-gram sees n - 1 letters
+        assert ngram_loss(counted[:350_000], counted[350_000:], n, 16) == pytest.approx(expected, abs=0.02)
+    assert language.entropies() == sorted(language.entropies(), reverse=True)
 
 
 def test_the_reader_who_knows_the_language_finds_each_windows_probability():
-    language = Language(words=30, seed=3)
-    text = language.draw(5_000, seed=1)
-    windows = [text[i : i + 12] for i in range(0, 200, 7)]
-    losses = language.losses(windows)
-    for window, loss in zip(windows, losses.sum(1).tolist(), strict=True):
-        assert loss == pytest.approx(-math.log(probability(language, window)), rel=1e-4)
-    letters = sorted({c for word in language.words for c in word})
-    ends = language.losses([windows[0][:8] + letter for letter in letters])[:, -1]
-    assert (-ends).exp().sum().item() == pytest.approx(1, rel=1e-4)  # all next letters together
+    """By the definition: the share of the first letters, times the chain from there on."""
+    language = Language(order=2, seed=3)
+    text = language.draw(500, seed=1)
+    windows = [text[i : i + 9] for i in range(0, 490, 7)]
+    for window, losses in zip(windows, language.losses(windows).tolist(), strict=True):
+        ids = [LETTERS.index(letter) for letter in window]
+        likely = language.shares.reshape(16, 16)[ids[0], ids[1]]
+        for place in range(2, len(ids)):
+            likely *= language.chain[ids[place - 2] * 16 + ids[place - 1], ids[place]]
+        assert sum(losses) == pytest.approx(-math.log(likely))
+    every = [windows[0][:1] + letter for letter in LETTERS]
+    assert (-language.losses(every)[:, -1]).exp().sum().item() == pytest.approx(1)  # all next letters together
 
 
 def test_the_readers_loss_falls_to_the_entropy():
-    language = Language(words=100)
-    text = language.draw(60_000, seed=1)
-    losses = language.losses([text[i : i + 400] for i in range(0, 60_000, 400)]).mean(0)
-    assert losses[:3].mean() > language.entropy + 0.5
-    assert losses[50:].mean().item() == pytest.approx(language.entropy, abs=0.015)
-    assert floor(language, text, 64) > floor(language, text, 256) > language.entropy - 0.01
+    language = Language(order=3)
+    text = language.draw(200_000, seed=1)
+    losses = language.losses([text[i : i + 50] for i in range(0, 200_000, 50)]).mean(0)
+    assert losses[:4].tolist() == pytest.approx(language.entropies(), abs=0.05)
+    assert losses[4:].mean().item() == pytest.approx(language.entropy, abs=0.01)
+    assert floor(language, text, 16) > floor(language, text, 64) > language.entropy
 
 
 def test_a_language_follows_from_its_seed_and_refuses_what_it_cannot_be():
-    assert Language(words=60).draw(500, 1) == Language(words=60).draw(500, 1) != Language(words=60).draw(500, 2)
-    assert Language(words=60).words != Language(words=60, seed=1).words
-    for words in (0, 19, 40_000):
-        with pytest.raises(ValueError, match="between 20 and"):
-            Language(words=words)
+    small = Language(order=1)
+    assert small.draw(500, 1) == Language(order=1).draw(500, 1) != small.draw(500, 2)
+    assert not np.array_equal(small.chain, Language(order=1, seed=1).chain)
+    for order in (0, 6):
+        with pytest.raises(ValueError, match="between 1 and 5"):
+            Language(order=order)
 
 
 # The study
