@@ -9,7 +9,7 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600
 TORCH_INDEX := $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && \
 	echo "--extra-index-url https://download.pytorch.org/whl/cpu --retries 0 --timeout 5")
 
-.PHONY: help book test verify check matrix lint notebooks address layout records ladder neural parts real schematics staircase film models bench clean
+.PHONY: help book test verify check matrix lint notebooks address layout records ladder neural parts real scaling schematics staircase film models bench clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ parts: $(INSTALLED)  ## measure each part of today's models on the growing model
 
 real: $(INSTALLED)  ## measure the real model, and what the book's own say beside it, anew
 	$(BIN)/python book/tools/real.py
+
+scaling: $(INSTALLED)  ## go on with the study of size and text: about an hour for each on one core (NAME=books for one)
+	$(BIN)/python book/tools/scaling.py $(NAME)
 
 schematics: $(INSTALLED)  ## draw the schematics of the chapters, print their alt texts (NAME=attention for one)
 	@cd book/tools && "$(CURDIR)/$(BIN)/python" -m schematics $(NAME)
