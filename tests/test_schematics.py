@@ -1,12 +1,15 @@
 """The schematics: as their tool draws them now, legible in light and dark, with words for those who do not see them."""
 
 import ast
+import hashlib
 import json
 import math
 import re
+import struct
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,14 +19,26 @@ import torch
 import torch.nn.functional as F
 import vocabularies
 from chapter_01 import learning as byte_pairs
-from schematics import attention, block, drawing, fastest, learning, real, tokens, training, writing
+from schematics import attention, block, drawing, fastest, growing, learning, real, tokens, training, writing
 
-from minigpt_core import GPT, BPETokenizer, CharTokenizer, GPTConfig, load_corpus, load_pretrained, split_text, stream
+from minigpt_core import (
+    GPT,
+    BPETokenizer,
+    CharTokenizer,
+    GPTConfig,
+    get_batch,
+    load_corpus,
+    load_pretrained,
+    split_text,
+    stream,
+)
 from minigpt_core.beyond.byte_level import bytes_of
 from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
 from minigpt_core.beyond.fast import FastConfig, FastGPT
 from minigpt_core.beyond.formats import config_from_gguf
+from minigpt_core.beyond.large import add_gradients
 from minigpt_core.beyond.parts import RMSNorm, rotate
+from minigpt_core.beyond.shards import fingerprint_of
 from minigpt_core.sampling import draw
 from minigpt_core.study import clinic
 from minigpt_core.study.lens import attention_maps
@@ -676,6 +691,118 @@ def test_the_order_of_the_halves_is_the_one_that_makes_both_conventions_turn_ali
     first, second = q[..., order].chunk(2, dim=-1)  # what transformers turns together
     turned = torch.cat([first * angle.cos() - second * angle.sin(), second * angle.cos() + first * angle.sin()], -1)
     assert torch.allclose(turned, rotate(q, 0)[..., order], atol=1e-6)
+
+
+def test_the_shards_hold_each_document_once_and_the_window_is_a_piece_of_them():
+    _, tokenizer = load_pretrained("tales-char")
+    texts = dict.fromkeys(text for file in growing.FILES.values() for text in file)  # each once, in order
+    rows = [[*tokenizer.encode(text), tokenizer.end_id] for text in texts]
+    said, shards = words("shards"), [rows[0] + rows[1], rows[2]]
+    window = shards[0][6:11]
+    assert [int(word) for word in said if word.isdigit()] == [*shards[0], *shards[1], *window[:-1], *window[1:]]
+    letters = [
+        (a.replace("▁", " "), int(b)) for a, b in pairwise(said) if len(a) == 1 and b.isdigit() and not a.isdigit()
+    ]
+    pairs = [(tokenizer.encode(letter)[0], token) for letter, token in letters]
+    read = [pair for pair in pairs if pair[0] != pair[1]]
+    assert len(pairs) == 22 and read == [(tokenizer.encode("x")[0], window[0]), (tokenizer.encode("y")[0], window[1])]
+    assert said.count("end") == len(texts)
+    assert {"repeated: 1", f"tokenizer’s fingerprint: {fingerprint_of(tokenizer)}"} <= set(said)
+    for i, shard in enumerate(shards):
+        stored_ids = struct.pack(f"<{len(shard)}H", *shard)
+        checksum = hashlib.sha256(stored_ids).hexdigest()[:8]
+        assert f"0000{i}.ids: {len(stored_ids)} bytes, SHA-256 {checksum}…" in said
+
+
+def test_the_groups_add_up_to_the_loss_and_the_gradient_of_the_whole_batch_and_their_means_do_not():
+    model, tokenizer = load_pretrained("tales-char")
+    model.double()
+    x, y = get_batch(torch.tensor(tokenizer.encode(load_corpus("tales"))), 8, 5, seed=0, step=12)
+    whole = model(x, y)[1]
+    assert torch.allclose(add_gradients(model, x, y, torch.arange(5).split(2)), whole)
+    (bars,) = vectors("accumulate", "chosen")
+    assert_drawn(bars, model.norm.weight.grad[:8])
+    *_, total = vectors("accumulate", "plain")
+    assert_drawn(total, model.norm.weight.grad[:8])
+    means = [model(x[rows], y[rows])[1].item() for rows in torch.arange(5).split(2)]
+    told = " ".join(words("accumulate"))
+    assert f"loss {whole:.2f}" in told and f"= {sum(means) / 3:.2f}, another number" in told
+    assert f"({' + '.join(f'{mean:.2f}' for mean in means)}) / 3" in told
+    assert f"{sum(means) / 3:.1f}" != f"{whole:.1f}"
+    losses = [float(word) for word in re.findall(r"\d: +([\d.]+)", told)]
+    added = [float(word) for word in re.findall(r"loss ([\d.]+)", told)][:3]
+    assert added == pytest.approx([losses[0] + losses[1], losses[2] + losses[3], losses[4]])  # as drawn
+
+
+def test_the_bytes_that_blocks_keep_are_those_of_their_formula():
+    B, T, C, H, L, V = 16, 64, 128, 4, 4, 65
+    stream_bytes = 4 * B * T * C
+    statistics = 4 * 2 * B * T  # of a norm: means and deviations
+    a_block = 12 * stream_bytes + 2 * statistics + 4 * B * H * T  # attention keeps a number for each row of weights
+    ids, logits = 8 * (B * T + T), 4 * B * T * V
+    outside = ids + 2 * stream_bytes + statistics + logits + 4  # the last: how many targets count
+    said = Counter(words("checkpointed"))
+    assert said[f"{a_block / 1e6:.1f} MB"] == L and said[f"{stream_bytes / 1e6:.1f} MB"] == L - 1
+    assert f"kept: {(L * a_block + outside) / 1e6:.1f} MB" in said
+    assert f"kept: {(L * stream_bytes + outside) / 1e6:.1f} MB" in said
+    assert f"+ {(a_block - stream_bytes) / 1e6:.1f} MB" in said
+    assert said[f"outside of blocks: {outside / 1e6:.1f} MB"] == 2
+    for look, n in (("chosen", 2 * L), ("plain", 8 * (L + 1))):
+        bars = [box for box in drawn("checkpointed").iter(f"{SVG}rect") if box.get("class") == look]
+        assert len(bars) == n and {float(box.get("width")) for box in bars} <= {37.5, 150}
+
+
+def test_short_numbers_are_those_of_their_bits():
+    boxes = [word for word in words("short_numbers") if word in ("0", "1")]
+    (whole,) = struct.unpack(">I", struct.pack(">f", 0.999))
+    (half,) = struct.unpack(">H", struct.pack(">e", 0.999))
+    brain = (whole + 0x8000) >> 16  # the nearest
+    assert "".join(boxes).startswith(f"{whole:032b}{brain:016b}{half:016b}")
+
+    def value(bits, kind):
+        return torch.tensor(bits).to(torch.int32 if kind == torch.float32 else torch.int16).view(kind).item()
+
+    said = words("short_numbers")
+    for place, (kind, fraction) in enumerate(((torch.float32, 23), (torch.bfloat16, 7), (torch.float16, 10))):
+        bits = 32 if kind == torch.float32 else 16
+        one = int(torch.ones((), dtype=kind).view(torch.int32 if bits == 32 else torch.int16))
+        infinite = 2 ** (bits - 1) - 2**fraction
+        for name, expected in (
+            ("largest", value(infinite - 1, kind)),
+            ("smallest normal", value(2**fraction, kind)),
+            ("smallest subnormal", value(1, kind)),
+            ("step after 1", value(one + 1, kind) - 1),
+        ):
+            told = said[said.index(name) + 1 + place].replace("−", "-").replace(",", "")
+            assert float(told) == pytest.approx(expected, rel=0.05), (kind, name)
+        if bits == 32:
+            continue
+        around = [value(one + i, kind) for i in range(-17, 9)]
+        places = [200 + 22_000 * (number - 1) for number in around]
+        y = {torch.bfloat16: 378, torch.float16: 446}[kind]
+        ticks = [
+            float(found[1])
+            for path in drawn("short_numbers").iter(f"{SVG}path")
+            if (found := re.fullmatch(rf"M([\d.]+) {y - 7}L\S+ {y + 7}", path.get("d")))
+        ]
+        assert sorted(ticks) == pytest.approx([x for x in places if 12 <= x <= 392], abs=0.01)
+    assert "back to 1: lost" in said and torch.tensor(1.0, dtype=torch.bfloat16) - 0.001 == 1
+    assert f"{torch.tensor(1.0, dtype=torch.float16).item() - 2 * 2**-11:.5f}: it counts" in said
+
+
+def test_what_two_processes_add_up_is_the_gradient_of_the_whole_batch():
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(5, block_size=4, n_layer=1, n_head=1, n_embd=8)).double()
+    x, y = torch.randint(5, (2, 4, 4))
+    model(x, y)[1].backward()
+    weight = model.blocks[0].attention.output.weight
+    rows, halves = weight.detach()[:, 0], weight.grad[:, 0].chunk(2)
+    *both, first, second = vectors("processes", "chosen")
+    for bars, vector in zip((*both, first, second), (*[weight.grad[:, 0]] * 2, *halves), strict=True):
+        assert torch.allclose(bars, (vector / vector.abs().max()).float(), atol=0.01)
+    plain = list(vectors("processes", "plain"))
+    for place, vector in ((0, rows), (1, rows), (4, rows[:4]), (5, rows[4:]), (6, rows), (7, rows)):
+        assert torch.allclose(plain[place], (vector / vector.abs().max()).float(), atol=0.01)
 
 
 def test_a_name_that_there_is_not_is_refused():

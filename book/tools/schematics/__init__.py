@@ -11,7 +11,7 @@ from pathlib import Path
 
 from minigpt_core.files import write_atomic
 
-from . import attention, block, fastest, learning, real, tokens, training, writing
+from . import attention, block, fastest, growing, learning, real, tokens, training, writing
 
 ASSETS = Path(__file__).parents[2] / "assets"
 
@@ -26,6 +26,7 @@ SCHEMATICS = {
         *(writing.writing, writing.dart, writing.cuts, writing.cache, writing.loop, writing.induction),
         *(fastest.previous, fastest.rotary, fastest.svd),
         *(real.real_block, real.grouped, real.gate, real.experts, real.tied, real.rms, real.bytes, real.pairs),
+        *(growing.shards, growing.accumulate, growing.checkpointed, growing.short_numbers, growing.processes),
     )
 }
 
