@@ -1,4 +1,4 @@
-"""The command line: train, prepare, generate, chat, tokenize, export, info, examine. torch is imported only by the commands that need it."""
+"""The command line: train, prepare, generate, chat, tokenize, export, info, examine, selftest. torch is imported only by the commands that need it."""
 
 import argparse
 import contextlib
@@ -445,6 +445,16 @@ def examine_command(a: argparse.Namespace) -> None:
     print(_as_options(str(examine(losses, validation, train_part, val_part, tokenizer.vocab_size, **done))))
 
 
+def selftest_command(a: argparse.Namespace) -> None:
+    """`minigpt selftest`: whether a device computes what it should."""
+    from .study import selftest
+
+    report = selftest.check_device(a.device)
+    print(_as_options(str(report)))
+    if not report.ok:
+        raise ValueError(report.verdict)
+
+
 WINDOWS = 1_000  # of the validation part of prepared text, spread over it, on which a model is evaluated
 
 # What the options mean: text and tokenizer, size of the model, recipe of the training, how it is computed, knobs of sampling.
@@ -838,6 +848,10 @@ def _build_parser() -> argparse.ArgumentParser:
     p = add_command("examine", examine_command, "tell what the losses of a run mean, and what to try")
     p.usage = "minigpt examine RUN"
     p.add_argument("run", metavar="RUN", help="folder of a run")
+
+    p = add_command("selftest", selftest_command, "check in seconds that a device computes what it should")
+    text = "auto, cpu, cuda or mps (default auto: what train would take)"
+    p.add_argument("--device", default="auto", metavar="NAME", help=text)
     return parser
 
 
