@@ -10,7 +10,6 @@ from minigpt_core.cli import main
 from minigpt_core.study import selftest
 from minigpt_core.study.selftest import Check, Report, check_device
 
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 SDPA, LAYER_NORM, ADAMW_STEP = F.scaled_dot_product_attention, F.layer_norm, torch.optim.AdamW.step
 RELU = torch.Tensor.relu
 
@@ -57,12 +56,6 @@ def test_what_learned_too_little_is_not_known_by_heart(short, monkeypatch):
     assert re.search(
         "after 10 steps on one batch the loss is 1.[0-9]+, and should be below 0.05", str(check_device("cpu"))
     )
-
-
-@CUDA
-def test_a_cuda_device_passes():
-    report = check_device("cuda")
-    assert report.ok, str(report)
 
 
 # Faults of a device that computes in float32, or shorter, for the reference in float64 is the CPU's.
