@@ -33,6 +33,7 @@ examples
   minigpt chat --model smollm2                     talk with a real model, which is fetched once (93 MB)
   minigpt tokenize "The cat sat." --tokenizer bpe  see the pieces a text is cut into
   minigpt export --model runs/alice                one file, with which it writes in a page of the book
+  minigpt selftest                                 does this device compute what it should?
 
 `minigpt COMMAND --help` lists what a command takes.
 """
