@@ -1,4 +1,4 @@
-"""The command line: train, prepare, generate, chat, tokenize, export, info, examine. torch is imported only by the commands that need it."""
+"""The command line: train, prepare, generate, chat, tokenize, export, info, examine, selftest. torch is imported only by the commands that need it."""
 
 import argparse
 import contextlib
@@ -33,6 +33,7 @@ examples
   minigpt chat --model smollm2                     talk with a real model, which is fetched once (93 MB)
   minigpt tokenize "The cat sat." --tokenizer bpe  see the pieces a text is cut into
   minigpt export --model runs/alice                one file, with which it writes in a page of the book
+  minigpt selftest                                 does this device compute what it should?
 
 `minigpt COMMAND --help` lists what a command takes.
 """
@@ -445,6 +446,16 @@ def examine_command(a: argparse.Namespace) -> None:
     print(_as_options(str(examine(losses, validation, train_part, val_part, tokenizer.vocab_size, **done))))
 
 
+def selftest_command(a: argparse.Namespace) -> None:
+    """`minigpt selftest`: whether a device computes what it should."""
+    from .study import selftest
+
+    report = selftest.check_device(a.device)
+    print(_as_options(str(report)))
+    if not report.ok:
+        raise ValueError(report.verdict)
+
+
 WINDOWS = 1_000  # of the validation part of prepared text, spread over it, on which a model is evaluated
 
 # What the options mean: text and tokenizer, size of the model, recipe of the training, how it is computed, knobs of sampling.
@@ -838,6 +849,10 @@ def _build_parser() -> argparse.ArgumentParser:
     p = add_command("examine", examine_command, "tell what the losses of a run mean, and what to try")
     p.usage = "minigpt examine RUN"
     p.add_argument("run", metavar="RUN", help="folder of a run")
+
+    p = add_command("selftest", selftest_command, "check in seconds that a device computes what it should")
+    text = "auto, cpu, cuda or mps (default auto: what train would take)"
+    p.add_argument("--device", default="auto", metavar="NAME", help=text)
     return parser
 
 
