@@ -129,7 +129,7 @@ def test_the_page_computes_and_says_what_python_does():
 @node
 def test_numbers_are_written_as_python_writes_them():
     dice = random.Random(0)
-    values = [10 ** dice.uniform(-1, 27) for _ in range(2000)]
+    values = [10 ** dice.uniform(-1, 20) for _ in range(2000)]
     values += [1, 999.4, 999_999, 9_999_999, 1e6, 1e9, 0.999, 1, 47.99, 48, 730 * 24]
     names = ("amount", "power", "duration", "memory")
     assert engine("words", values=values) == [[getattr(budget, name)(value) for name in names] for value in values]
@@ -142,13 +142,20 @@ def test_numbers_are_written_as_python_writes_them():
     [
         ({"laws": []}, "a budget needs at least one law"),
         ({"laws": [LETTERS, LETTERS]}, "each law a name of its own"),
+        (
+            {"laws": [{"name": "books", "E": 1}]},
+            "the law 'books' lacks unit, A, alpha, B, beta, sizes, tokens, aspect, alice",
+        ),
+        ({"devices": [{}]}, "the device '' lacks name, flops, share, note"),
+        ({"runs": [RUNS[1] | {"on": ""}]}, "the run 'GPT-2 small' has hours: say by `on`"),
+        ({"runs": [{"name": "none", "parameters": 1e6, "source": ""}]}, "tokens of none=None must be a number in"),
         ({"laws": [LETTERS | {"beta": 0}]}, "beta=0 must be a number in"),
         ({"laws": [LETTERS | {"A": math.nan}]}, "A=nan must be a number in"),
         ({"laws": [LETTERS | {"sizes": [5e6, 1e4]}]}, "the beginning of sizes=5000000.0 must be a number in"),
         ({"laws": [LETTERS | {"unit": "nats"}]}, "unit='nats' must say per what"),
         ({"laws": [LETTERS | {"alice": 0}]}, "alice=0 must be a number in"),
-        ({"devices": [DEVICES[0] | {"share": 1.2}]}, "share=1.2 must be a number in"),
-        ({"devices": [DEVICES[0] | {"flops": 0}]}, "flops=0 must be a number in"),
+        ({"devices": [DEVICES[0] | {"share": 1.2}]}, "share of two cores=1.2 must be a number in"),
+        ({"devices": [DEVICES[0] | {"flops": 0}]}, "flops of two cores=0 must be a number in"),
         ({"runs": [RUNS[0] | {"tokens": -1}]}, "tokens of a tale=-1 must be a number in"),
         ({"hours": 0}, "hours=0 must be a number in"),
         ({"hours": 1e9}, "hours=1000000000.0 must be a number in"),
@@ -189,6 +196,10 @@ def shown(visit, page):
     seen.page.close()
 
 
+def said(shown) -> str:
+    return shown.locator(".mg-status").text_content()
+
+
 def told(shown) -> dict[str, str]:
     rows = shown.locator(".mg-facts tbody tr").all()
     cells = [row.locator("th, td").all_text_contents() for row in rows]
@@ -202,7 +213,7 @@ def agrees(shown, law: dict, device: dict, hours: float) -> bool:
     terms = shown.locator("table").nth(1).locator("td:nth-child(2)").all_text_contents()
     E, size, text = found["terms"]
     assert [number(term) for term in terms] == pytest.approx([E, size, text, E + size + text], abs=0.0051)
-    assert shown.get_by_role("status").text_content() == found["trust"]
+    assert said(shown) == found["trust"]
     assert f"{budget.amount(found['best'][0])}, loss" in shown.locator(".mg-best").text_content()
     rows = shown.locator(".mg-runs tbody tr").all()
     assert [tuple(row.locator("th, td").all_text_contents()) for row in rows] == costs(RUNS, device)
@@ -218,12 +229,12 @@ def test_the_panel_shows_what_python_computes(shown):
     assert agrees(shown, LETTERS, DEVICES[0], 0.25)
     shown.get_by_label("device").select_option("eight H100")
     assert agrees(shown, LETTERS, DEVICES[1], 0.25)
-    assert shown.get_by_role("status").text_content().startswith("Extrapolated.")
+    assert said(shown).startswith("Extrapolated.")
     shown.get_by_label("law").select_option("web text")
     assert agrees(shown, HOFFMANN, DEVICES[1], 0.25)
     shown.get_by_label("hours", exact=True).fill(" 2e1 ")
     assert agrees(shown, HOFFMANN, DEVICES[1], 20)
-    assert "this lies within" in shown.get_by_role("status").text_content()
+    assert "this lies within" in said(shown)
 
 
 def test_the_slider_goes_in_steps_by_the_arrow_keys_and_follows_what_is_typed(shown):
@@ -248,25 +259,22 @@ def test_a_machine_of_the_readers_own(shown):
     for text in ("", "0", "-5", "fast", "1e10", "250 GFLOP/s"):
         speed.fill(text)
         words = "The speed must be a number from 0.1 to 1,000,000,000: type it without commas, such as 2.5."
-        assert shown.get_by_role("status").text_content() == words
+        assert said(shown) == words
         assert shown.locator("table, svg").count() == 0
     shown.get_by_label("device").select_option("two cores")
     assert not speed.is_visible() and agrees(shown, LETTERS, DEVICES[0], 1)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "0", "-1", "1e9", "ten", "1,000", "0.009", "10001", "NaN", "Infinity", "<b>2</b>"]
-)
-def test_hours_that_are_none_are_said_in_a_sentence_and_the_next_ones_count(shown, text):
+def test_hours_that_are_none_are_said_in_a_sentence_and_the_next_ones_count(shown):
     hours = shown.get_by_label("hours", exact=True)
-    hours.fill(text)
-    words = "The hours must be a number from 0.01 to 10,000: type it without commas, such as 2.5."
-    assert shown.get_by_role("status").text_content() == words
-    assert shown.locator("table, svg").count() == 0  # nothing that belongs to other hours
-    hours.fill("10000")
-    assert agrees(shown, LETTERS, DEVICES[0], 10_000)
-    hours.fill("0.01")
-    assert agrees(shown, LETTERS, DEVICES[0], 0.01)
+    for text in ("", "0", "-1", "1e9", "ten", "1,000", "0.009", "10001", "NaN", "Infinity", "<b>2</b>"):
+        hours.fill(text)
+        words = "The hours must be a number from 0.01 to 10,000: type it without commas, such as 2.5."
+        assert said(shown) == words, text
+        assert shown.locator("table, svg").count() == 0, text  # nothing that belongs to other hours
+    for text in ("10000", "0.01"):
+        hours.fill(text)
+        assert agrees(shown, LETTERS, DEVICES[0], float(text))
 
 
 def test_it_opens_where_the_state_says_and_tells_the_kernel(shown):
@@ -298,9 +306,13 @@ def test_it_has_no_serious_fault_of_access_and_fits_the_page(visit, page, width,
         shown.get_by_label("hours", exact=True).fill(hours)
         assert serious_faults(seen.page) == [], (device, hours)
         assert seen.page.evaluate("document.scrollingElement.scrollWidth") <= width
-        for part in shown.locator("svg text").all():
-            box, whole = part.bounding_box(), shown.bounding_box()
+        whole = shown.bounding_box()
+        for part in shown.locator("svg text, select").all():
+            box = part.bounding_box()
             assert whole["x"] - 1 <= box["x"] and box["x"] + box["width"] <= whole["x"] + whole["width"] + 1
+    shown.get_by_label("hours", exact=True).fill("1")
+    bottoms = [part.bounding_box()["y"] + part.bounding_box()["height"] for part in shown.locator("> div").all()]
+    assert whole["y"] + shown.bounding_box()["height"] - max(bottoms) < 30  # no higher than what it shows
     assert seen.problems == []
     seen.page.close()
 

@@ -69,6 +69,7 @@
       );
       new ResizeObserver(() => this.chart()).observe(this.picture);
       this.show();
+      root.style.minHeight = ""; // it is drawn
     }
 
     // Compute anew and show it; or say in a sentence why not.
@@ -161,7 +162,7 @@
     list() {
       const where = this.device.selectedOptions[0].textContent;
       const rows = costs(this.state.runs, this.now.device).map((cells) => row(...cells));
-      const list = table(`What known runs would cost on ${where}, in time alone: their memory is not asked for.`,
+      const list = table(`What known runs would cost on ${where}, in time alone, whether or not they fit into its memory.`,
         ["run", "parameters", "tokens", "here", "published"], rows);
       list.classList.add("mg-runs");
       this.prices.replaceChildren(list);

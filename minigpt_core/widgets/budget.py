@@ -15,6 +15,11 @@ SLOWEST, FASTEST = 0.1, 1e9  # GFLOP/s of a machine of the reader's own
 AROUND, POINTS = 30, 61  # the valley, as in scaling.js: from a thirtieth of the best size to thirty times it
 BYTES = 16  # a parameter in training: weight, gradient and AdamW's two moments, each of four bytes
 COEFFICIENTS = ("E", "A", "alpha", "B", "beta")
+NEEDED = {
+    "law": ("name", "unit", *COEFFICIENTS, "sizes", "tokens", "aspect", "alice"),
+    "device": ("name", "flops", "share", "note"),
+    "run": ("name", "parameters", "source"),
+}
 LEFT, RIGHT, TOP, WIDTH, HEIGHT = 44, 12, 10, 640, 190  # pixels
 
 Entry = Mapping[str, Any]  # a law, a device or a run, as the page reads it
@@ -60,17 +65,13 @@ class Budget(Widget):
     ):
         super().__init__()
         for kind, entries in (("law", laws), ("device", devices), ("run", runs)):
-            if len({entry["name"] for entry in entries}) < max(1, len(entries)):
+            for entry in entries:
+                if missing := [name for name in NEEDED[kind] if name not in entry]:
+                    raise ValueError(f"the {kind} {entry.get('name', '')!r} lacks {', '.join(missing)}")
+            if len({entry["name"] for entry in entries if entry["name"]}) < max(1, len(entries)):
                 raise ValueError(f"a budget needs at least one {kind}, and each {kind} a name of its own")
-        for entry in laws:
-            _check_law(entry)
-        for entry in devices:
-            check_number("flops", entry["flops"], 0, math.inf, low_included=False)
-            check_number("share", entry["share"], 0, 1, low_included=False, high_included=True)
-        for entry in runs:
-            needed = ("parameters",) if entry.get("flops") else ("parameters", "tokens")
-            for name in (*needed, *(name for name in ("flops", "hours") if entry.get(name) is not None)):
-                check_number(f"{name} of {entry['name']}", entry[name], 0, math.inf, low_included=False)
+            for entry in entries:
+                CHECKS[kind](entry)
         check_number("hours", hours, LEAST, MOST, high_included=True)
         check_number("own", own, SLOWEST, FASTEST, high_included=True)
         law = laws[0]["name"] if law is None else law
@@ -81,8 +82,15 @@ class Budget(Widget):
         ):
             if chosen not in names:
                 raise ValueError(f"there is no {name} {chosen!r}: choose one of {', '.join(map(repr, names))}")
-        given = {"laws": list(map(dict, laws)), "devices": list(map(dict, devices)), "runs": list(map(dict, runs))}
-        self.state = {**given, "hours": hours, "law": law, "device": device, "own": own}
+        self.state = {
+            "laws": list(map(dict, laws)),
+            "devices": list(map(dict, devices)),
+            "runs": list(map(dict, runs)),
+            "hours": hours,
+            "law": law,
+            "device": device,
+            "own": own,
+        }
 
     def picture(self) -> str:
         """What the budget buys and what runs cost, as tables, and the valley between them."""
@@ -100,7 +108,7 @@ class Budget(Widget):
             "mg-facts",
         )
         prices = _table(
-            f"What known runs would cost on {device['name']}, in time alone: their memory is not asked for.",
+            f"What known runs would cost on {device['name']}, in time alone, whether or not they fit into its memory.",
             ("run", "parameters", "tokens", "here", "published"),
             costs(state["runs"], device),
             "mg-runs",
@@ -123,6 +131,23 @@ def _check_law(entry: Entry) -> None:
         check_number(name, entry[name], 0, math.inf, low_included=False)
     if not entry["unit"].count(" per ") == 1:
         raise ValueError(f"unit={entry['unit']!r} must say per what, such as 'nats per character'")
+
+
+def _check_device(entry: Entry) -> None:
+    check_number(f"flops of {entry['name']}", entry["flops"], 0, math.inf, low_included=False)
+    check_number(f"share of {entry['name']}", entry["share"], 0, 1, low_included=False, high_included=True)
+
+
+def _check_run(entry: Entry) -> None:
+    work = "tokens" if entry.get("flops") is None else "flops"
+    given = [name for name in ("tokens", "flops", "hours") if entry.get(name) is not None]
+    for name in ("parameters", work, *given):
+        check_number(f"{name} of {entry['name']}", entry.get(name), 0, math.inf, low_included=False)
+    if "hours" in given and not entry.get("on"):
+        raise ValueError(f"the run {entry['name']!r} has hours: say by `on` what machine they were spent on")
+
+
+CHECKS = {"law": _check_law, "device": _check_device, "run": _check_run}
 
 
 def report(law: Entry, device: Entry, hours: float) -> dict[str, Any]:
