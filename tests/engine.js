@@ -5,7 +5,7 @@ const path = require("node:path");
 const vm = require("node:vm");
 
 const folder = path.join(__dirname, "..", "minigpt_core", "widgets", "engine");
-for (const name of ["model.js", "sampling.js", "tokenizer.js", "worker.js"])
+for (const name of ["model.js", "sampling.js", "tokenizer.js", "worker.js", "../scaling.js"])
   vm.runInThisContext(fs.readFileSync(path.join(folder, name), "utf8"), { filename: name });
 const { minigpt } = globalThis;
 
@@ -85,6 +85,14 @@ const answers = {
     }
     return answers.slice(1);
   },
+  // What each budget buys: the report, the valley, and the costs of the runs.
+  budgets: ({ cases, runs }) =>
+    cases.map(({ law, device, hours }) => {
+      const report = minigpt.scaling.report(law, device, hours);
+      return { ...report, valley: minigpt.scaling.valley(law, report.flops), costs: minigpt.scaling.costs(runs, device) };
+    }),
+  words: ({ values }) =>
+    values.map((value) => ["amount", "power", "duration", "memory"].map((name) => minigpt.scaling[name](value))),
   open: ({ model }) => refused(() => Object.keys(load(model).weights).length),
 };
 Promise.resolve(answers[ask.task](ask)).then((answer) => process.stdout.write(JSON.stringify(answer)));

@@ -50,15 +50,23 @@ from minigpt_core.widgets.attention import AttentionMaps
 
 anatomy, attention = (panel(model, tokenizer, text="a small") for panel in (Anatomy, AttentionMaps))
 """
+BUDGET = """\
+from minigpt_core.widgets.budget import Budget
+
+law = dict(name="books", unit="nats per character", E=1, A=9, alpha=0.3, B=30, beta=0.3, sizes=(1e4, 5e6), tokens=(1e6, 3e7))
+laptop = dict(name="laptop", flops=2e11, share=0.5, note="measured")
+gpt3 = dict(name="GPT-3", parameters=175e9, tokens=300e9, source="its paper")
+budget = Budget([law | dict(aspect=32, alice=150_000)], [laptop], [gpt3])
+"""
 
 
 def notebook() -> nbformat.NotebookNode:
-    """Chapter 10 cut to its imports and its widgets, with a widget of the reader's own model."""
+    """Chapter 10 cut to its imports and its widgets, with a widget of the reader's own model, and a budget."""
     chapter = nbformat.read(ROOT / "notebooks" / "10_sampling.ipynb", as_version=4)
     cells = [cell.source for cell in chapter.cells if re.match(r"import html\n|Sampler\(|Playground\(", cell.source)]
     imports, sampler, playground = cells
     sources = [BORROW, imports, sampler, "sampler = _", playground, "playground = _", OWN, "own = _"]
-    sources += [INSIDE, "anatomy", "attention"]
+    sources += [INSIDE, "anatomy", "attention", BUDGET, "budget"]
     chapter.cells = [nbformat.v4.new_code_cell(source) for source in sources]
     return chapter
 
@@ -98,13 +106,14 @@ class Lab:
 
     def open(self, visit) -> None:
         address = json.loads(self.written("jpserver-*.json"))["url"]
-        self.visit = visit(f"{address}lab/tree/widgets.ipynb?token={TOKEN}", viewport={"width": 1200, "height": 5600})
+        self.visit = visit(f"{address}lab/tree/widgets.ipynb?token={TOKEN}", viewport={"width": 1200, "height": 7200})
         self.page = self.visit.page
         self.page.get_by_text("| Idle").wait_for()
         self.page.get_by_text("Run", exact=True).click()
         self.page.locator("#jp-mainmenu-run").get_by_text("Run All Cells", exact=True).click()
-        self.page.wait_for_function("document.querySelectorAll('.mg-alive').length === 5", timeout=60_000)
-        self.sampler, self.playground, self.own, self.anatomy, self.attention = self.page.locator(".mg-alive").all()
+        self.page.wait_for_function("document.querySelectorAll('.mg-alive').length === 6", timeout=60_000)
+        panels = self.page.locator(".mg-alive").all()
+        self.sampler, self.playground, self.own, self.anatomy, self.attention, self.budget = panels
         self.client.load_connection_info(json.loads(self.written("kernel-*.json")))
         self.client.start_channels()
 
@@ -245,6 +254,19 @@ def test_a_head_of_the_readers_own_model_is_switched_off_in_the_page(lab):
     row = lab.attention.locator("table", has_text="Mean loss").locator("tbody td:not(.mg-wide)")
     assert [float(number) for number in row.all_text_contents()] == pytest.approx(losses, abs=0.0052)
     lab.becomes("attention.state['off']", [[0, 1]])
+
+
+def test_a_budget_is_typed_in_the_page_and_set_in_the_kernel(lab):
+    report = "widgets.budget.report(*(budget.state[kind][0] for kind in ('laws', 'devices')), budget.state['hours'])"
+    shown = lab.budget.locator(".mg-facts td:nth-child(2)")
+    lab.budget.get_by_label("hours", exact=True).fill("8")
+    lab.becomes("budget.state['hours']", 8)
+    eight = shown.all_text_contents()
+    assert eight == lab.kernel(f"[value for _, value, _ in {report}['facts']]", "from minigpt_core import widgets")
+    lab.kernel("budget.state['hours']", "budget.state = {**budget.state, 'hours': 0.5}")
+    changed = "([root, before]) => root.querySelector('.mg-facts td').textContent !== before"
+    lab.page.wait_for_function(changed, arg=[lab.budget.element_handle(), eight[0]])
+    assert shown.all_text_contents() == lab.kernel(f"[value for _, value, _ in {report}['facts']]")
 
 
 def test_a_slider_moves_the_state_in_the_kernel_and_not_the_selected_cell(lab):

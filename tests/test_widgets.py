@@ -37,6 +37,7 @@ GRAPH = {
     "sampler": BASE | {"sampling"},
     "repetition": BASE | {"study.counting", "sampling"},
     "curves": {"__init__", "base", "records"},
+    "budget": {"__init__", "base", "config", "study.scaling"},
     "attention": BASE | {"study.lens"},
     "anatomy": BASE | {"study.lens"},
     "tokenizer": BASE | {"export", "records"},

@@ -15,6 +15,7 @@ WIDGETS = {
     "sampler": ("engine/sampling.js", "sampler.js"),
     "attention": ("attention.js",),
     "anatomy": ("engine/sampling.js", "anatomy.js"),
+    "budget": ("scaling.js", "budget.js"),
     "curves": ("curves.js",),
     "repetition": ("repetition.js",),
     "tokenizer": ("engine/tokenizer.js", "tokenizer.js"),
