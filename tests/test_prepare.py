@@ -208,6 +208,29 @@ def test_names_may_have_spaces_brackets_capitals_and_any_script(tmp_path):
         assert [d.text.decode() for path in find_files([tmp_path / name]) for d in read_documents(path)] == [name]
 
 
+def test_what_is_no_parquet_file_or_has_no_text_is_told(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed: .parquet is NOT tested")
+    path = written(tmp_path, TEXTS, ".parquet")
+    raw = path.read_bytes()
+
+    def told(raw: bytes) -> str:
+        path.write_bytes(raw)
+        with pytest.raises(ValueError, match=r"part\.parquet: ") as caught:
+            list(read_documents(path))
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    for harmed in (b"", b"PAR1 no", raw[:-50], raw[:20] + b"\xff" * 200 + raw[220:]):
+        assert "it is damaged, or no parquet file: " in told(harmed)
+    for column, said in (
+        ({"body": ["a"]}, "it has no column 'text', but body: name the one that holds the text (now field='text')"),
+        ({"text": ["a", None]}, "its column 'text' holds no text, but None: name the one"),
+        ({"text": [3]}, "its column 'text' holds no text, but 3: name the one"),
+    ):
+        sys.modules["pyarrow.parquet"].write_table(pyarrow.table(column), path)
+        assert said in told(path.read_bytes())
+
+
 def test_without_pyarrow_a_parquet_file_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "a.parquet").write_bytes(b"PAR1")

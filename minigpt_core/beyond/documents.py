@@ -165,8 +165,8 @@ def _rows(raw: IO[bytes], field: str) -> Iterator[str]:
                     raise ValueError(f"its column {field!r} holds no text, but {text!r:.30}: {_another(field)}")
                 yield _with_plain_line_ends(text)
                 yield END_OF_TEXT
-    except ArrowException as error:
-        raise ValueError(f"it is no parquet file: {str(error).splitlines()[0]}") from None
+    except (ArrowException, OSError) as error:
+        raise ValueError(f"it is damaged, or no parquet file: {str(error).splitlines()[0].strip()}") from None
 
 
 def _with_plain_line_ends(text: str) -> str:
