@@ -58,6 +58,9 @@ class _Stopped(Exception):
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code: 0, 2 after an error, which is one line on stderr, and where a signal stopped it 128
     and its number, as in 130 after Ctrl-C."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us, as by 2>&-
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     parser = _build_parser()
     arguments = parser.parse_args(list(map(_as_utf8, sys.argv[1:] if argv is None else argv)))
     for output in (sys.stdout, sys.stderr):
@@ -183,16 +186,18 @@ def _saved_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
 
     longer = ("steps", "minutes")
     fixed = (*_TEXT, *_SIZE, *_RECIPE, "precision")
-    given = [n for n in fixed if n not in longer and getattr(a, n) is not None]
+    given = [n for n in fixed if n not in (*longer, "data") and getattr(a, n) is not None]
     if given or not a.out:
         problem = f"leave out --{given[0].replace('_', '-')}" if given else "name its folder with --out"
         raise ValueError(f"--resume goes on with a run and its own settings: {problem}")
     folder = Path(a.out)
     saved = load_run(folder)
-    train_ids, val_ids, tokenizer = _data_of_run(folder, saved)
+    train_ids, val_ids, tokenizer = _data_of_run(folder, saved, a.data)
     steps = _length(a, saved, train_ids, val_ids)
     engine = _engine(a, saved.config.precision, folder)
     run = resume(build(saved.model), train_ids, val_ids, folder, device=a.device, steps=steps, engine=engine)
+    assert run.folder is not None
+    run.folder.notes |= _origin_of(folder, saved, a.data)  # the prepared text may have moved
     done = len(run.records)
     if done < run.config.steps:
         rate = learning_rate_at(done + 1, run.config)
@@ -272,6 +277,7 @@ def prepare_command(a: argparse.Namespace) -> None:
     """`minigpt prepare`: cut more text than fits in memory into tokens, for `minigpt train --data`."""
     from .beyond.prepare import PIECES, prepare
     from .beyond.shards import PARTS
+    from .interrupts import end_in_order
     from .tokenizer import load_tokenizer
 
     if a.model and a.vocab_size is not None:
@@ -279,10 +285,16 @@ def prepare_command(a: argparse.Namespace) -> None:
     settings = {name: getattr(a, name) for name in ("fraction", "field", "encoding", "near", "workers")}
     settings["tokenizer"] = load_tokenizer(_model_folder(a.model)) if a.model else None
     settings["vocab_size"] = PIECES if a.vocab_size is None else a.vocab_size
+    end_in_order()
     try:
         done = prepare(a.files, a.out, **settings)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; the same command goes on where it was") from None
+    except (KeyboardInterrupt, SystemExit) as stop:
+        code = int(stop.code or 0) if isinstance(stop, SystemExit) else 130
+        raise _Stopped("stopped; the same command goes on where it was", code) from None
+    except MemoryError:
+        raise ValueError(
+            "the memory of this machine does not suffice: take fewer workers, or shorter documents"
+        ) from None
     (documents, tokens), (held_out, val_tokens) = (done.count(part) for part in PARTS)
     print(
         f"{_count(documents, 'document')} to learn from, {held_out:,} held out; {done.repeated:,} repeated, and dropped"
@@ -406,10 +418,10 @@ def info_command(a: argparse.Namespace) -> None:
     from .study.planning import time_steps, training_memory
 
     if a.model:
-        given = [name for name in (*_TEXT, *_SIZE, *_RECIPE) if getattr(a, name) is not None]
+        given = [name for name in (*_TEXT, *_SIZE, *_RECIPE) if name != "data" and getattr(a, name) is not None]
         if given:
             raise ValueError(f"--model shows a saved model: leave out --{given[0].replace('_', '-')}")
-        _show_saved(a.model)
+        _show_saved(a.model, a.data)
         return
     origin = _origin(a)
     train_ids, val_ids, tokenizer = _prepare(origin)
@@ -435,7 +447,7 @@ def examine_command(a: argparse.Namespace) -> None:
 
     folder = Path(a.run)
     run, records = load_run(folder), saved_records(folder)
-    train_ids, val_ids, tokenizer = _data_of_run(folder, run)
+    train_ids, val_ids, tokenizer = _data_of_run(folder, run, a.data)
     stored = _origin_of(folder, run)["data"] is not None
     train_part, val_part = (ids[: COUNTED if stored else None] for ids in (train_ids, val_ids))
     if stored:
@@ -492,8 +504,13 @@ def _origin(a: argparse.Namespace) -> dict[str, Any]:
     return origin
 
 
-def _origin_of(folder: Path, run: "SavedRun") -> dict[str, Any]:
+def _origin_of(folder: Path, run: "SavedRun", data: str | None = None) -> dict[str, Any]:
+    """Where the tokens of a run come from, by its notes; prepared text may lie elsewhere now, in `data`."""
     notes = run.notes
+    if data is not None:
+        if not notes.get("data"):
+            raise ValueError(f"the run in {folder} did not learn from prepared text: leave out --data")
+        notes = notes | {"data": str(Path(data).resolve())}
     named = notes.get("corpus") or notes.get("data")
     if not all(isinstance(notes.get(name), str | int | None) for name in _TEXT) or not named:
         raise ValueError(f"the run in {folder} does not say where its text is: only `minigpt train` notes that")
@@ -527,17 +544,18 @@ def _prepare(origin: dict[str, Any], tokenizer: "Tokenizer | None" = None) -> "t
     return train_ids, val_ids, tokenizer
 
 
-def _data_of_run(folder: Path, run: "SavedRun") -> "tuple[Tensor, Tensor, Tokenizer]":
+def _data_of_run(folder: Path, run: "SavedRun", data: str | None = None) -> "tuple[Tensor, Tensor, Tokenizer]":
     """The ids and the tokenizer of a run; a text that is no longer what the run learned from is a `ValueError`."""
     from .runs import fingerprint
     from .tokenizer import load_tokenizer
 
-    origin = _origin_of(folder, run)
+    origin = _origin_of(folder, run, data)
     try:
         train_ids, val_ids, tokenizer = _prepare(origin, load_tokenizer(folder))
     except ValueError as error:
         reason = str(error).split(": ")[0]  # without the advice, which is for a new run
-        raise ValueError(f"the text of the run in {folder} cannot be had as it was: {reason}") from None
+        moved = "; if it has moved, say by --data where it is" if origin["data"] else ""
+        raise ValueError(f"the text of the run in {folder} cannot be had as it was: {reason}{moved}") from None
     if run.fingerprint != fingerprint(train_ids, val_ids):
         raise ValueError(
             f"the run in {folder} learned from another text: {origin['data'] or origin['corpus']} has changed since"
@@ -678,7 +696,7 @@ def _quoted(folder: Path) -> str:
     return shlex.quote(f"./{name}" if name in PRETRAINED or name.startswith("-") else name)
 
 
-def _show_saved(name: str) -> None:
+def _show_saved(name: str, data: str | None) -> None:
     from .runs import load_run
     from .training import saved_records
 
@@ -686,14 +704,17 @@ def _show_saved(name: str) -> None:
     model, tokenizer = _load(name)
     print(f"tokenizer        {type(tokenizer).__name__}, {tokenizer.vocab_size} tokens")
     _show_size(model.config)
-    if (folder / "training.safetensors").exists() and (records := saved_records(folder)):
+    is_run = (folder / "training.safetensors").exists()
+    if data is not None and not is_run:
+        raise ValueError(f"{name} is a model without a run: leave out --data")
+    if is_run and (records := saved_records(folder)):
         val_loss = next((r.val_loss for r in reversed(records) if r.val_loss is not None), None)
         shown = f"validation loss {val_loss:.3f}" if val_loss is not None else "not yet evaluated"
         print(f"training         {records[-1].step:,} steps in {_clock(records[-1].elapsed)}, {shown}")
         try:
             run = load_run(folder)
-            _data_of_run(folder, run)
-            origin = _origin_of(folder, run)
+            _data_of_run(folder, run, data)
+            origin = _origin_of(folder, run, data)
             print(f"text             {origin['data'] or origin['corpus']}, unchanged since")
         except ValueError as error:
             print(f"text             {_as_options(str(error))}")
@@ -707,7 +728,7 @@ def _show_size(size: GPTConfig) -> None:
 
 
 def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'s' * (n != 1)}"
+    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def _clock(seconds: float) -> str:
@@ -729,6 +750,7 @@ def _as_options(message: str) -> str:
             "precision",
             "max_new_tokens",
             "device",
+            "field",
             "fraction",
             "workers",
         )
@@ -810,7 +832,7 @@ def _build_parser() -> argparse.ArgumentParser:
     _option(p, "vocab_size", int, "number of BPE pieces, learned from a part of the text (default 2000)")
     _option(p, "fraction", float, "share of the documents that is held out for validation", default=0.1)
     p.add_argument("--near", action="store_true", help="list the documents that are almost the same, in near.jsonl")
-    _option(p, "workers", int, "processes that cut (default: one for each processor)")
+    _option(p, "workers", int, "processes that cut (default, and at most: one for each processor)")
 
     p = add_command("generate", generate_command, "let a trained model write")
     text = (
@@ -847,8 +869,9 @@ def _build_parser() -> argparse.ArgumentParser:
         add(p)
 
     p = add_command("examine", examine_command, "tell what the losses of a run mean, and what to try")
-    p.usage = "minigpt examine RUN"
+    p.usage = "minigpt examine RUN [options]"
     p.add_argument("run", metavar="RUN", help="folder of a run")
+    p.add_argument("--data", metavar="FOLDER", help="where its prepared text is, if that has moved")
 
     p = add_command("selftest", selftest_command, "check in seconds that a device computes what it should")
     text = "auto, cpu, cuda or mps (default auto: what train would take)"
@@ -875,9 +898,8 @@ def _add_text(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("text")
     text = "tales, tales_zh, sample, alice, shakespeare, or a file; ./NAME is always a file (default tales)"
     group.add_argument("--corpus", metavar="TEXT", help=text)
-    group.add_argument(
-        "--data", metavar="FOLDER", help="text that minigpt prepare cut, instead of --corpus and what follows"
-    )
+    text = "text that minigpt prepare cut, instead of --corpus and what follows; of a saved run, where it has moved to"
+    group.add_argument("--data", metavar="FOLDER", help=text)
     group.add_argument("--encoding", metavar="NAME", help="of the file, where it is not UTF-8: gb18030, ...")
     group.add_argument(
         "--tokenizer", choices=("char", "bpe"), help="characters, or byte-pair pieces (default: the text decides)"

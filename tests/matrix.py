@@ -5,7 +5,7 @@
 One row for each Python that pyproject.toml allows and that is found here, with the pins of requirements.txt, and one for the
 oldest Python with the lowest versions that pyproject.toml allows. Each row has an environment of its own under _build/matrix,
 which goes when the row is done: with CUDA it takes 6 GB. Left out are the tests of the book (its pages, notebooks, scripts),
-which do not depend on the reader's versions; those that need a browser or transformers, which are not installed, skip themselves.
+which do not depend on the reader's versions; those that need a browser, transformers or pyarrow, which are not installed, skip themselves.
 What is given on the command line goes to pip as it installs torch.
 """
 

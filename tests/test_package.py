@@ -57,10 +57,11 @@ CORE = {
     "sampling": {"checks", "config", "decoding", "model", "tokenizer"},
     "pretrained": {"checkpoint", "model", "tokenizer"},
 }
-# Of other packages, only the standard library and these; what is optional only in what the notebooks and the page alone use, and to read .parquet files.
+# Of other packages, only the standard library and these; what is optional only in what the notebooks and the page alone use, to fit power laws, and to read .parquet files.
 ALLOWED = {"torch", "numpy", "safetensors", "sentencepiece", "tqdm"}
 OPTIONAL = {
     "beyond": {"pyarrow"},
+    "study": {"scipy"},
     "notebook": {"matplotlib", "matplotlib_inline", "IPython"},
     "widgets": {"anywidget", "traitlets", "matplotlib"},
 }
@@ -187,7 +188,7 @@ for name in minigpt_core.__all__: getattr(minigpt_core, name)
 assert (signal.getsignal(signal.SIGINT), random.getstate()) == before
 import torch
 assert torch.initial_seed() == 2147483647 or torch.get_rng_state() is not None
-loaded = {'matplotlib', 'IPython', 'ipywidgets', 'transformers'} & set(sys.modules)
+loaded = {'matplotlib', 'IPython', 'ipywidgets', 'transformers', 'scipy', 'pyarrow'} & set(sys.modules)
 assert not loaded, loaded
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

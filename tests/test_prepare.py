@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ from minigpt_core.beyond.shards import describe, documents_of, fingerprint_of
 from minigpt_core.beyond.stored import load_data
 from minigpt_core.cli import main
 from minigpt_core.data import check_ids
+from minigpt_core.files import lock
 from minigpt_core.registry import build
 from minigpt_core.runs import fingerprint, load_run
 from minigpt_core.study.planning import MOST_KINDS
@@ -149,30 +151,84 @@ def test_the_share_held_out_is_about_the_fraction_and_follows_from_the_text():
 @pytest.mark.parametrize(
     "name, raw, said",
     [
-        ("a.txt", b"caf\xe9", "a.txt is not text in utf-8: name its encoding"),
-        ("a.txt", b"a\0b", "a.txt, document 0: it holds a NUL"),
         (
-            "a.jsonl",
-            b'{"text": "a"}\n{"body": "b"}\n',
-            "a.jsonl, document 1: line 2 is no JSON object with a text under 'text'",
+            "a.txt",
+            b"A lamp.\n" * 2000 + b"caf\xe9",
+            "a.txt: it is not text in utf-8 (byte 0xe9 at position 16,003): if",
         ),
-        ("a.jsonl", b'{"text": 3}', "line 1 is no JSON object"),
-        ("a.jsonl", b'["text"]', "line 1 is no JSON object"),
-        ("a.jsonl", b'{"text": ', "line 1 is no JSON object"),
-        ("a.jsonl", b'{"text": "\\ud800"}', "document 0: it holds half of a character, a lone surrogate"),
+        (
+            "a.txt",
+            "雨".encode()[:-1],
+            "a.txt: it is not text in utf-8 (byte 0xe9 at position 0): if it is text, name its",
+        ),
+        (
+            "a.txt.gz",
+            gzip.compress(b"x" * 9999 + b"\xe9"),
+            "a.txt.gz: it is not text in utf-8 (byte 0xe9 at position 9,999)",
+        ),
+        ("a.txt", b"a<|endoftext|>a\0b", "a.txt: document 1 holds a NUL character"),
+        ("a.txt", b" \n", "there is no text in "),
+        ("a.txt.gz", b"", "there is no text in "),
+        ("a.jsonl", b'{"text": "a"}\n{"body": "b"}\n', "a.jsonl: line 2 has no field 'text', but body: name the one"),
+        ("a.jsonl", b'{"text": 3}', "a.jsonl: line 1 has in 'text' no text, but 3: name the one"),
+        ("a.jsonl", b'["text"]', "a.jsonl: line 1 is no JSON object: mend it"),
+        ("a.jsonl", b'{"text": ', "a.jsonl: line 1 is no JSON object"),
+        ("a.jsonl", b"[" * 100_000, "a.jsonl: line 1 is no JSON object"),
+        ("a.jsonl", b'{"text": "\\ud800"}', "a.jsonl: document 0 holds half of a character (a lone surrogate)"),
         ("a.txt.gz", b"no gzip", "a.txt.gz is damaged: not a gzipped file"),
         ("a.txt.gz", gzip.compress(TALES.encode())[:-300], "a.txt.gz is damaged"),
+        ("a.txt.gz", gzip.compress(TALES.encode()) + b"more", "a.txt.gz is damaged"),
         ("a.pdf", b"%PDF", "a.pdf is of no kind that can be read: .txt, .jsonl"),
         ("b/a.txt", b"", "there is no file"),
+        ("b/*.txt", b"", "there is no file"),
+        ("", b"", "is a folder: name the files in it, as "),
     ],
 )
 def test_what_cannot_be_read_is_named_in_a_sentence(name, raw, said, tmp_path):
     path = tmp_path / name
-    if path.parent.is_dir():
+    if name and path.parent.is_dir():
         path.write_bytes(raw)
     with pytest.raises(ValueError, match=re.escape(said)) as caught:
         prepare.prepare([path], tmp_path / "out", workers=1)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names: NOT tested on Windows")
+def test_a_pipe_and_a_link_to_nothing_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "link.txt").symlink_to("nothing")
+    for name in ("pipe.txt", "link.txt"):
+        with pytest.raises(ValueError, match=f"{name} is no file, but a link to nothing, a pipe or a device"):
+            find_files([tmp_path / name])
+
+
+def test_names_may_have_spaces_brackets_capitals_and_any_script(tmp_path):
+    for name in ("a b.txt", "c[1].txt", "雨 é.TXT"):
+        (tmp_path / name).write_text(name, encoding="utf-8")
+        assert [d.text.decode() for path in find_files([tmp_path / name]) for d in read_documents(path)] == [name]
+
+
+def test_what_is_no_parquet_file_or_has_no_text_is_told(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed: .parquet is NOT tested")
+    path = written(tmp_path, TEXTS, ".parquet")
+    raw = path.read_bytes()
+
+    def told(raw: bytes) -> str:
+        path.write_bytes(raw)
+        with pytest.raises(ValueError, match=r"part\.parquet: ") as caught:
+            list(read_documents(path))
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    for harmed in (b"", b"PAR1 no", raw[:-50], raw[:20] + b"\xff" * 200 + raw[220:]):
+        assert "it is damaged, or no parquet file: " in told(harmed)
+    for column, said in (
+        ({"body": ["a"]}, "it has no column 'text', but body: name the one that holds the text (now field='text')"),
+        ({"text": ["a", None]}, "its column 'text' holds no text, but None: name the one"),
+        ({"text": [3]}, "its column 'text' holds no text, but 3: name the one"),
+    ):
+        sys.modules["pyarrow.parquet"].write_table(pyarrow.table(column), path)
+        assert said in told(path.read_bytes())
 
 
 def test_without_pyarrow_a_parquet_file_says_what_is_missing(tmp_path, monkeypatch):
@@ -215,6 +271,12 @@ def test_neither_has_the_program_that_reads_and_writes(tmp_path):
     assert "learn from it: minigpt train --data" in done.stdout
 
 
+def test_a_refused_character_is_told_with_its_place_in_the_whole_text():
+    text = "the lamp\n" * (2 * LINES) + "雨"
+    with pytest.raises(ValueError, match=f"'雨' .* at position {len(text) - 1} "):
+        cut(LETTERS, text)
+
+
 def test_a_process_that_is_killed_ends_in_a_sentence(tmp_path):
     LETTERS.save(tmp_path)
     with Cutters(1, tmp_path, "<u2", ("ids",)) as cutters:
@@ -242,9 +304,8 @@ def test_pieces_are_learned_from_what_is_not_held_out_with_a_fitting_coverage():
 def test_the_sample_is_of_all_files_without_what_is_held_out(tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "SAMPLE", 20_000)
     paths = [written(tmp_path / name, some_texts(100, seed)) for seed, name in enumerate("ab")]
-    state = prepare.Described(
-        {"field": "text", "encoding": None, "fraction": 0.5}, [[str(p), p.stat().st_size, 0] for p in paths]
-    )
+    settings = {"field": "text", "encoding": None, "fraction": 0.5}
+    state = prepare.Described(settings, [prepare._look(path) for path in paths], documents.LONGEST)
     sample = prepare._sample(state)
     assert 18_000 < len(sample) <= 20_100
     kept = [t for p in paths for t in p.read_text().split(END_OF_TEXT)[:-1] if t in sample]
@@ -279,11 +340,14 @@ def test_what_is_on_disk_is_what_memory_would_hold(tokenizer, tmp_path, monkeypa
 def test_the_number_of_processes_and_the_size_of_jobs_make_no_difference(tmp_path, monkeypatch):
     path = written(tmp_path, TEXTS)
     found = []
-    for workers, job in ((1, 2**19), (3, 900)):
+    started = []
+    monkeypatch.setattr(prepare, "_processors", lambda: 3)
+    monkeypatch.setattr(prepare, "Cutters", lambda count, *a: started.append(count) or Cutters(count, *a))
+    for workers, job in ((1, 2**19), (1000, 900)):
         monkeypatch.setattr(prepare, "JOB", job)
         prepare.prepare([path], tmp_path / str(workers), vocab_size=500, near=True, workers=workers)
         found.append(contents(tmp_path / str(workers)))
-    assert found[0] == found[1] and len(found[0]) > 8
+    assert found[0] == found[1] and len(found[0]) > 8 and started == [1, 3]  # no more than there are processors
 
 
 def test_a_large_vocabulary_takes_four_bytes_a_token(tmp_path):
@@ -370,13 +434,78 @@ def test_killed_at_any_time_it_leaves_no_process_and_goes_on(tmp_path):
             running.kill()
             killed += 1
             running.wait()
-            end = time.monotonic() + 10
-            while any(alive(int(child)) for child in children):
-                assert time.monotonic() < end
-                time.sleep(0.02)
+            wait_for_the_end_of(children)
     assert code == 0 and killed > 0
     ids = [ids[:] for ids in load_data(out)[:2]]
     assert all(map(torch.equal, ids, in_memory(some_texts(2000), LETTERS)))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc and signals: an end by one is NOT tested")
+@pytest.mark.parametrize("by, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_whatever_signal_ends_it_the_same_command_goes_on(by, code, tmp_path):
+    """Ctrl-C comes to all processes of a terminal's group, and may come while they start."""
+    path = written(tmp_path, some_texts(1000))
+    LETTERS.save(tmp_path / "letters")
+    command = [sys.executable, "-m", "minigpt_core", "prepare", path, "--out", tmp_path / "out", "--workers", "2"]
+    command = [*map(str, command), "--model", str(tmp_path / "letters")]
+    pipes = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True, "env": ENVIRONMENT}
+    running = subprocess.Popen(command, **pipes)
+    while not (children := Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()):
+        assert running.poll() is None
+    os.killpg(running.pid, by)
+    said = running.communicate(timeout=120)[1]
+    assert running.returncode == code and "Traceback" not in said
+    assert said.splitlines()[-1] == "minigpt: stopped; the same command goes on where it was"
+    wait_for_the_end_of(children)
+    assert subprocess.run(command, env=ENVIRONMENT, capture_output=True).returncode == 0
+    assert all(
+        map(torch.equal, (ids[:] for ids in load_data(tmp_path / "out")[:2]), in_memory(some_texts(1000), LETTERS))
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on files: a full disk is NOT tested on Windows")
+def test_where_the_disk_is_full_nothing_is_lost(tmp_path):
+    import resource
+
+    path = written(tmp_path, some_texts(600))
+    prepare.prepare([path], tmp_path / "at once", vocab_size=500, workers=1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(
+            ValueError, match="out cannot be written: File too large; when that is mended, the same call"
+        ):
+            prepare.prepare([path], tmp_path / "out", vocab_size=500, workers=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    prepare.prepare([path], tmp_path / "out", vocab_size=500, workers=1)
+    assert contents(tmp_path / "out") == contents(tmp_path / "at once")
+
+
+def test_of_two_runs_in_one_folder_the_second_is_refused(tmp_path):
+    with lock(tmp_path / "out"), pytest.raises(ValueError, match=f"process {os.getpid()} is at work in .*: wait until"):
+        prepare.prepare([written(tmp_path, TEXTS)], tmp_path / "out", tokenizer=LETTERS)
+
+
+def test_a_file_that_changes_while_it_is_read_is_told(tmp_path, monkeypatch):
+    path = written(tmp_path, TEXTS)
+    inner = prepare.fitting_pieces
+
+    def later(*arguments):
+        with open(path, "a") as file:
+            file.write("And a last tale.")
+        return inner(*arguments)
+
+    monkeypatch.setattr(prepare, "fitting_pieces", later)
+    with pytest.raises(ValueError, match=r"part\.txt has changed while it was read: prepare another folder"):
+        prepare.prepare([path], tmp_path / "out", vocab_size=500, workers=1)
+
+
+def wait_for_the_end_of(pids: list[str]) -> None:
+    end = time.monotonic() + 20
+    while any(alive(int(pid)) for pid in pids):
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:
@@ -397,11 +526,13 @@ def test_a_folder_that_holds_something_is_not_touched(tmp_path, prepared):
         (folder / name).write_text("mine")
         with pytest.raises(ValueError, match=f"already holds {held}: name another folder"):
             prepare.prepare([path], folder, tokenizer=LETTERS, workers=1)
-        assert [p.name for p in folder.iterdir() if p.name != ".lock"] == [name]
+        assert [p.name for p in folder.iterdir()] == [name]
     with pytest.raises(ValueError, match="already holds prepared text: name another folder"):
         prepare.prepare([path], prepared, tokenizer=LETTERS, workers=1)
     with pytest.raises(ValueError, match=r"part\.txt is a file: name a folder"):
         prepare.prepare([path], path, tokenizer=LETTERS, workers=1)
+    with pytest.raises(ValueError, match=r"out cannot be written: Not a directory"):
+        prepare.prepare([path], path / "out", tokenizer=LETTERS, workers=1)
 
 
 def test_what_was_begun_goes_on_only_with_the_same_files_and_settings(tmp_path, monkeypatch):
@@ -423,8 +554,10 @@ def test_what_was_begun_goes_on_only_with_the_same_files_and_settings(tmp_path, 
         prepare.prepare(paths[:1], out, vocab_size=400)
     with pytest.raises(ValueError, match=r"was begun with fraction=0\.1: keep it"):
         prepare.prepare(paths, out, vocab_size=400, fraction=0.2)
-    with pytest.raises(ValueError, match="was begun with tokenizer=400"):
+    with pytest.raises(ValueError, match="was begun with another tokenizer: keep it"):
         prepare.prepare(paths, out, tokenizer=LETTERS)
+    with pytest.raises(ValueError, match="was begun with vocab_size=400: keep it"):
+        prepare.prepare(paths, out, vocab_size=401)
     before = (out / "bpe.model").read_bytes()
     BPETokenizer.train(TALES, vocab_size=400).save(out, overwrite=True)
     with pytest.raises(ValueError, match=r"the tokenizer in .* has changed since it was begun"):
@@ -440,6 +573,8 @@ def test_a_text_without_a_part_is_told(tmp_path):
         prepare.prepare(
             [written(tmp_path, ["The lamp was lit."])], tmp_path / "out", tokenizer=LETTERS, fraction=0.5, workers=1
         )
+    with pytest.raises(ValueError, match=r"no document is left to learn from: take a lower fraction \(now 0\.999"):
+        prepare.prepare([tmp_path / "part.txt"], tmp_path / "out2", fraction=0.999999, workers=1)
 
 
 @pytest.mark.parametrize(
@@ -447,7 +582,10 @@ def test_a_text_without_a_part_is_told(tmp_path):
     [
         ({"fraction": 0}, "fraction=0"),
         ({"fraction": 1}, "fraction=1"),
+        ({"fraction": -1}, "fraction=-1"),
+        ({"fraction": float("nan")}, "fraction=nan"),
         ({"workers": 0}, "workers=0"),
+        ({"workers": -1}, "workers=-1"),
         ({"vocab_size": "x"}, "vocab_size='x'"),
     ],
 )
@@ -659,9 +797,6 @@ def test_from_files_to_a_run_that_is_resumed_examined_and_shown(tmp_path, capsys
     assert re.search(r"^1\d\d documents to learn from, \d+ held out; 0 repeated, and dropped$", out, re.MULTILINE)
     assert "0 documents almost like an earlier one" in out and "learn from it: minigpt train --data out" in out
     assert [path for path, *_ in describe("out").inputs] == [str(path.resolve()) for path in paths]
-    with monkeypatch.context() as patch:
-        patch.setattr(prepare, "find_files", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-        assert told(capsys, *command)[::2] == (130, "\nminigpt: stopped; the same command goes on where it was\n")
     assert told(capsys, *command)[2] == "minigpt: out already holds prepared text: name another folder\n"
 
     code, out, err = told(capsys, "train", "--data", "out", *TINY, "--steps", 6)
@@ -693,6 +828,17 @@ def test_from_files_to_a_run_that_is_resumed_examined_and_shown(tmp_path, capsys
     (tmp_path / "other").rename("out")
     code, _, err = told(capsys, "train", "--out", "runs/out", "--resume", "--steps", 9)
     assert code == 2 and "cannot be had as it was: the text in" in err and "was cut by another tokenizer" in err
+    assert err.endswith("; if it has moved, say by --data where it is\n")
+    moved = ("--data", "before")
+    assert "Verdict: " in told(capsys, "examine", "runs/out", *moved)[1]
+    assert "before, unchanged since" in told(capsys, "info", "--model", "runs/out", *moved)[1]
+    assert told(capsys, "train", "--out", "runs/out", "--resume", "--steps", 9, "--data", "other")[0] == 2
+    assert told(capsys, "train", "--out", "runs/out", "--resume", "--steps", 9, *moved)[0] == 0
+    assert "before, unchanged since" in told(capsys, "info", "--model", "runs/out")[1]  # noted
+    assert told(capsys, "info", "--model", "tales-char", *moved)[2].endswith("without a run: leave out --data\n")
+    other = ("train", "--corpus", "tales", *TINY, "--steps", 1, "--out", "runs/tales")
+    assert told(capsys, *other)[0] == 0
+    assert told(capsys, "examine", "runs/tales", *moved)[2].endswith("not learn from prepared text: leave out --data\n")
     assert (
         "nowhere holds no prepared text: make it by minigpt prepare FILES"
         in told(capsys, "train", "--data", "nowhere")[2]

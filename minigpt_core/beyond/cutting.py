@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,7 +35,11 @@ def cut(tokenizer: Tokenizer, text: str) -> list[int]:
     begin = 0
     while begin < len(text):
         end = text.find("\n", begin + LINES) + 1 or len(text)
-        ids += tokenizer.encode(text[begin:end])
+        try:
+            ids += tokenizer.encode(text[begin:end])
+        except ValueError:
+            tokenizer.encode(text)  # is refused too, with the place in the whole text
+            raise
         begin = end
     return ids
 
@@ -61,9 +64,13 @@ class Cutters:
         above = str(Path(__file__).parents[2])  # where the package lies, installed or not
         paths = os.pathsep.join(filter(None, (above, os.environ.get("PYTHONPATH"))))
         command = [sys.executable, "-P", "-m", __name__, str(folder.resolve()), dtype, *kinds]
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        how: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        if sys.platform == "win32":  # a group of its own: Ctrl-C is for the program that starts them
+            how["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+        else:
+            how["process_group"] = 0
         self.processes = [
-            subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, **pipes) for _ in range(count)
+            subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, **how) for _ in range(count)
         ]
         self._free: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
         for process in self.processes:
@@ -97,7 +104,7 @@ class Cutters:
             if answer != [{kind: len(content) for kind, content in each.items()} for each in found]:
                 raise EOFError
             return found
-        except (BrokenPipeError, EOFError, json.JSONDecodeError):
+        except (OSError, EOFError, json.JSONDecodeError):  # a broken pipe has another name on Windows
             how = process.wait()
             raise ChildProcessError(
                 f"a process that cuts text ended ({f'by signal {-how}' if how < 0 else f'exit code {how}'}), perhaps for want of "
@@ -118,7 +125,6 @@ def _jobs(stream: IO[bytes]) -> Iterator[list[bytes]]:
 
 
 def _work(folder: str, dtype: str, *kinds: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that started this one
     tokenizer = load_tokenizer(folder)
     for documents in _jobs(sys.stdin.buffer):
         found: list[dict[str, bytes]] = []
@@ -136,5 +142,5 @@ def _work(folder: str, dtype: str, *kinds: str) -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):  # the program that asked is gone
+    with contextlib.suppress(OSError):  # the program that asked is gone
         _work(*sys.argv[1:])

@@ -54,7 +54,9 @@ def find_files(patterns: Iterable[str | Path]) -> list[Path]:
         for path in map(Path, named):
             if path.is_dir():
                 raise ValueError(f"{path} is a folder: name the files in it, as {path / '*.txt'}")
-            if not path.name.endswith(KINDS):
+            if not path.is_file():
+                raise ValueError(f"{path} is no file, but a link to nothing, a pipe or a device: name a file")
+            if not path.name.lower().endswith(KINDS):
                 raise ValueError(f"{path} is of no kind that can be read: {', '.join(KINDS)}")
             found[path.resolve()] = None
     if not found:
@@ -67,10 +69,10 @@ def read_documents(
 ) -> Iterator[Document]:
     """The documents of a file, in its order, those of white space alone left out. A document ends at `<|endoftext|>`, which is
     not part of it, at the end of a .txt file, and with each line of a .jsonl or row of a .parquet file, whose text is in
-    `field`. One of more than `limit` characters is cut, at a line break where there is one. Line ends become "\\n".
+    `field`. Files are UTF-8, UTF-16 with a byte order mark, or in the `encoding` that is named. One of more than `limit` characters is cut, at a line break where there is one. Line ends become "\\n".
 
-    At no time is more than one document in memory, but for a .parquet file, of which a few hundred rows are. What is no text
-    is a `ValueError` that names the file.
+    In memory there is about one document at a time, or line of a .jsonl file, and of a .parquet file 256 rows. What is no
+    text is a `ValueError` that names the file.
 
     >>> for document in read_documents(Path("tales.txt")): ...                          # doctest: +SKIP
     """
@@ -81,36 +83,35 @@ def read_documents(
                 if not text.strip():
                     continue
                 if "\0" in text:
-                    raise ValueError("it holds a NUL character")
+                    raise ValueError(f"document {number} holds a NUL character, so it is no text: leave it out")
                 yield Document(text.encode(), number, raw.tell())
                 number += 1
     except UnicodeEncodeError:  # a UnicodeError is a ValueError
-        raise ValueError(f"{path}, document {number}: it holds half of a character, a lone surrogate") from None
-    except UnicodeError:
-        given = encoding or "utf-8"
-        raise ValueError(f"{path} is not text in {given}: name its encoding, such as encoding='gb18030'") from None
-    except LookupError:
-        raise ValueError(f"encoding={encoding!r} is unknown: try 'utf-8', 'utf-16' or 'gb18030'") from None
+        raise ValueError(f"{path}: document {number} holds half of a character (a lone surrogate): remove it") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is damaged: {str(error).lower()}") from None
+        raise ValueError(f"{path} is damaged: {str(error).lower()}; fetch or compress it anew") from None
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
-        raise ValueError(f"{path}, document {number}: {error}") from None
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _texts(path: Path, raw: IO[bytes], field: str, encoding: str | None) -> Iterator[str]:
     """What a file holds, in pieces: END_OF_TEXT ends a document."""
-    if path.suffix == ".parquet":
+    name = path.name.lower()
+    if name.endswith(".parquet"):
         yield from _rows(raw, field)
         return
-    bytes_of = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+    bytes_of = gzip.GzipFile(fileobj=raw) if name.endswith(".gz") else raw
     if encoding is None:
         start = bytes_of.read(2)
         bytes_of.seek(0)
         encoding = "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    lines = path.name.endswith((".jsonl", ".jsonl.gz"))
-    file = io.TextIOWrapper(bytes_of, encoding, newline="\n" if lines else None)
+    lines = name.endswith((".jsonl", ".jsonl.gz"))
+    try:
+        file = io.TextIOWrapper(bytes_of, encoding, newline="\n" if lines else None)
+    except LookupError:
+        raise ValueError(f"encoding={encoding!r} is unknown: try 'utf-8', 'utf-16' or 'gb18030'") from None
     try:
         if not lines:
             while chunk := file.read(1 << 20):
@@ -119,18 +120,33 @@ def _texts(path: Path, raw: IO[bytes], field: str, encoding: str | None) -> Iter
             if line.strip():
                 yield _text_of(line, n, field)
                 yield END_OF_TEXT
+    except UnicodeError as error:
+        where = ""
+        if isinstance(error, UnicodeDecodeError):  # its object are the last bytes that were read
+            place = bytes_of.tell() - len(error.object) + error.start
+            where = f" (byte 0x{error.object[error.start]:02x} at position {place:,})"
+        said = f"it is not text in {encoding.removesuffix('-sig')}{where}"
+        raise ValueError(f"{said}: if it is text, name its encoding, such as encoding='gb18030'") from None
     finally:
         file.detach()  # whoever opened `raw` closes it
 
 
 def _text_of(line: str, n: int, field: str) -> str:
     try:
-        text = json.loads(line)[field]
-        if isinstance(text, str):
-            return _with_plain_line_ends(text)
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-        pass
-    raise ValueError(f"line {n} is no JSON object with a text under {field!r}")
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"line {n} is no JSON object: mend it, or take it out")
+    if field not in found:
+        raise ValueError(f"line {n} has no field {field!r}, but {', '.join(found)[:100] or 'none'}: {_another(field)}")
+    if not isinstance(found[field], str):
+        raise ValueError(f"line {n} has in {field!r} no text, but {found[field]!r:.30}: {_another(field)}")
+    return _with_plain_line_ends(found[field])
+
+
+def _another(field: str) -> str:
+    return f"name the one that holds the text (now field={field!r})"
 
 
 def _rows(raw: IO[bytes], field: str) -> Iterator[str]:
@@ -141,15 +157,16 @@ def _rows(raw: IO[bytes], field: str) -> Iterator[str]:
     try:
         table = parquet.ParquetFile(raw)
         if field not in table.schema_arrow.names:
-            raise ValueError(f"it has no column {field!r}, but {', '.join(table.schema_arrow.names)}")
+            there = ", ".join(table.schema_arrow.names)
+            raise ValueError(f"it has no column {field!r}, but {there[:100] or 'none'}: {_another(field)}")
         for batch in table.iter_batches(batch_size=256, columns=[field], use_threads=False):
             for text in batch.column(0).to_pylist():
                 if not isinstance(text, str):
-                    raise ValueError(f"the column {field!r} holds {text!r:.30}, which is no text")
+                    raise ValueError(f"its column {field!r} holds no text, but {text!r:.30}: {_another(field)}")
                 yield _with_plain_line_ends(text)
                 yield END_OF_TEXT
-    except ArrowException as error:
-        raise ValueError(f"it is no parquet file: {str(error).splitlines()[0]}") from None
+    except (ArrowException, OSError) as error:
+        raise ValueError(f"it is damaged, or no parquet file: {str(error).splitlines()[0].strip()}") from None
 
 
 def _with_plain_line_ends(text: str) -> str:

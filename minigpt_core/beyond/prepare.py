@@ -50,44 +50,51 @@ def prepare(
     20 documents, each is cut into blocks of up to 20,000 characters, and each block counts as a document. The tokenizer
     is `tokenizer`, or BPE with `vocab_size` tokens, learned from a sample of what is not held out.
 
-    The result follows from files and settings, whatever the number of `workers` (one for each processor). After a kill at any
-    moment the same call goes on where it was: no document is lost or there twice. Another call for the folder, a folder
-    with anything else in it, files that have changed, or what cannot be read or cut is a `ValueError`.
+    The result follows from files and settings, whatever the number of `workers`: one for each processor, or where it is given
+    at most so many. After a kill at any moment the same call goes on where it was: no document is lost or there twice. Another
+    call for the folder, a folder with anything else in it, files that have changed, and what cannot be read, cut or written
+    are a `ValueError`; a worker that ended is a `ChildProcessError`.
 
     >>> prepare(["web/*.jsonl.gz"], "data/web", vocab_size=8_000).count("train")        # doctest: +SKIP
     (351882, 281493371)
     """
     check_number("fraction", fraction, 0, 1, low_included=False)
     check_whole("vocab_size", vocab_size, least=1)
-    count = _processors() if workers is None else workers
-    check_whole("workers", count, least=1)
+    check_whole("workers", 1 if workers is None else workers, least=1)
+    count = min(workers or _processors(), _processors())
     folder, paths = Path(folder), find_files(files)
-    cut_by = vocab_size if tokenizer is None else fingerprint_of(tokenizer)
-    settings = {"field": field, "encoding": encoding, "fraction": fraction, "near": near, "tokenizer": cut_by}
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file: name a folder")
-    with lock(folder):
-        state = _begin(folder, settings, paths)
-        if not state.tokenizer:
-            state.limit = LONGEST if _many(state) else BLOCK
-            tokenizer = tokenizer or fitting_pieces(_sample(state), vocab_size)
-            tokenizer.save(folder, overwrite=True)  # ours: the folder was found free, and is locked
-            state.tokenizer, state.vocab_size = fingerprint_of(tokenizer), tokenizer.vocab_size
+    by = {"tokenizer": tokenizer and fingerprint_of(tokenizer), "vocab_size": None if tokenizer else vocab_size}
+    settings = {"field": field, "encoding": encoding, "fraction": fraction, "near": near, **by}
+    _check_free(folder)
+    try:
+        with lock(folder):
+            state = _begin(folder, settings, paths)
+            size = sum(size for _, size, _ in state.inputs)
+            with tqdm(total=size, unit="B", unit_scale=True, desc="looking at the text") as bar:
+                if not state.tokenizer:
+                    _settle(state, folder, tokenizer)
+                elif fingerprint_of(load_tokenizer(folder)) != state.tokenizer:
+                    raise ValueError(f"the tokenizer in {folder} has changed since it was begun: name another folder")
+                bar.set_description("preparing")
+                _cut_all(state, folder, count, bar)
+            for part in PARTS:
+                if not state.parts[part]:
+                    raise ValueError(
+                        f"of {sum(state.count(part)[0] for part in PARTS)} documents none is left for {part}: with another "
+                        f"fraction (now {fraction}), or more documents, prepare another folder"
+                    )
+            if near:
+                state.near = _list_near(state, folder)
+            state.finished = True
             state.save(folder)
-        elif fingerprint_of(load_tokenizer(folder)) != state.tokenizer:
-            raise ValueError(f"the tokenizer in {folder} has changed since it was begun: name another folder")
-        _cut_all(state, folder, count)
-        for part in PARTS:
-            if not state.parts[part]:
-                raise ValueError(
-                    f"of {sum(state.count(part)[0] for part in PARTS)} documents none is left for {part}: with another "
-                    f"fraction (now {fraction}), or more documents, prepare another folder"
-                )
-        if near:
-            state.near = _list_near(state, folder)
-        state.finished = True
-        state.save(folder)
-    return state
+            return state
+    except ChildProcessError:
+        raise
+    except OSError as error:
+        raise ValueError(
+            f"{error.filename or folder} cannot be written: {error.strerror}; when that is mended, the same call goes on where "
+            "it was"
+        ) from None
 
 
 def fitting_pieces(sample: str, vocab_size: int = PIECES) -> BPETokenizer:
@@ -108,9 +115,25 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _check_free(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: name a folder")
+    if folder.exists() and not (folder / NAME).exists() and any(p.name[0] != "." for p in folder.iterdir()):
+        held = held_in(folder, "a run", "a model", "a tokenizer") or "other files"
+        raise ValueError(f"{folder} already holds {held}: name another folder")
+
+
+def _look(path: Path) -> list[Any]:
+    """Path, size and time of change, as they stand in data.json."""
+    try:
+        return [str(path), path.stat().st_size, path.stat().st_mtime_ns]
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+
+
 def _begin(folder: Path, settings: dict[str, Any], paths: list[Path]) -> Described:
-    """The state of a folder that is new, or was begun by the same call: what has no tokenizer yet has not begun."""
-    inputs = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
+    """The state of a folder that is free, or was begun by the same call: what has no tokenizer yet has not begun."""
+    inputs = [_look(path) for path in paths]
     state = describe(folder) if (folder / NAME).exists() else None
     if state and state.tokenizer:
         if state.finished:
@@ -121,31 +144,38 @@ def _begin(folder: Path, settings: dict[str, Any], paths: list[Path]) -> Describ
         if state.inputs != inputs:
             raise ValueError(f"{folder} was begun with other files: name those, or another folder")
         for name, value in settings.items():
-            if state.settings[name] != value:
-                raise ValueError(
-                    f"{folder} was begun with {name}={state.settings[name]!r}: keep it, or name another folder"
-                )
+            if (before := state.settings.get(name)) != value:
+                how = "another tokenizer" if name == "tokenizer" else f"{name}={before!r}"
+                raise ValueError(f"{folder} was begun with {how}: keep it, or name another folder")
         for left in folder.glob(".*.tmp"):  # by a kill
             left.unlink()
         return state
-    if not state and any(not path.name.startswith(".") for path in folder.iterdir()):
-        held = held_in(folder, "a run", "a model", "a tokenizer") or "other files"
-        raise ValueError(f"{folder} already holds {held}: name another folder")
-    state = Described(settings, inputs)
+    state = Described(settings, inputs, LONGEST)
     state.save(folder)
     return state
 
 
-def _read(state: Described, first: int = 0) -> Iterator[tuple[int, Document]]:
-    """All documents from file number `first` on, each with its file's number."""
-    for i, (path, *_) in enumerate(state.inputs[first:], start=first):
-        how = {name: state.settings[name] for name in ("field", "encoding")}
-        for document in read_documents(Path(path), limit=state.limit or LONGEST, **how):
-            yield i, document
+def _settle(state: Described, folder: Path, tokenizer: Tokenizer | None) -> None:
+    """What a document is, and the tokenizer, which is written into the folder."""
+    everything = itertools.chain.from_iterable(_read(state, i) for i in range(len(state.inputs)))
+    count = sum(1 for _ in islice(everything, MANY))
+    if not count:
+        others = f" and {len(state.inputs) - 1:,} more" if len(state.inputs) > 1 else ""
+        raise ValueError(f"there is no text in {state.inputs[0][0]}{others}: name files with text")
+    if count < MANY:
+        state.limit = BLOCK
+    tokenizer = tokenizer or fitting_pieces(_sample(state), state.settings["vocab_size"])
+    tokenizer.save(folder, overwrite=True)  # ours: the folder was found free, and is locked
+    state.tokenizer, state.vocab_size = fingerprint_of(tokenizer), tokenizer.vocab_size
+    state.save(folder)
 
 
-def _many(state: Described) -> bool:
-    return sum(1 for _ in islice(_read(state), MANY)) == MANY
+def _read(state: Described, i: int) -> Iterator[Document]:
+    """The documents of file number `i`."""
+    path, how = Path(state.inputs[i][0]), {name: state.settings[name] for name in ("field", "encoding")}
+    yield from read_documents(path, limit=state.limit, **how)
+    if _look(path) != state.inputs[i]:
+        raise ValueError(f"{path} has changed while it was read: prepare another folder")
 
 
 def _sample(state: Described) -> str:
@@ -153,12 +183,17 @@ def _sample(state: Described) -> str:
     total, texts = sum(size for _, size, _ in state.inputs), []
     for i, (_, size, _) in enumerate(state.inputs):
         left = SAMPLE * size // max(1, total)
-        for number, document in _read(state, i):
-            if left <= 0 or number > i:
+        for document in _read(state, i):
+            if left <= 0:
                 break
             if not held_out(document.digest, state.settings["fraction"]):
                 texts.append(document.text[:left].decode(errors="ignore"))
                 left -= len(document.text)
+    if not texts:
+        fraction = state.settings["fraction"]
+        raise ValueError(
+            f"no document is left to learn from: take a lower fraction (now {fraction}), or more documents"
+        )
     return "\n".join(texts)
 
 
@@ -195,39 +230,38 @@ def _jobs(state: Described, seen: _Seen) -> Iterator[_Job]:
     """What is left to cut, without repetitions, in jobs of about JOB bytes."""
     before = np.cumsum([0, *(size for _, size, _ in state.inputs)]).tolist()
     job = _Job(repeated=state.repeated, place=state.place, read=before[state.place[0]])
-    for i, document in _read(state, state.place[0]):
-        if [i, document.number] < state.place:
-            continue
-        digest = document.digest
-        if seen.add(digest):
-            job.documents.append((i, document, digest))
-            job.size += len(document.text)
-        else:
-            job.repeated += 1
-        job.place, job.read = [i, document.number + 1], before[i] + document.read
-        if job.size >= JOB:
-            yield job
-            job = _Job(repeated=job.repeated, place=job.place, read=job.read)
+    first = list(state.place)
+    for i in range(first[0], len(state.inputs)):
+        for document in _read(state, i):
+            if [i, document.number] < first:
+                continue
+            digest = document.digest
+            if seen.add(digest):
+                job.documents.append((i, document, digest))
+                job.size += len(document.text)
+            else:
+                job.repeated += 1
+            job.place, job.read = [i, document.number + 1], before[i] + document.read
+            if job.size >= JOB:
+                yield job
+                job = _Job(repeated=job.repeated, place=job.place, read=job.read)
     job.place, job.read = [len(state.inputs), 0], before[-1]
     yield job
 
 
-def _cut_all(state: Described, folder: Path, workers: int) -> None:
+def _cut_all(state: Described, folder: Path, workers: int, bar: "tqdm[Any]") -> None:
     """Cut what is left, and write it in the order in which it was read."""
     kinds = ("ids", "documents", *(["near"] if state.settings["near"] else []))
     seen = _Seen(np.concatenate([documents_of(folder, part)["digest"] for part in PARTS]))
     full = SHARD * state.dtype.itemsize
     writers = {part: Writer(folder / part, state.parts[part], kinds, full) for part in PARTS}
     jobs, waiting = _jobs(state, seen), deque[Any]()
-    begun = sum(size for _, size, _ in state.inputs[: state.place[0]])
-    bar = tqdm(
-        total=sum(size for _, size, _ in state.inputs), initial=begun, unit="B", unit_scale=True, desc="preparing"
-    )
+    bar.reset()  # the time of learning pieces does not count
+    bar.initial = bar.n = sum(size for _, size, _ in state.inputs[: state.place[0]])
     with ExitStack() as stack:
         for writer in writers.values():
             stack.callback(writer.close)
         cutters = stack.enter_context(Cutters(workers, folder, state.dtype.str, kinds))
-        stack.enter_context(bar)
         for n in itertools.count(1):
             for job in islice(jobs, 2 * workers - len(waiting)):
                 waiting.append((job, cutters.submit([document.text for _, document, _ in job.documents])))

@@ -114,7 +114,7 @@ class Writer:
         self._open(max(0, len(shards) - 1))
 
     def append(self, **contents: bytes) -> None:
-        """Each shorter than 2 GB; a shard that is full is left for the next."""
+        """At the end of the open shard, or where that is full, of a new one."""
         if self._sizes["ids"] >= self.full:
             self.commit()
             self.close()

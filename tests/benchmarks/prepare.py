@@ -1,11 +1,13 @@
 """`minigpt prepare` on a large text of distinct documents: its speed beside SentencePiece's own on the same cores, and its memory.
 
-    python tests/benchmarks/prepare.py [--megabytes 1000] [--folder FOLDER] [--near]    about five minutes on two cores; Linux only
+    python tests/benchmarks/prepare.py [--megabytes 1000] [--folder FOLDER] [--near] [--record]
+
+About ten minutes on two cores; Linux only. Chapter 16 shows what --record writes: run it when the machine is quiet.
 
 Memory is the proportional set size (PSS) of all its processes together, which counts a page that n of them share as a nth for
-each, looked at ten times a second. SentencePiece is called directly, on as many documents at a time as a process of ours takes,
-with one thread for each core; only these calls are timed, on the first tenth of the text: neither reading nor writing counts
-against it. It learns nothing, since it is given the pieces that prepare learned.
+each, looked at ten times a second. SentencePiece is called directly, on the same text, two hundred documents at a time, with one
+thread for each core; only these calls are timed: neither reading nor writing counts against it. It learns nothing, since it
+is given the pieces that prepare learned.
 """
 
 import argparse
@@ -21,16 +23,23 @@ from itertools import islice
 from pathlib import Path
 
 from minigpt_core import load_corpus
+from minigpt_core.beyond.shards import PARTS, describe
+from minigpt_core.files import write_atomic
 from minigpt_core.tokenizer import END_OF_TEXT
 
+RECORD = Path(__file__).parents[2] / "book" / "records" / "prepare.json"
+PROCESSORS = len(os.sched_getaffinity(0))  # and as many workers
+
 FILES, LINES = 4, 60  # lines of a document: about 2,500 characters
-TARGETS = {"memory": 600, "speed": 0.5}  # MB; of SentencePiece's own
+TARGETS = {"memory": 600, "speed": 0.5}  # MB; share of SentencePiece's
 
 
-def make(folder: Path, megabytes: float) -> list[Path]:
-    """Files of documents of lines drawn from the book's texts, each document with a number of its own."""
+def make(folder: Path, megabytes: float) -> tuple[list[Path], int, int]:
+    """Files of documents of lines drawn from the book's texts, each document with a number of its own; how many documents
+    and how many bytes of text that are."""
     text = "".join(load_corpus(name).replace(END_OF_TEXT, "") for name in ("alice", "shakespeare", "tales"))
-    lines, chosen, number, paths = text.splitlines(keepends=True), random.Random(0), 0, []
+    lines, chosen = text.splitlines(keepends=True), random.Random(0)
+    number, size, paths = 0, 0, []
     for part in range(FILES):
         paths.append(folder / f"{part}.jsonl")
         with open(paths[-1], "w", encoding="utf-8") as file:
@@ -38,8 +47,9 @@ def make(folder: Path, megabytes: float) -> list[Path]:
                 for _ in range(100):
                     number += 1
                     document = f"Number {number}.\n" + "".join(chosen.choices(lines, k=LINES))
+                    size += len(document.encode())
                     file.write(json.dumps({"text": document}, ensure_ascii=False) + "\n")
-    return paths
+    return paths, number, size
 
 
 def pss(pid: int) -> int:
@@ -65,22 +75,37 @@ def prepared(paths: list[Path], out: Path, *options: str) -> tuple[float, int]:
     return time.perf_counter() - began, most
 
 
-def sentencepiece_rate(paths: list[Path], out: Path, megabytes: float) -> float:
-    """Bytes a second."""
+def sentencepiece_seconds(paths: list[Path], out: Path) -> float:
     import sentencepiece
 
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(out / "bpe.model"))
-    seconds = size = 0.0
-    with open(paths[0], encoding="utf-8") as file:
-        while lines := list(islice(file, 200)):
-            documents = [json.loads(line)["text"] for line in lines]
-            began = time.perf_counter()
-            processor.encode(documents, num_threads=len(os.sched_getaffinity(0)))
-            seconds += time.perf_counter() - began
-            size += sum(len(document.encode()) for document in documents)
-            if size > 1e5 * megabytes:
-                break
-    return size / seconds
+    processor, seconds = sentencepiece.SentencePieceProcessor(model_file=str(out / "bpe.model")), 0.0
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            while lines := list(islice(file, 200)):
+                documents = [json.loads(line)["text"] for line in lines]
+                began = time.perf_counter()
+                processor.encode(documents, num_threads=PROCESSORS)
+                seconds += time.perf_counter() - began
+    return seconds
+
+
+OPEN = """
+import sys, time
+from minigpt_core.beyond.stored import load_data
+from minigpt_core.data import check_ids
+from minigpt_core.runs import fingerprint
+began = time.perf_counter()
+train_ids, val_ids, tokenizer = load_data(sys.argv[1])
+for ids in (train_ids, val_ids):
+    check_ids("ids", ids, tokenizer.vocab_size)
+fingerprint(train_ids, val_ids)
+print(time.perf_counter() - began)
+"""
+
+
+def open_seconds(out: Path) -> float:
+    """What `train` does with a folder before its first step."""
+    return float(subprocess.run([sys.executable, "-c", OPEN, str(out)], check=True, capture_output=True).stdout)
 
 
 def main() -> None:
@@ -90,23 +115,38 @@ def main() -> None:
         "--folder", default=tempfile.gettempdir(), help="where there is room for two and a half times as much"
     )
     parser.add_argument("--near", action="store_true", help="with the report on near duplicates")
+    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name} for the chapter")
     a = parser.parse_args()
     folder = Path(tempfile.mkdtemp(dir=a.folder))
     try:
-        paths = make(folder, a.megabytes)
-        size = sum(path.stat().st_size for path in paths)
-        print(f"{size / 1e6:,.0f} MB in {FILES} files")
+        paths, documents, size = make(folder, a.megabytes)
         seconds, memory = prepared(paths, folder / "out", *(["--near"] if a.near else []))
-        ours, theirs = size / seconds, sentencepiece_rate(paths, folder / "out", a.megabytes)
-        print(
-            f"prepare        {seconds:,.0f} s, {ours / 1e6:.2f} MB/s, memory {memory / 1e6:,.0f} MB (target {TARGETS['memory']})"
-        )
-        print(f"SentencePiece  {theirs / 1e6:.2f} MB/s; ours is {ours / theirs:.2f} of it (target {TARGETS['speed']})")
-        opened = "import sys, time; from minigpt_core.beyond.stored import load_data; before = time.time(); "
-        opened += "load_data(sys.argv[1]); print(f'opened by train in {time.time() - before:.1f} s')"
-        subprocess.run([sys.executable, "-c", opened, str(folder / "out")], check=True)
+        state = describe(folder / "out")
+        assert sum(state.count(part)[0] for part in PARTS) == documents
+        found = {
+            "settings": {
+                "bytes": size,
+                "documents": documents,
+                "files": FILES,
+                "workers": PROCESSORS,
+                "processors": PROCESSORS,
+                "vocab_size": state.vocab_size,
+                "near": a.near,
+            },
+            "seconds": round(seconds, 1),
+            "mb_per_second": round(size / seconds / 1e6, 2),
+            "sentencepiece_seconds": round(sentencepiece_seconds(paths, folder / "out"), 1),
+            "peak_pss_mb": round(memory / 1e6),
+            "open_seconds": round(open_seconds(folder / "out"), 2),
+            "tokens": {part: state.count(part)[1] for part in PARTS},
+        }
     finally:
         shutil.rmtree(folder)
+    share = found["sentencepiece_seconds"] / found["seconds"]
+    print(json.dumps(found, indent=1))
+    print(f"speed: {share:.2f} of SentencePiece's (target {TARGETS['speed']}); memory target {TARGETS['memory']} MB")
+    if a.record:
+        write_atomic(RECORD, json.dumps(found, separators=(",", ":")).encode())
 
 
 if __name__ == "__main__":
