@@ -9,7 +9,7 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600
 TORCH_INDEX := $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && \
 	echo "--extra-index-url https://download.pytorch.org/whl/cpu --retries 0 --timeout 5")
 
-.PHONY: help book test verify check matrix lint notebooks address layout records ladder neural parts real schematics staircase film models bench clean
+.PHONY: help book test verify check matrix lint notebooks address layout records ladder neural parts memory real schematics staircase film models bench clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ staircase: $(INSTALLED)  ## train each step of the growing model anew
 
 parts: $(INSTALLED)  ## measure each part of today's models on the growing model anew
 	$(BIN)/python book/tools/parts.py
+
+memory: $(INSTALLED)  ## measure what training takes, beside what is predicted, anew
+	$(BIN)/python book/tools/memory.py
 
 real: $(INSTALLED)  ## measure the real model, and what the book's own say beside it, anew
 	$(BIN)/python book/tools/real.py
