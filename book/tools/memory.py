@@ -42,7 +42,10 @@ SHAPES: dict[str, dict] = {
 }  # fmt: skip
 TIMED = ("deep", "wide", "large batch", "large vocabulary")
 ROUNDS = 2
-MODEL = {"size": {"block_size": 256, "n_layer": 6, "n_embd": 256}, "config": {"batch_size": 16, "steps": 4}}
+MODEL = {
+    "size": {"block_size": 256, "n_layer": 6, "n_embd": 256},
+    "config": {"batch_size": 16, "steps": 4, "eval_windows": 1},
+}
 WAYS: dict[str, dict] = {
     "plain, freed memory kept": {"returned": False},
     "plain": {},
