@@ -33,7 +33,7 @@ SHAPES: dict[str, dict] = {
     "wide": {"size": {"n_layer": 3, "n_embd": 768}, "config": {"batch_size": 4}},
     "long window": {"size": {"block_size": 1024, "n_layer": 2}, "config": {"batch_size": 4}},
     "large batch": {"size": {"n_layer": 2}, "config": {"batch_size": 128}},
-    "large vocabulary": {"size": {"vocab_size": 8000, "block_size": 128, "n_layer": 2}},
+    "large vocabulary": {"size": {"vocab_size": 4000, "n_layer": 2}, "config": {"batch_size": 80}},
     "dropout": {"size": {"block_size": 128, "n_layer": 4, "n_embd": 256, "dropout": 0.1}},
     "unfused": {"size": {"block_size": 256, "n_layer": 3, "fused": False}},
     "micro batches": {"size": {"block_size": 128, "n_layer": 6, "n_embd": 256}, "large": {"micro_batch": 2}},
@@ -44,7 +44,7 @@ TIMED = ("deep", "wide", "large batch", "large vocabulary")
 ROUNDS = 2
 MODEL = {
     "size": {"block_size": 256, "n_layer": 6, "n_embd": 256},
-    "config": {"batch_size": 16, "steps": 4, "eval_windows": 1},
+    "config": {"batch_size": 16, "steps": 3, "eval_windows": 1},
 }
 WAYS: dict[str, dict] = {
     "plain, freed memory kept": {"returned": False},
@@ -93,7 +93,7 @@ def of_shape(name: str) -> dict:
     size, config = GPTConfig(**settings["size"]), TrainConfig(**settings["config"])
     ids = torch.arange(size.block_size * 20) % size.vocab_size
     estimated = steps_from_one_layer(size, config, ids, ids)[0]
-    seconds = measured(job(SHAPES[name], {"config": {"steps": 6}}))["seconds"]
+    seconds = measured(job(SHAPES[name], {"config": {"steps": 5}}))["seconds"]
     return found | {"estimated_seconds": round(estimated, 3), "seconds": round(statistics.median(seconds[1:]), 3)}
 
 

@@ -315,7 +315,8 @@ def training_memory(
     masks = 2 * C if size.dropout else 0
 
     # Bytes of a token:
-    block = 4 * (2 * C + 4 + size.n_head) + short * ((12 if is_short else 10) * C + masks + pattern)
+    sums = 4 + (size.n_head if size.fused else 0)  # mean and spread of two norms; of each row of scores, the sum
+    block = 4 * (2 * C + sums) + short * ((12 if is_short else 10) * C + masks + pattern)
     ends = (4 + short) * C + 2 * masks  # input and result of the last norm; the mask of the embeddings
     blocks = size.n_layer * 4 * C + block if checkpoint_activations else size.n_layer * block
     logits = short * V
