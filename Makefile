@@ -64,6 +64,9 @@ parts: $(INSTALLED)  ## measure each part of today's models on the growing model
 drift: $(INSTALLED)  ## measure anew how rounding grows in a run, in one process and in two
 	$(BIN)/python book/tools/drift.py
 
+memory: $(INSTALLED)  ## measure what training takes, beside what is predicted, anew
+	$(BIN)/python book/tools/memory.py
+
 real: $(INSTALLED)  ## measure the real model, and what the book's own say beside it, anew
 	$(BIN)/python book/tools/real.py
 

@@ -164,10 +164,11 @@ def _new_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
         raise ValueError(f"{folder} already holds {found}: {go_on}name another --out")
     train_ids, val_ids, tokenizer = _prepare(origin)
     size, config, reasons = _plan(a, train_ids, val_ids, tokenizer)
-    check_memory(size, replace(config, batch_size=min(a.micro_batch or config.batch_size, config.batch_size)))
+    engine = _engine(a, config.precision)
+    check_memory(size, config, **_kept(engine))
+    _needed_memory(size, config, engine)
     torch.manual_seed(config.seed)
     model = build(size)
-    engine = _engine(a, config.precision)
     run = train(model, train_ids, val_ids, config, folder, tokenizer=tokenizer, notes=origin, engine=engine)
     repeat = f"--n-layer {size.n_layer} --steps {config.steps} --seed {config.seed}"
     told = (
@@ -195,6 +196,7 @@ def _saved_run(a: argparse.Namespace) -> "tuple[Run, Tokenizer, Tensor, str]":
     train_ids, val_ids, tokenizer = _data_of_run(folder, saved, a.data)
     steps = _length(a, saved, train_ids, val_ids)
     engine = _engine(a, saved.config.precision, folder)
+    _needed_memory(saved.model, saved.config, engine)
     run = resume(build(saved.model), train_ids, val_ids, folder, device=a.device, steps=steps, engine=engine)
     assert run.folder is not None
     run.folder.notes |= _origin_of(folder, saved, a.data)  # the prepared text may have moved
@@ -228,6 +230,22 @@ def _engine(a: argparse.Namespace, precision: str, folder: Path | None = None) -
             "--minutes are measured with the plain way to compute a step: say by --steps how long to train"
         )
     return Run if plain else large
+
+
+def _kept(engine: "Callable[..., Run]") -> dict[str, Any]:
+    """Of how a run is computed, what decides on its memory."""
+    return {name: getattr(engine, name) for name in ("micro_batch", "checkpoint_activations") if hasattr(engine, name)}
+
+
+def _needed_memory(size: GPTConfig, config: TrainConfig, engine: "Callable[..., Run]") -> float:
+    """Bytes that a run needs. Of one that needs much, all that it frees goes back, so that it needs no more."""
+    from .beyond.large import return_freed_memory
+    from .study.planning import training_memory
+
+    needed = training_memory(size, config, **_kept(engine))
+    if needed > MUCH:
+        return_freed_memory()
+    return needed
 
 
 def _watch(run: "Run", tokenizer: "Tokenizer", quiet: bool = False) -> None:
@@ -415,10 +433,14 @@ def export_command(a: argparse.Namespace) -> None:
 
 def info_command(a: argparse.Namespace) -> None:
     """`minigpt info`: what a saved model is, or what a run would take."""
-    from .study.planning import time_steps, training_memory
+    from .study.planning import check_memory, estimate_steps
 
     if a.model:
-        given = [name for name in (*_TEXT, *_SIZE, *_RECIPE) if name != "data" and getattr(a, name) is not None]
+        given = [
+            name
+            for name in (*_TEXT, *_SIZE, *_RECIPE, *_HOW, "precision")
+            if name != "data" and getattr(a, name) is not None
+        ]
         if given:
             raise ValueError(f"--model shows a saved model: leave out --{given[0].replace('_', '-')}")
         _show_saved(a.model, a.data)
@@ -428,15 +450,19 @@ def info_command(a: argparse.Namespace) -> None:
     size, config, reasons = _plan(a, train_ids, val_ids, tokenizer)
     print(f"{_describe_data(train_ids, val_ids, tokenizer)}{_too_little(origin)}\n{reasons}")
     _show_size(size)
-    print(f"training memory  about {training_memory(size, config) / 2**20:,.0f} MiB, besides torch itself")
+    engine = _engine(a, config.precision)
+    needed = _needed_memory(size, config, engine)
+    print(f"training memory  about {needed / 2**20:,.0f} MiB at its peak, besides torch and the text")
     work = f"{config.steps:,} steps of {config.batch_size} x {size.block_size} tokens"
     try:
-        step, evaluation = time_steps(size, config, train_ids, val_ids)
+        check_memory(size, config, **_kept(engine))
+        step, evaluation, how = estimate_steps(size, config, train_ids, val_ids, engine)
     except ValueError as error:
         print(f"training time    not measured, for {work}: {_as_options(str(error))}")
     else:
         seconds = config.steps * step - (-config.steps // config.eval_every) * evaluation
         print(f"training time    about {_clock(seconds)} on this machine, for {work}")
+        print(f"                 {step:.2g} s a step, {how}")
 
 
 def examine_command(a: argparse.Namespace) -> None:
@@ -468,6 +494,7 @@ def selftest_command(a: argparse.Namespace) -> None:
         raise ValueError(report.verdict)
 
 
+MUCH = 64 * 2**20  # bytes; of a run that needs less, no one asks where they are
 WINDOWS = 1_000  # of the validation part of prepared text, spread over it, on which a model is evaluated
 
 # What the options mean: text and tokenizer, size of the model, recipe of the training, how it is computed, knobs of sampling.
@@ -733,6 +760,8 @@ def _count(n: int, noun: str) -> str:
 
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 120:
+        return f"{minutes // 60:,} h {minutes % 60} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
@@ -865,7 +894,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
     p = add_command("info", info_command, "show what a run would take, or what a saved model is")
     p.add_argument("--model", metavar="MODEL", help="a saved, a shipped or a published model")
-    for add in (_add_text, _add_size, _add_recipe):
+    for add in (_add_text, _add_size, _add_recipe, _add_how):
         add(p)
 
     p = add_command("examine", examine_command, "tell what the losses of a run mean, and what to try")

@@ -38,16 +38,18 @@ class Record:
 
 
 @torch.no_grad()
-def evaluate(model: GPT, ids: Tensor, *, windows: int | None = None, batch_size: int = 64) -> float:
+def evaluate(model: GPT, ids: Tensor, *, windows: int | None = None, batch_size: int | None = None) -> float:
     """Mean loss in nats per token over `ids` (N,), cut into windows side by side, so that every token but the first is
     predicted exactly once; with `windows`, over that many of them, evenly spread. Dropout is off. The exponential of the result
-    is the perplexity.
+    is the perplexity. `batch_size` windows are read at once: without it 64, or as many as hold 4,096 tokens.
 
     >>> evaluate(GPT(GPTConfig(vocab_size=65)), val_ids)                                # doctest: +SKIP
     4.17
     """
     T = model.config.block_size
     check_ids("ids", ids, model.config.vocab_size)
+    if batch_size is None:
+        batch_size = min(64, max(1, 4096 // T))
     check_whole("batch_size", batch_size, least=1)
     if windows is not None:
         check_whole("windows", windows, least=1)
@@ -263,9 +265,9 @@ def find_gradient(
     model: GPT, optimizer: Optimizer, x: Tensor, y: Tensor, config: TrainConfig, step: int
 ) -> tuple[float, float]:
     """The loss of a batch x, y (B, T), and the norm of its gradient, which is left in the weights, clipped."""
+    optimizer.zero_grad(set_to_none=True)  # first, so that the old gradient makes room for what the forward pass keeps
     with seeded_dropout(config.seed, step, model.device), autocast(model.device, config.precision):
         _, loss = model(x, y)
-    optimizer.zero_grad(set_to_none=True)
     loss.backward()
     return loss.item(), torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()
 
@@ -278,8 +280,9 @@ def take_step(
     config: TrainConfig,
     step: int,
     gradient: Callable[..., tuple[float, float]] = find_gradient,
+    eval_batch: int | None = None,
 ) -> Record:
-    """One step: batch, gradient, update, and where it is due the validation loss. In the place of
+    """One step: batch, gradient, update, and where it is due the validation loss, `eval_batch` windows at once. In the place of
     `find_gradient` may stand a `gradient` that finds the same in another way, as in beyond/large.py."""
     began = time.perf_counter()
     learning_rate = learning_rate_at(step, config)
@@ -295,7 +298,7 @@ def take_step(
     val_loss = None
     if step % config.eval_every == 0 or step == config.steps:
         with autocast(model.device, config.precision):
-            val_loss = evaluate(model, val_ids, windows=config.eval_windows)
+            val_loss = evaluate(model, val_ids, windows=config.eval_windows, batch_size=eval_batch)
     elapsed = time.perf_counter() - began
     return Record(step, learning_rate, train_loss, val_loss, grad_norm, x.numel() / step_seconds, elapsed)
 

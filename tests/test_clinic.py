@@ -302,7 +302,8 @@ EXPECTED = {name: expected for expected, names in KNOWN.items() for name in name
 
 
 RUNS = sorted(
-    {path.stem for path in RECORDS.glob("*.json")} - {"corpora", "ladder", "neural", "parts", "real", "staircase"}
+    {path.stem for path in RECORDS.glob("*.json")}
+    - {"corpora", "ladder", "memory", "neural", "parts", "real", "staircase"}
 )
 
 

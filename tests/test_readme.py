@@ -50,6 +50,6 @@ def test_it_names_what_remakes_every_record():
     """Each tool that writes to book/records has a target, and stands in the row of the folder."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (row,) = re.findall(r"^\| `book/` \|.*$", README, re.MULTILINE)
-    for tool in ("records", "ladder", "neural", "staircase", "parts", "drift", "real"):
+    for tool in ("records", "ladder", "neural", "staircase", "parts", "drift", "memory", "real", "scaling"):
         assert re.search(rf"^{tool}:.*\n\t\$\(BIN\)/python book/tools/{tool}\.py", makefile, re.MULTILINE)
         assert f"`make {tool}`" in row

@@ -2,6 +2,7 @@
 compilation. None of them changes what is learned, but for rounding: each is tested against the plain way."""
 
 import contextlib
+import ctypes
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,7 @@ from ..runs import load_run
 from ..training import Record, Run, take_step
 from .parts import Experts
 
+M_MMAP_THRESHOLD = -3  # its number in malloc.h
 MASKED = -100  # the target of a token that is not to be learned, as in F.cross_entropy
 
 
@@ -125,6 +127,20 @@ def add_gradients(
     return total
 
 
+def return_freed_memory() -> bool:
+    """From now on, let the memory of each tensor of 128 KiB or more go back to the system when the tensor is freed. The C library
+    of Linux (glibc) keeps it otherwise, in pieces that the next tensor may not fit into. Steps may take a little longer,
+    since the system hands out memory anew. Returns whether there is such a library; for other systems nothing changes.
+
+    >>> return_freed_memory()                                                           # doctest: +SKIP
+    True
+    """
+    try:
+        return bool(ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 128 * 1024))
+    except (AttributeError, OSError, TypeError):
+        return False
+
+
 @contextlib.contextmanager
 def recomputed_blocks(model: GPT) -> Iterator[None]:
     """Activation checkpointing (Chen et al. 2016, arXiv:1604.06174): while it lasts, each block keeps only its input, (B, T, C),
@@ -212,7 +228,9 @@ class LargeRun(Run):
         if step % 1000 == 0:
             self._scale *= 2
         ids = self._train_ids, self._val_ids
-        return take_step(self.model, self.optimizer, *ids, self.config, step, self._find_gradient)
+        return take_step(
+            self.model, self.optimizer, *ids, self.config, step, self._find_gradient, eval_batch=self.large.micro_batch
+        )
 
     def _save(self) -> None:
         if self.folder:

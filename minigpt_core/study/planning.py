@@ -6,6 +6,7 @@ import os
 import statistics
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..data import check_ids, check_parts
 from ..devices import pick_device
 from ..registry import build
 from ..tokenizer import BPETokenizer, CharTokenizer, Tokenizer
-from ..training import train
+from ..training import Run, train
 from .counting import repeated_share
 
 LEAST = 2_000  # characters; of fewer, the held-out part is hardly a window long
@@ -204,16 +205,31 @@ def readings(vocab_size: int) -> tuple[int, int]:
     return (40, 60) if vocab_size <= LETTERS else (20, 30)
 
 
-def time_steps(size: GPTConfig, config: TrainConfig, train_ids: Tensor, val_ids: Tensor) -> tuple[float, float]:
+def step_operations(size: GPTConfig, config: TrainConfig) -> float:
+    """Floating-point operations of a training step: for each token 6 a number in the matrices (2 forward, 4 backward), and
+    12 C a position that attention looks at, in each block.
+
+    >>> f"{step_operations(GPTConfig(60), TrainConfig()):.1e}"
+    '5.3e+09'
+    """
+    matrices = size.n_block_parameters + size.vocab_size * size.n_embd
+    return 6 * config.batch_size * size.block_size * (matrices + 2 * size.n_layer * size.n_embd * size.block_size)
+
+
+def time_steps(
+    size: GPTConfig, config: TrainConfig, train_ids: Tensor, val_ids: Tensor, engine: Callable[..., Run] = Run
+) -> tuple[float, float]:
     """Seconds that a training step and an evaluation take here, on a new model of that size: 20 steps, the first 5 unused,
-    or as many as fit into five seconds. What would take far longer, or does not fit into memory, is a `ValueError`.
+    or as many as fit into five seconds. What would take far longer, or in the plain way does not fit into memory, is a
+    `ValueError`. `engine` is that of `train`.
 
     >>> time_steps(GPTConfig(60), TrainConfig(), train_ids, val_ids)                    # doctest: +SKIP
     (0.031, 0.42)
     """
-    check_memory(size, config)
+    if engine is Run:
+        check_memory(size, config)
     tokens = config.batch_size * size.block_size
-    operations = 6 * tokens * (size.n_parameters + 2 * size.n_layer * size.n_embd * size.block_size)
+    operations = step_operations(size, config)
     if operations > OPERATIONS and pick_device(config.device).type == "cpu":
         raise ValueError(
             f"a step of this model takes about {operations:.0e} operations, which is too long to be timed on a CPU: say by "
@@ -224,7 +240,7 @@ def time_steps(size: GPTConfig, config: TrainConfig, train_ids: Tensor, val_ids:
     timed = min(windows, 64)
     timing = replace(config, steps=20, warmup_steps=0, eval_every=20, eval_windows=timed)
     records = []
-    for record in train(build(size), train_ids, val_ids, timing):
+    for record in train(build(size), train_ids, val_ids, timing, engine=engine):
         records.append(record)
         if record.elapsed > PATIENCE and len(records) > 1:
             break
@@ -236,25 +252,106 @@ def time_steps(size: GPTConfig, config: TrainConfig, train_ids: Tensor, val_ids:
     return step, max(0.0, last - step) * windows / timed
 
 
-def training_memory(size: GPTConfig, config: TrainConfig) -> float:
-    """Bytes: weights, gradients and AdamW's two moments, and what the backward pass needs of each layer.
+def estimate_steps(
+    size: GPTConfig, config: TrainConfig, train_ids: Tensor, val_ids: Tensor, engine: Callable[..., Run] = Run
+) -> tuple[float, float, str]:
+    """Seconds of a step and of an evaluation, and how they were found: by `time_steps`, or where that takes too long by
+    `steps_from_one_layer`.
+
+    >>> estimate_steps(GPTConfig(60), TrainConfig(), train_ids, val_ids)                # doctest: +SKIP
+    (0.031, 0.42, 'from steps of this model, timed now at 170 GFLOP/s')
+    """
+    operations = step_operations(size, config)
+    if operations > OPERATIONS and pick_device(config.device).type == "cpu":
+        return steps_from_one_layer(size, config, train_ids, val_ids, engine)
+    step, evaluation = time_steps(size, config, train_ids, val_ids, engine)
+    return step, evaluation, f"from steps of this model, timed now at {operations / step / 1e9:,.0f} GFLOP/s"
+
+
+def steps_from_one_layer(
+    size: GPTConfig, config: TrainConfig, train_ids: Tensor, val_ids: Tensor, engine: Callable[..., Run] = Run
+) -> tuple[float, float, str]:
+    """The same without a step of the whole: it takes as many times as long as a step of one layer and few windows, which is
+    timed now, as it has operations. Where even that takes too long, it is a `ValueError`.
+
+    >>> steps_from_one_layer(GPTConfig(60), TrainConfig(), train_ids, val_ids)          # doctest: +SKIP
+    (0.034, 0.45, 'from steps of one layer and 16 windows, timed now at 155 GFLOP/s')
+    """
+    layer, window = replace(size, n_layer=1), replace(config, batch_size=1)
+    fitting = int(OPERATIONS / 10 / step_operations(layer, window))
+    few = replace(config, batch_size=max(1, min(fitting, config.batch_size)))
+    step, evaluation = time_steps(layer, few, train_ids, val_ids, engine)
+    speed = step_operations(layer, few) / step
+    longer = step_operations(size, window) / step_operations(layer, window)
+    windows = f"{few.batch_size} window{'s' * (few.batch_size != 1)}"
+    how = f"from steps of one layer and {windows}, timed now at {speed / 1e9:,.0f} GFLOP/s"
+    return step_operations(size, config) / speed, evaluation * longer, how
+
+
+def training_memory(
+    size: GPTConfig, config: TrainConfig, *, micro_batch: int | None = None, checkpoint_activations: bool = False
+) -> float:
+    """The most bytes that the tensors of a run hold at once: its peak memory beyond that of a process that has imported torch
+    and taken a step of a tiny model. The two settings are those of `beyond.large.Large`.
+
+    Weights and the optimizer's moments are always there; to these comes the largest of four moments of a step. What a block
+    keeps for the backward pass are, in numbers a token: the inputs of its two norms, 2 C; their results, query, key, value,
+    and the heads' result, 6 C; what ReLU lets through, 4 C; the masks of dropout, 2 C; and where attention is not fused its
+    weights, H T. Short precision keeps the inputs of the norms long, and copies what query, key and value read three times.
+
+    The resident memory of a process follows after `beyond.large.return_freed_memory()`; without it the C library keeps what
+    was freed, in the worst case measured over half as much again. Counted are the parts of `GPT`: of another architecture
+    it is an estimate. The ids of the text are not counted.
 
     >>> round(training_memory(GPTConfig(60), TrainConfig()) / 2**20)                    # MiB
-    51
+    39
     """
-    tokens = config.batch_size * size.block_size
-    per_layer = 18 * size.n_embd + (0 if size.fused else 2 * size.n_head * size.block_size)
-    activations = tokens * (size.n_layer * per_layer + 4 * size.n_embd + 3 * size.vocab_size)
-    return 4 * (4 * size.n_parameters + activations)
+    C, V, T = size.n_embd, size.vocab_size, size.block_size
+    is_short = config.precision in ("bfloat16", "float16")
+    short = 2 if is_short else 4  # bytes of a number that a product takes or gives; others have 4
+    windows = min(micro_batch or config.batch_size, config.batch_size)
+    tokens = windows * T
+    pattern = 0 if size.fused else size.n_head * T  # attention weights of a token
+    masks = 2 * C if size.dropout else 0
+
+    # Bytes of a token:
+    sums = 4 + (size.n_head if size.fused else 0)  # mean and spread of two norms; of each row of scores, the sum
+    block = 4 * (2 * C + sums) + short * ((12 if is_short else 10) * C + masks + pattern)
+    ends = (4 + short) * C + 2 * masks  # input and result of the last norm; the mask of the embeddings
+    blocks = size.n_layer * 4 * C + block if checkpoint_activations else size.n_layer * block
+    logits = short * V
+    loss = logits + 12 * V  # logits, log-probabilities, and the gradients of both
+    passing = max(4 * C + short * 8 * C, short * (2 * pattern - 4 * C))  # gradients on their way through a block
+
+    weights = gradients = 4 * size.n_parameters
+    moments = 8 * size.n_parameters - (4 * size.n_block_parameters if config.optimizer == "muon" else 0)
+    copies = 2 * (size.n_block_parameters + V * C) if is_short else 0  # of the weights, in short numbers
+    earlier = gradients if windows < config.batch_size else 0  # of the groups before this one
+    kept = earlier + copies + tokens * (blocks + ends)
+    seen = min(micro_batch or max(1, 4096 // T), 64, config.eval_windows or 64) * T  # tokens of an evaluation
+    evaluation = max(logits + 4 * V + 4 * V * is_short, 12 * C + short * 8 * C, 8 * C + short * 3 * (C + pattern))
+    return (
+        weights
+        + moments
+        + max(
+            kept + tokens * loss,  # the backward pass begins at the loss,
+            kept + tokens * (logits + passing),  # comes to the last block,
+            gradients + tokens * (block + passing + logits),  # and to the first
+            gradients + seen * evaluation,
+        )
+    )
 
 
-def check_memory(size: GPTConfig, config: TrainConfig) -> None:
+def check_memory(
+    size: GPTConfig, config: TrainConfig, *, micro_batch: int | None = None, checkpoint_activations: bool = False
+) -> None:
     """Refuse a model that is to be trained on the CPU of a machine whose memory it exceeds, before it is built.
 
     >>> check_memory(GPTConfig(60, n_embd=40_000), TrainConfig())                       # doctest: +SKIP
-    ValueError: a model of 76,809,520,000 parameters needs about 1,183,896 MiB to be trained, and this machine has 15,890
+    ValueError: a model of 76,809,520,000 parameters needs about 1,178,895 MiB to be trained, and this machine has 15,890
     """
-    needed, there = training_memory(size, config), _memory_of_this_machine()
+    needed = training_memory(size, config, micro_batch=micro_batch, checkpoint_activations=checkpoint_activations)
+    there = _memory_of_this_machine()
     if needed > there and pick_device(config.device).type == "cpu":
         raise ValueError(
             f"a model of {size.n_parameters:,} parameters needs about {needed / 2**20:,.0f} MiB to be trained, and this "
