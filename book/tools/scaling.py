@@ -39,6 +39,7 @@ from tqdm import tqdm
 from minigpt_core import GPT, CharTokenizer, GPTConfig, TrainConfig, train
 from minigpt_core.corpus import Download, fetch
 from minigpt_core.files import write_atomic
+from minigpt_core.study.counting import ngram_probabilities
 from minigpt_core.study.language import Language, floor
 from minigpt_core.study.scaling import fit_law
 
@@ -56,6 +57,7 @@ KEPT = {"val": 200_000, "tune": 100_000}  # characters that are not learned from
 BATCH, WINDOW = 16, 32  # letters farther back than sixteen hardly helped such models (chapter 08)
 SEEDS = {width: 3 if width <= 64 else 1 for width in (*WIDTHS, HELD_OUT)}  # how far runs lie apart by chance
 RATES = {16: (6e-3, 12e-3, 24e-3), 64: (1.5e-3, 3e-3, 6e-3), 256: (0.5e-3, 1e-3, 2e-3)}  # tried, for the middle amount
+LONGEST = 8  # letters that counting looks at, the next one included
 FIRST, NEAR = 5, 1e-3  # the first steps are run again by the check, and may differ by so many nats on another machine
 
 
@@ -150,6 +152,13 @@ def rate_for(width: int, tuning: list[dict]) -> float:
     return float(f"{np.exp(height + slope * np.log(width)):.2g}")
 
 
+def counted(name: str, amount: int) -> dict[str, float]:
+    """The rival: the losses of n-grams counted in the same text (interpolated modified Kneser-Ney)."""
+    learn, val, _, vocab_size = texts(name)
+    p = ngram_probabilities(learn[:amount], val, LONGEST, vocab_size)
+    return {f"{n}-gram": round(loss, 4) for n, loss in enumerate((-p.log().mean(1)).tolist(), start=1)}
+
+
 def settings(name: str) -> dict:
     model, training = asdict(shape(1, WIDTHS[0])), asdict(recipe(AMOUNTS[0], 1.0, 0))
     changing = (
@@ -193,6 +202,9 @@ def make(name: str) -> None:
     if name == "language":
         val = Language().draw(KEPT["val"], 2)
         record["floor"] = {"entropy": round(Language().entropy, 4), "windows": round(floor(Language(), val, WINDOW), 4)}
+    if "counts" not in record:
+        record["counts"] = {str(amount): counted(name, amount) for amount in AMOUNTS}
+        save()
     planned = [(width, amount, 0) for width in WIDTHS for amount in AMOUNTS]
     planned += [(w, amount, seed) for w in WIDTHS for seed in range(1, SEEDS[w]) for amount in AMOUNTS]
     held_out = [(HELD_OUT, amount, 0) for amount in AMOUNTS]
