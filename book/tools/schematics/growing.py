@@ -333,7 +333,7 @@ def short_numbers() -> Drawing:
     draw = Drawing(
         "short_numbers",
         "float32, bfloat16, float16: bits and steps",
-        f"The bits of {NUMBER} in three kinds: a sign, dark; an exponent, pale; a fraction, in outline. "
+        f"The bits of {NUMBER} in three kinds: a sign, filled; an exponent, lightly filled; a fraction, in outline. "
         + "; ".join(
             f"{name}: 1, {parts_of(kind)[0]} and {parts_of(kind)[1]} bits, read as {value}"
             for name, kind, value in zip(names, KINDS, shown, strict=True)
