@@ -188,6 +188,7 @@ def test_the_records_of_the_study_are_whole_and_their_prediction_is_that_of_the_
     assert sizes[0] < size < sizes[-1]
     for amount, expected in record["predicted"].items():
         assert fit.predict(size, int(amount)) == pytest.approx(expected, abs=2e-4)
+    assert {len(counts) for counts in record["counts"].values()} == {scaling.LONGEST}
     for run in record["runs"]:
         assert run["rate"] == scaling.rate_for(run["width"], record["tuning"])
 
