@@ -16,6 +16,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from test_cli import as_in_a_terminal
 
 from minigpt_core import (
     GPT,
@@ -449,7 +450,7 @@ def test_whatever_signal_ends_it_the_same_command_goes_on(by, code, tmp_path):
     command = [sys.executable, "-m", "minigpt_core", "prepare", path, "--out", tmp_path / "out", "--workers", "2"]
     command = [*map(str, command), "--model", str(tmp_path / "letters")]
     pipes = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True, "env": ENVIRONMENT}
-    running = subprocess.Popen(command, **pipes)
+    running = subprocess.Popen(command, **pipes, preexec_fn=as_in_a_terminal)
     while not (children := Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()):
         assert running.poll() is None
     os.killpg(running.pid, by)

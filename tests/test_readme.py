@@ -42,7 +42,7 @@ def test_its_files_and_folders_exist():
 def test_it_names_every_chapter_in_order():
     named = re.findall(r"\]\(notebooks/(\w+)\.ipynb\)", README)
     assert named == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-    assert [name[:2] for name in named] == [f"{number:02}" for number in range(16)]
+    assert [name[:2] for name in named] == [f"{number:02}" for number in range(17)]
     assert "Seventeen chapters, numbered 00 to 16:" in README
 
 
