@@ -280,6 +280,7 @@ def awkward_figures() -> dict[str, object]:
         "points": viz.points(places, groups={"$$": ["$$"], "_a": [], "\n": []}, **lines),
         "heatmaps": viz.heatmaps({"$x$": square}, title=title, labels=AWKWARD),
         "graph": viz.graph([(name, 1.0, 1.0) for name in few], [(i, 5, 1.0) for i in range(5)], title=title),
+        "scaling": viz.scaling(curves, dict.fromkeys(few, abs), held_out=curves, floor=("$$", 1.0), **lines),
         "many heatmaps": viz.heatmaps(dict.fromkeys(AWKWARD, square), title=title),
     }
 

@@ -20,7 +20,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.patches import FancyArrowPatch, Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
 from matplotlib_inline.config import InlineBackend
 
@@ -391,6 +391,7 @@ def scaling(
             axes.annotate(f"{plain(floor[0])} {floor[1]:.3f}", (0.02, floor[1]), (0, 2), **told)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         _entitle(figure, title, axes, xlabel, ylabel)
     plt.close(figure)
     return figure
