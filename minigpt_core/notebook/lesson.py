@@ -82,7 +82,8 @@ def check_shape(tensor: Tensor, *shape: int) -> Tensor:
 
 def load_record(name: str) -> dict[str, Any]:
     """A training run that was made before and kept in book/records: "settings", "curve", "samples" and "maps"; or one of the
-    tables there, "corpora", "ladder", "neural", "parts", "real" and "staircase".
+    tables there: "corpora", "drift", "ladder", "memory", "neural", "parts", "prepare", "real", "scaling-books",
+    "scaling-language" and "staircase".
 
     >>> load_record("tales")["curve"]["val_loss"][-1]                                   # doctest: +SKIP
     1.36
