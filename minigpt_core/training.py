@@ -1,6 +1,7 @@
 """The training loop: a run yields a record after each step and never prints; whoever loops over it decides what to show."""
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -63,11 +64,10 @@ def evaluate(model: GPT, ids: Tensor, *, windows: int | None = None, batch_size:
     rest = ids[full * T :]  # the last window is shorter
     if windows is not None and windows < full:
         starts, rest = starts[torch.linspace(0, full - 1, windows, device=ids.device).round().long()], rest[:0]
-    total, count = 0.0, 0
-    chunks = torch.split(starts, batch_size) if len(starts) else ()
+    total, count, window = 0.0, 0, torch.arange(T + 1, device=ids.device)
+    parts = (ids[begin[:, None] + window] for begin in torch.split(starts, batch_size) if len(begin))
     with evaluating(model):
-        for chunk in (*chunks, *[None] * (len(rest) > 1)):  # (B,) each, whose part is (B, T + 1); None for the rest
-            part = rest[None] if chunk is None else ids[chunk[:, None] + torch.arange(T + 1, device=ids.device)]
+        for part in itertools.chain(parts, [rest[None]] if len(rest) > 1 else []):  # (B, T + 1)
             logits, _ = model(part[:, :-1])  # (B, T, V)
             total += F.cross_entropy(logits.float().flatten(0, 1), part[:, 1:].flatten(), reduction="sum").item()
             count += part[:, 1:].numel()

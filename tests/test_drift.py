@@ -1,17 +1,12 @@
 """The record of the drift: rounding grows where the ReLU makes a switch of it, no more between processes than between threads."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 from statistics import mean
 
+import drift as tool
 import pytest
 
-ROOT = Path(__file__).parents[1]
-spec = importlib.util.spec_from_file_location("drift_tool", ROOT / "book" / "tools" / "drift.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 RECORD = json.loads(tool.RECORD.read_text(encoding="utf-8"))
 APART = RECORD["differences"]
 ROUNDED = ("two threads", "two groups", "two processes", "two processes, sharded", "float64")

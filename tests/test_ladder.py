@@ -1,12 +1,11 @@
 """The ladder of chapter 14: its models stand between the plain and the fast one, and its record is of these runs."""
 
 import hashlib
-import importlib.util
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
+import ladder as tool
 import pytest
 import torch
 
@@ -14,10 +13,6 @@ from minigpt_core import GPT
 from minigpt_core.beyond.fast import FastConfig, FastGPT
 from minigpt_core.config import GPTConfig
 
-ROOT = Path(__file__).parents[1]
-spec = importlib.util.spec_from_file_location("ladder_tool", ROOT / "book" / "tools" / "ladder.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 RECORD = json.loads(tool.RECORD.read_text(encoding="utf-8"))
 RUNS = [run for runs in tool.KINDS.values() for run in runs]
 RECORDED = {name: kept for kind in tool.KINDS for name, kept in RECORD[kind].items()}

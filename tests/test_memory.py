@@ -1,13 +1,12 @@
 """What `minigpt info` says of memory, against the peak that the system saw: ten shapes, each in a process of its own."""
 
-import importlib.util
 import inspect
 import json
 import os
 import re
 import sys
-from pathlib import Path
 
+import memory as tool
 import pytest
 import torch
 
@@ -16,10 +15,6 @@ from minigpt_core.devices import autocast
 from minigpt_core.study import planning
 from minigpt_core.study.planning import training_memory
 
-ROOT = Path(__file__).parents[1]
-spec = importlib.util.spec_from_file_location("memory_tool", ROOT / "book" / "tools" / "memory.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 RECORD = json.loads(tool.RECORD.read_text(encoding="utf-8"))
 SHAPES = list(tool.SHAPES)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc, which only Linux has")

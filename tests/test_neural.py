@@ -1,17 +1,11 @@
 """The record of the first neural model: of these runs, whole, and not stale."""
 
-import importlib.util
 import itertools
 import json
 import sys
-from pathlib import Path
 
+import neural as tool
 from remake import remake
-
-ROOT = Path(__file__).parents[1]
-spec = importlib.util.spec_from_file_location("neural_tool", ROOT / "book" / "tools" / "neural.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 
 
 def test_the_record_is_not_stale():
@@ -27,7 +21,7 @@ def test_every_shape_has_all_seeds_and_as_many_weights_as_it_should():
     for run in runs:
         k, H = run["k"], run["hidden"]
         assert run["parameters"] == V * C + (k * C + 1) * H + (H + 1) * V
-        assert run["train_loss"] < run["val_loss"] and len(run["first"]) == tool.STEPS
+        assert run["train_loss"] < run["val_loss"] and len(run["first"]) == tool.FIRST
 
 
 def test_the_longer_run_has_all_seeds_and_overfits():

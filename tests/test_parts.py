@@ -1,21 +1,18 @@
 """The record of the parts: each is one change to the growing model, and the record is of these runs, whole, and not stale."""
 
-import importlib.util
 import json
 import math
 import statistics
 import sys
 from pathlib import Path
 
+import parts as tool
 import pytest
 import torch
 
 from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
 
 ROOT = Path(__file__).parents[1]
-spec = importlib.util.spec_from_file_location("parts_tool", ROOT / "book" / "tools" / "parts.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 RECORD = json.loads(tool.RECORD.read_text(encoding="utf-8"))
 RUNS = RECORD["runs"]
 PLAIN = [run["val_loss"] for run in RUNS["plain"]]

@@ -1,22 +1,17 @@
 """The record of the real model: of these measurements, whole, not stale, and what the chapter reads from it."""
 
-import importlib.util
 import itertools
 import json
 import math
 import random
 import sys
-from pathlib import Path
 
 import pytest
+import real as tool
 import torch
 
 from minigpt_core import GPT, CharTokenizer, GPTConfig, load_pretrained
 
-ROOT = Path(__file__).parents[1]
-spec = importlib.util.spec_from_file_location("real_tool", ROOT / "book" / "tools" / "real.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 RECORD = json.loads(tool.RECORD.read_text(encoding="utf-8"))
 
 

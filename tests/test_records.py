@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import records as tool
 import torch
 from PIL import Image, ImageChops, ImageStat
 
@@ -16,9 +17,6 @@ from minigpt_core.pretrained import load_card
 from minigpt_core.tokenizer import CHAT
 
 ROOT = Path(__file__).parents[1]
-spec = importlib.util.spec_from_file_location("records_tool", ROOT / "book" / "tools" / "records.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 
 
 @pytest.mark.parametrize("name", tool.RUNS)

@@ -1,6 +1,5 @@
 """The staircase: each step is one change to the growing model, and its record is of these runs, whole, and not stale."""
 
-import importlib.util
 import itertools
 import json
 import math
@@ -8,15 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import staircase as tool
 import torch
 from torch import nn
 
 from minigpt_core import load_pretrained, ngram_loss
 
 ROOT = Path(__file__).parents[1]
-spec = importlib.util.spec_from_file_location("staircase_tool", ROOT / "book" / "tools" / "staircase.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 RECORD = json.loads(tool.RECORD.read_text(encoding="utf-8"))
 TRAINED = {name: RECORD["steps"][name] for name in tool.MIXES if name in RECORD["steps"]}
 V, T, C = 60, 64, 128

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from remake import remake, settings_on_tales, tales
+from remake import FIRST, apart, remake, settings_on_tales, tales
 from torch import Tensor
 from tqdm import tqdm
 
@@ -37,7 +37,6 @@ from minigpt_core.training import Run
 
 RECORD = Path(__file__).parents[1] / "records" / "drift.json"
 SEEDS, STEPS = 3, 100
-FIRST, NEAR = 5, 1e-3  # the first steps are run again by the check, and may differ by so many nats on another machine
 RISE = 20
 LAYERS = 2
 RECIPE = {"steps": 900, "warmup_steps": 50, "eval_every": 900, "checkpoint_every": 900}
@@ -147,7 +146,7 @@ def stale() -> str | None:
         return "it has another number of seeds"
     for name, runs in record["losses"].items():
         now, then = run(name, 0, FIRST), runs[0][:FIRST]
-        if max(abs(a - b) for a, b in zip(now, then, strict=True)) > NEAR:
+        if apart(now, then):
             return f"the first losses of {name!r} are {then}, now they are {now}"
     return None
 

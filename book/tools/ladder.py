@@ -29,6 +29,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from remake import FIRST, apart
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
@@ -42,7 +43,6 @@ from minigpt_core.files import write_atomic
 RECORD = Path(__file__).parents[1] / "records" / "ladder.json"
 GOAL = 1.89
 SEEDS = range(5)
-STEPS, NEAR = 5, 1e-3  # the first steps are run again by the test, and may differ by so many nats on another machine
 DISTURBED = 1.3  # how much longer than the shortest yardstick another one may be
 IDEAS = ("previous-token embeddings", "zero-initialised outputs", "rotary positions", "squared ReLU", "logit scale")
 SLOW = {  # the training settings of nanoGPT's recipe for a CPU, where they differ from the fast ones
@@ -255,7 +255,7 @@ def measure(run: Run, data: tuple, seed: int, kind: str) -> dict[str, Any]:
     config, seconds = run.config, 0.0
     for record in records:
         seconds += config.batch_size * model.config.block_size / record.tokens_per_second
-        if record.step <= STEPS:
+        if record.step <= FIRST:
             found["first"].append(round(record.train_loss, 4))
         if run.average and 2 * record.step >= config.steps and record.step % 5 == 0:
             averaged.update_parameters(model)
@@ -293,9 +293,9 @@ def stale(run: Run, record: dict, data: tuple) -> str | None:
     settings = kept["settings"] | {"training": _completed(kept["settings"]["training"])}
     if settings != settings_of(run):
         return "its settings have changed"
-    losses = [r.train_loss for r in itertools.islice(run.start(*data, SEEDS[0])[1], STEPS)]
+    losses = [r.train_loss for r in itertools.islice(run.start(*data, SEEDS[0])[1], FIRST)]
     first = kept["runs"][0]["first"]
-    if max(abs(a - b) for a, b in zip(losses, first, strict=True)) > NEAR:
+    if apart(losses, first):
         return f"its first losses are {first}, now they are {[round(x, 4) for x in losses]}"
     return None
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from remake import remake, settings_on_tales, tales
+from remake import FIRST, apart, remake, settings_on_tales, tales
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -24,7 +24,6 @@ RECORD = Path(__file__).parents[1] / "records" / "neural.json"
 SETTINGS = {"k": [2, 3, 5, 8], "hidden": [32, 128, 512], "seeds": 3}
 RECIPE = {"embedding": 32, "steps": 2000, "batch": 256, "learning_rate": 1e-2, "betas": [0.9, 0.99]}
 LONGER = {"k": 5, "hidden": 512, "steps": 8000}
-STEPS, NEAR = 5, 1e-3  # the first steps are run again by the check, and may differ by so many nats on another machine
 END = 0  # the id of the end mark, which stands for what comes before the text
 
 
@@ -76,7 +75,7 @@ def run(k: int, hidden: int, seed: int, stop_after: int | None = None, steps: in
     torch.manual_seed(seed)
     network = Network(vocab_size, k, hidden, RECIPE["embedding"])
     losses = fit(network, *train, steps, seed, stop_after)
-    found = {"k": k, "hidden": hidden, "seed": seed, "first": [round(loss, 4) for loss in losses[:STEPS]]}
+    found = {"k": k, "hidden": hidden, "seed": seed, "first": [round(loss, 4) for loss in losses[:FIRST]]}
     if stop_after is None:
         found["parameters"] = sum(p.numel() for p in network.parameters())
         found["train_loss"], found["val_loss"] = (round(mean_loss(network, *part), 4) for part in (train, val))
@@ -95,8 +94,8 @@ def stale() -> str | None:
     if record["settings"] != settings():
         return "its settings or its corpus have changed"
     for kept in (r for r in record["runs"] if r["seed"] == 0 and r["hidden"] == SETTINGS["hidden"][0]):
-        again = run(kept["k"], kept["hidden"], kept["seed"], STEPS)["first"]
-        if max(abs(a - b) for a, b in zip(again, kept["first"], strict=True)) > NEAR:
+        again = run(kept["k"], kept["hidden"], kept["seed"], FIRST)["first"]
+        if apart(again, kept["first"]):
             return f"its first losses at k = {kept['k']} are {kept['first']}, now they are {again}"
     return None
 

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import torch
-from remake import remake, settings_on_tales, tales
+from remake import FIRST, apart, remake, settings_on_tales, tales
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -26,7 +26,6 @@ from minigpt_core.study.growing import BATCH, RATE, RISING, STEPS, fit, mean_los
 
 RECORD = Path(__file__).parents[1] / "records" / "parts.json"
 SEEDS = 3
-FIRST, NEAR = 5, 1e-3  # the first steps are run again by the check, and may differ by so many nats on another machine
 GPT2 = {"feed_forward": "gelu", "tied": True, "start": "scaled"}
 LLAMA = {"norm": "rms", "rope_base": 10_000, "feed_forward": "swiglu", "n_hidden": 341, "n_kv_head": 2, "bias": False}
 PARTS: dict[str, dict] = {
@@ -95,7 +94,7 @@ def stale() -> str | None:
         if [each["seed"] for each in runs] != list(range(SEEDS)):
             return f"{name!r} has another number of seeds"
         now, then = run(name, 0, FIRST)["first"], runs[0]["first"]
-        if max(abs(a - b) for a, b in zip(now, then, strict=True)) > NEAR:
+        if apart(now, then):
             return f"the first losses of {name!r} are {then}, now they are {now}"
     return None
 

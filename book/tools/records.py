@@ -6,7 +6,7 @@
 A record is a small JSON file: settings (corpus, split, model, training), the curve, samples and attention maps at a few
 steps; of a watched run also what it says on the way, of a filmed one the maps of the travelling sentence with it; and the
 validation losses of the same run with other seeds, where a sentence of a chapter rests on a difference. It is stale when its
-settings or its corpus are no longer those of the table below, or when the first STEPS steps, run again, give other losses.
+settings or its corpus are no longer those of the table below, or when the first steps, run again, give other losses.
 corpora.json, made first, holds the statistics of each corpus and its losses by counting.
 """
 
@@ -22,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from remake import FIRST, apart
 from torch import Tensor
 from tqdm import tqdm
 
@@ -44,8 +45,6 @@ from minigpt_core.study.lens import induction_scores, repeat_probability
 from minigpt_core.tokenizer import END_OF_TEXT
 
 FOLDER = Path(__file__).parents[1] / "records"
-STEPS = 5  # run again by the check
-NEAR = 1e-3  # nats: how far two machines may be apart after so few steps
 SENTENCES = {"tales": '"Where is the Spoon?" asked Wren.', "tales_zh": "“这是谁的椅子？”露丝船长问。"}
 SENTENCE = SENTENCES["tales"]
 BEGINNINGS = {"tales": "Wren ", "tales_zh": "露丝"}  # what a watched run continues
@@ -308,9 +307,9 @@ def stale(name: str) -> str | None:
     settings["training"] = _completed(settings["training"])
     if settings != settings_of(name):
         return "its settings or its corpus have changed"
-    losses = [r.train_loss for r in itertools.islice(start(record["settings"])[2], STEPS)]
-    kept = record["curve"]["train_loss"][:STEPS]
-    if max(abs(a - b) for a, b in zip(losses, kept, strict=True)) > NEAR:
+    losses = [r.train_loss for r in itertools.islice(start(record["settings"])[2], FIRST)]
+    kept = record["curve"]["train_loss"][:FIRST]
+    if apart(losses, kept):
         return f"its first losses are {kept}, now they are {[round(x, 4) for x in losses]}"
     return None
 

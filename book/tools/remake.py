@@ -1,10 +1,10 @@
-"""What the tools share that remake a table of many runs on the tales: the ids, the settings, and the command."""
+"""What the tools share that remake records of many runs: the ids and settings of the tales, the check of first losses, the command."""
 
 import argparse
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from minigpt_core import CharTokenizer, load_corpus, split_text
 from minigpt_core.files import write_atomic
+
+FIRST, NEAR = 5, 1e-3  # the first steps are run again by a check, and may differ by so many nats on another machine
 
 
 @functools.cache
@@ -27,6 +29,11 @@ def settings_on_tales(recipe: dict) -> dict:
     """The text that runs read and how it is split, and their recipe."""
     sha256 = hashlib.sha256(load_corpus("tales").encode("utf-8")).hexdigest()
     return {"corpus": "tales", "corpus_sha256": sha256, "split": "documents", **recipe}
+
+
+def apart(now: Sequence[float], then: Sequence[float]) -> bool:
+    """Whether the losses of the first steps are other ones than those that were recorded."""
+    return max(abs(a - b) for a, b in zip(now, then, strict=True)) > NEAR
 
 
 def remake(description: str | None, record: Path, stale: Callable[[], str | None], make: Callable[[], dict]) -> int:

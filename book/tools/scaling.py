@@ -33,6 +33,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from remake import FIRST, apart
 from torch import Tensor
 from tqdm import tqdm
 
@@ -58,7 +59,6 @@ BATCH, WINDOW = 16, 32  # letters farther back than sixteen hardly helped such m
 SEEDS = {width: 3 if width <= 64 else 1 for width in (*WIDTHS, HELD_OUT)}  # how far runs lie apart by chance
 RATES = {16: (6e-3, 12e-3, 24e-3), 64: (1.5e-3, 3e-3, 6e-3), 256: (0.5e-3, 1e-3, 2e-3)}  # tried, for the middle amount
 LONGEST = 8  # letters that counting looks at, the next one included
-FIRST, NEAR = 5, 1e-3  # the first steps are run again by the check, and may differ by so many nats on another machine
 
 
 @functools.cache
@@ -82,16 +82,14 @@ def books() -> str:
     with tarfile.open(fileobj=io.BytesIO(fetch("books", BOOKS))) as archive:
         names = sorted(n for n in archive.getnames() if n.endswith(".txt") and "bible" not in n)
         raw = [archive.extractfile(name).read() for name in names]
-    read = [each.decode("utf-8" if _is_utf8(each) else "latin-1") for each in raw]
-    return "\n\n".join(re.sub(r"\r\n?", "\n", text).strip("\n\x1a ") for text in read) + "\n\n"
+    return "\n\n".join(re.sub(r"\r\n?", "\n", _decoded(each)).strip("\n\x1a ") for each in raw) + "\n\n"
 
 
-def _is_utf8(raw: bytes) -> bool:
+def _decoded(raw: bytes) -> str:
     try:
-        raw.decode("utf-8")
+        return raw.decode("utf-8")
     except UnicodeDecodeError:
-        return False
-    return True
+        return raw.decode("latin-1")
 
 
 def cut(text: str, least: int = 2000) -> list[str]:
@@ -199,9 +197,10 @@ def make(name: str) -> None:
             if not done(record["tuning"], width, AMOUNTS[1], rate, 0):
                 record["tuning"].append(run(name, width, AMOUNTS[1], rate, 0, "tune"))
                 save()
-    if name == "language":
-        val = Language().draw(KEPT["val"], 2)
-        record["floor"] = {"entropy": round(Language().entropy, 4), "windows": round(floor(Language(), val, WINDOW), 4)}
+    if name == "language" and "floor" not in record:
+        language = Language()
+        windows = floor(language, language.draw(KEPT["val"], 2), WINDOW)
+        record["floor"] = {"entropy": round(language.entropy, 4), "windows": round(windows, 4)}
     if "counts" not in record:
         record["counts"] = {str(amount): counted(name, amount) for amount in AMOUNTS}
         save()
@@ -235,7 +234,7 @@ def stale(name: str) -> str | None:
         return "runs are missing: go on with make scaling"
     each = record["runs"][0]
     now = run(name, each["width"], each["amount"], each["rate"], each["seed"], only=FIRST)["first"]
-    if max(abs(a - b) for a, b in zip(now, each["first"], strict=True)) > NEAR:
+    if apart(now, each["first"]):
         return f"the first losses of its first run are {each['first']}, now they are {now}"
     return None
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from remake import remake, settings_on_tales, tales
+from remake import FIRST, NEAR, apart, remake, settings_on_tales, tales
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -33,7 +33,6 @@ from minigpt_core.study.growing import BATCH, RATE, RISING, STEPS, Average, Grow
 
 RECORD = Path(__file__).parents[1] / "records" / "staircase.json"
 SEEDS = 3
-FIRST, NEAR = 5, 1e-3  # the first steps are run again by the check, and may differ by so many nats on another machine
 
 
 def shape(n_head: int) -> GPTConfig:
@@ -149,7 +148,7 @@ def stale() -> str | None:
             return f"{name!r} has the loss {then}, now it is {now}"
     for name in MIXES | ASIDE:
         now, then = run(name, 0, FIRST)["first"], (record["steps"] | record["aside"])[name][0]["first"]
-        if max(abs(a - b) for a, b in zip(now, then, strict=True)) > NEAR:
+        if apart(now, then):
             return f"the first losses of {name!r} are {then}, now they are {now}"
     return None
 

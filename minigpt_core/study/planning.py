@@ -216,6 +216,10 @@ def step_operations(size: GPTConfig, config: TrainConfig) -> float:
     return 6 * config.batch_size * size.block_size * (matrices + 2 * size.n_layer * size.n_embd * size.block_size)
 
 
+def _takes_too_long(size: GPTConfig, config: TrainConfig) -> bool:
+    return step_operations(size, config) > OPERATIONS and pick_device(config.device).type == "cpu"
+
+
 def time_steps(
     size: GPTConfig, config: TrainConfig, train_ids: Tensor, val_ids: Tensor, engine: Callable[..., Run] = Run
 ) -> tuple[float, float]:
@@ -229,10 +233,9 @@ def time_steps(
     if engine is Run:
         check_memory(size, config)
     tokens = config.batch_size * size.block_size
-    operations = step_operations(size, config)
-    if operations > OPERATIONS and pick_device(config.device).type == "cpu":
+    if _takes_too_long(size, config):
         raise ValueError(
-            f"a step of this model takes about {operations:.0e} operations, which is too long to be timed on a CPU: say by "
+            f"a step of this model takes about {step_operations(size, config):.0e} operations, which is too long to be timed on a CPU: say by "
             "steps how long to train, or take a smaller n_embd, n_layer, block_size or batch_size"
         )
     windows = max(1, (len(val_ids) - 1) // size.block_size)
@@ -261,11 +264,11 @@ def estimate_steps(
     >>> estimate_steps(GPTConfig(60), TrainConfig(), train_ids, val_ids)                # doctest: +SKIP
     (0.031, 0.42, 'from steps of this model, timed now at 170 GFLOP/s')
     """
-    operations = step_operations(size, config)
-    if operations > OPERATIONS and pick_device(config.device).type == "cpu":
+    if _takes_too_long(size, config):
         return steps_from_one_layer(size, config, train_ids, val_ids, engine)
     step, evaluation = time_steps(size, config, train_ids, val_ids, engine)
-    return step, evaluation, f"from steps of this model, timed now at {operations / step / 1e9:,.0f} GFLOP/s"
+    speed = step_operations(size, config) / step
+    return step, evaluation, f"from steps of this model, timed now at {speed / 1e9:,.0f} GFLOP/s"
 
 
 def steps_from_one_layer(
