@@ -1,0 +1,1 @@
+"""Chapter 04: slopes as factors, backwards through a program."""

@@ -1,0 +1,1 @@
+"""Chapter 00: First light: the whole program on one page."""

@@ -1,0 +1,1 @@
+"""Chapter 05: embeddings, a first network, and how to begin."""

@@ -1,0 +1,1 @@
+"""Chapter 16: large batches, short numbers, many processes, laws."""

@@ -1,0 +1,1 @@
+"""Chapter 12: vectors, places, heads."""

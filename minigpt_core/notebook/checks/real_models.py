@@ -1,0 +1,1 @@
+"""Chapter 15: the parts of today's models."""

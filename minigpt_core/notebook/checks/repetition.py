@@ -1,0 +1,1 @@
+"""Chapter 11: loops, and what breaks them."""

@@ -1,0 +1,1 @@
+"""Chapter 10: every knob, beams, stop strings, the cache."""

@@ -1,0 +1,1 @@
+"""Chapter 08: AdamW, schedules, clipping, one batch by heart."""

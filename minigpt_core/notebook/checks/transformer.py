@@ -1,0 +1,1 @@
+"""Chapter 07: feed-forward, norms, the residual stream, and counting numbers."""

@@ -1,0 +1,1 @@
+"""Chapter 13: a text of one's own."""
