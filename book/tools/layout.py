@@ -65,12 +65,17 @@ def box_of(module: str) -> str:
 
 
 def modules_in(box: str) -> list[str]:
-    """Without the rooms' own __init__, which are what their boxes stand for.
+    """Without the rooms' own __init__, which are what their boxes stand for. A folder in a room stands for what is in it.
 
-    >>> modules_in("notebook")
-    ['notebook.lesson', 'notebook.viz']
+    >>> modules_in("notebook")[0]
+    'notebook.checks'
     """
-    return [name for name in PATHS if box_of(name) == box and name not in ("__init__", *ROOMS)]
+    return [name for name in PATHS if box_of(name) == box and name not in ("__init__", *ROOMS) and not is_inside(name)]
+
+
+def is_inside(module: str) -> bool:
+    """Whether it lies in a folder of a room, such as notebook.checks.attention."""
+    return module.count(".") > 1
 
 
 def without_detours(edges: Edges) -> Edges:
@@ -270,7 +275,9 @@ def described(module: str) -> str:
 def table(room: str) -> str:
     """The rows of one room's table."""
     lines = [
-        f"| `{name.split('.')[-1]}` | {described(name)} |" for name in PATHS if room_of(name) == room and name != room
+        f"| `{name.split('.')[-1]}` | {described(name)} |"
+        for name in PATHS
+        if room_of(name) == room and name != room and not is_inside(name)
     ]
     return "\n".join(["| module | what |", "|---|---|", *lines, ""])
 
