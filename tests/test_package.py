@@ -92,7 +92,11 @@ def test_the_picture_and_the_tables_of_the_page_are_those_of_the_source():
     assert text == layout.page(text), "run make layout"
     for module in MODULES:
         assert layout.described(module), f"{module} has no docstring"
-        assert module in ROOMS or layout.is_inside(module) or f"| `{module.split('.')[-1]}` | {layout.described(module)} |" in text
+        assert (
+            module in ROOMS
+            or layout.is_inside(module)
+            or f"| `{module.split('.')[-1]}` | {layout.described(module)} |" in text
+        )
 
 
 def test_the_picture_shows_every_module_once_and_an_arrow_where_one_imports_another(tmp_path, monkeypatch):

@@ -186,7 +186,7 @@ def _of_all(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> str:
         return "every number has the wrong sign"
     if not a.any():
         return "all its numbers are zero"
-    if a[~big].any() is np.False_ and len(ratios) > 1 and np.allclose(ratios, ratios[0], rtol=1e-3):
+    if a[~big].any() is np.False_ and len(ratios) > 1 and np.allclose(ratios, ratios[0], rtol=ROUNDING):
         return f"every number is {ratios[0]:.4g} times what it should be"
     if np.allclose(moves, moves.flat[0], atol=ROUNDING * np.abs(b).max()):
         return f"every number is {abs(moves.flat[0]):.4g} too {'large' if moves.flat[0] > 0 else 'small'}"
