@@ -9,7 +9,7 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600
 TORCH_INDEX := $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null && \
 	echo "--extra-index-url https://download.pytorch.org/whl/cpu --retries 0 --timeout 5")
 
-.PHONY: help book test verify check matrix lint notebooks address layout records ladder neural parts drift memory real scaling schematics staircase film models bench clean
+.PHONY: help book test verify check matrix lint notebooks address layout tutor records ladder neural parts drift memory real scaling schematics staircase film models bench clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ address: $(INSTALLED)  ## write the address of the github.com remote into badges
 
 layout: $(INSTALLED)  ## draw which module imports which, and list the modules, on the page about the code
 	@$(BIN)/python book/tools/layout.py
+
+tutor: $(INSTALLED)  ## write the map of chapters and checks into TUTOR.md
+	@$(BIN)/python book/tools/tutor.py
 
 records: $(INSTALLED)  ## remake the recorded runs that chapters read (NAME=tales for one)
 	$(BIN)/python book/tools/records.py $(NAME)

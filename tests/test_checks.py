@@ -48,7 +48,7 @@ def swallows_all(x):
     while True:
         try:  # noqa: SIM105
             pass
-        except:  # noqa: E722, SIM105
+        except:  # noqa: E722
             pass
 
 

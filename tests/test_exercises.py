@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import tutor
 
 from minigpt_core.notebook import checks as check
 from minigpt_core.notebook.checks import kept
@@ -108,6 +109,14 @@ def test_a_chapter_has_four_exercises_one_of_them_a_planted_bug(chapter):
     assert len(own) >= 4 and any(exercise.planted for exercise in own)
     assert NOTEBOOKS[chapter].stem == f"{chapter}_{check.CHAPTERS[chapter]}"
     assert not {exercise.name for exercise in own} & {*check.CHAPTERS.values(), "hint", "progress"}
+
+
+def test_the_tutors_map_names_every_check_and_the_page_is_one():
+    text = tutor.PAGE.read_text(encoding="utf-8")
+    assert text == tutor.page(text), "run make tutor"
+    assert len(text.splitlines()) < 80
+    for page in ("README.md", "book/how-to-read.md"):
+        assert "TUTOR.md" in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_the_checks_take_little_time():
