@@ -17,6 +17,8 @@ WIDGETS = {
     "anatomy": ("engine/sampling.js", "anatomy.js"),
     "budget": ("scaling.js", "budget.js"),
     "curves": ("curves.js",),
+    "progress": ("reader.js", "progress.js"),
+    "quiz": ("reader.js", "quiz.js"),
     "repetition": ("repetition.js",),
     "tokenizer": ("engine/tokenizer.js", "tokenizer.js"),
 }
