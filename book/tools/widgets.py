@@ -112,6 +112,8 @@ def load_host(app: Sphinx, page: str, template: str, context: dict[str, Any], do
     if "data-minigpt=" in context.get("body", ""):
         app.add_css_file("minigpt/widgets.css")
         app.add_js_file("minigpt/host.js", loading_method="defer")
+    if 'data-minigpt="predict"' in context.get("body", ""):  # at once: it folds what nobody should see before
+        app.add_js_file("minigpt/predict.js", loading_method="defer")
 
 
 def write_files(app: Sphinx, failure: Exception | None) -> None:
