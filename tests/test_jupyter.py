@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -58,15 +59,23 @@ laptop = dict(name="laptop", flops=2e11, share=0.5, note="measured")
 gpt3 = dict(name="GPT-3", parameters=175e9, tokens=300e9, source="its paper")
 budget = Budget([law | dict(aspect=32, alice=150_000)], [laptop], [gpt3])
 """
+QUIZ = """\
+from minigpt_core.notebook.predict import predict
+from minigpt_core.widgets.quiz import Quiz
+
+guess = predict("How many questions has the quiz?", guess=5)
+quiz = Quiz("06_attention")
+"""
 
 
 def notebook() -> nbformat.NotebookNode:
-    """Chapter 10 cut to its imports and its widgets, with a widget of the reader's own model, and a budget."""
+    """Chapter 10 cut to its imports and its widgets, with a widget of the reader's own model, a budget, and a quiz."""
     chapter = nbformat.read(ROOT / "notebooks" / "10_sampling.ipynb", as_version=4)
     cells = [cell.source for cell in chapter.cells if re.match(r"import html\n|Sampler\(|Playground\(", cell.source)]
     imports, sampler, playground = cells
     sources = [BORROW, imports, sampler, "sampler = _", playground, "playground = _", OWN, "own = _"]
-    sources += [INSIDE, "anatomy", "attention", BUDGET, "budget"]
+    sources += [INSIDE, "anatomy", "attention", BUDGET, "budget", QUIZ, "guess"]
+    sources += ["guess.compare(len(quiz.state['questions']))", "quiz"]
     chapter.cells = [nbformat.v4.new_code_cell(source) for source in sources]
     return chapter
 
@@ -97,6 +106,7 @@ class Lab:
         settings.parent.mkdir(parents=True)
         settings.write_text(json.dumps(NO_NEWS), encoding="utf-8")
         nbformat.write(notebook(), folder / "widgets.ipynb")
+        shutil.copytree(ROOT / "notebooks" / "quizzes", folder / "quizzes")
         environment = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
         environment |= {"IPYTHONDIR": str(folder / "ipython"), "JUPYTER_TOKEN": TOKEN}
         command = [python, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
@@ -106,14 +116,14 @@ class Lab:
 
     def open(self, visit) -> None:
         address = json.loads(self.written("jpserver-*.json"))["url"]
-        self.visit = visit(f"{address}lab/tree/widgets.ipynb?token={TOKEN}", viewport={"width": 1200, "height": 7200})
+        self.visit = visit(f"{address}lab/tree/widgets.ipynb?token={TOKEN}", viewport={"width": 1200, "height": 10_000})
         self.page = self.visit.page
         self.page.get_by_text("| Idle").wait_for()
         self.page.get_by_text("Run", exact=True).click()
         self.page.locator("#jp-mainmenu-run").get_by_text("Run All Cells", exact=True).click()
-        self.page.wait_for_function("document.querySelectorAll('.mg-alive').length === 6", timeout=60_000)
+        self.page.wait_for_function("document.querySelectorAll('.mg-alive').length === 7", timeout=60_000)
         panels = self.page.locator(".mg-alive").all()
-        self.sampler, self.playground, self.own, self.anatomy, self.attention, self.budget = panels
+        self.sampler, self.playground, self.own, self.anatomy, self.attention, self.budget, self.quiz = panels
         self.client.load_connection_info(json.loads(self.written("kernel-*.json")))
         self.client.start_channels()
 
@@ -267,6 +277,21 @@ def test_a_budget_is_typed_in_the_page_and_set_in_the_kernel(lab):
     changed = "([root, before]) => root.querySelector('.mg-facts td').textContent !== before"
     lab.page.wait_for_function(changed, arg=[lab.budget.element_handle(), eight[0]])
     assert shown.all_text_contents() == lab.kernel(f"[value for _, value, _ in {report}['facts']]")
+
+
+def test_a_quiz_is_answered_by_the_keyboard_and_a_guess_compared(lab):
+    (first, *_), form = (
+        json.loads((lab.folder / "quizzes" / "06_attention.json").read_text("utf-8")),
+        lab.quiz.locator("form").first,
+    )
+    place = next(i for i, answer in enumerate(first["answers"]) if answer["correct"])
+    form.locator("input").first.focus()
+    for key in ("Space", *["ArrowDown"] * place, "Enter"):
+        lab.page.keyboard.press(key)
+    assert form.get_by_role("status").text_content() == f"✓ Right. {first['answers'][place]['feedback']}"
+    lab.quiz.get_by_text("1 of 6 answered right").wait_for()
+    assert form.locator("input").nth(place).evaluate("input => input === document.activeElement")
+    assert lab.page.get_by_text("It is 6; you had guessed 5: 1 too low.").is_visible()
 
 
 def test_a_slider_moves_the_state_in_the_kernel_and_not_the_selected_cell(lab):

@@ -38,6 +38,7 @@ GRAPH = {
     "repetition": BASE | {"study.counting", "sampling"},
     "curves": {"__init__", "base", "records"},
     "budget": {"__init__", "base", "config", "study.scaling"},
+    "quiz": {"__init__", "base", "notebook.rich"},
     "attention": BASE | {"study.lens"},
     "anatomy": BASE | {"study.lens"},
     "tokenizer": BASE | {"export", "records"},

@@ -1,22 +1,27 @@
 """Sphinx extension: the widgets' scripts, the shipped models and the records go into the built book, and pages that hold a
 widget load the host script, which loads the rest when the reader comes near. The directive `playground` puts the playground
-into a page that is no notebook.
+into a page that is no notebook; the directive `progress` puts there how far the reader has come with quizzes and predictions.
 """
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
+import nbformat
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from minigpt_core import load_pretrained
+from minigpt_core.notebook.rich import short_id
 from minigpt_core.pretrained import FOLDER, PRETRAINED
 from minigpt_core.widgets import WIDGETS, engine_source, source, widget_source
 from minigpt_core.widgets.export import as_script, model_file
 from minigpt_core.widgets.playground import Playground
+from minigpt_core.widgets.quiz import load_quiz
 from minigpt_core.widgets.records import RECORDS, record_file
 
 
@@ -43,11 +48,72 @@ class PlaygroundDirective(SphinxDirective):
         return [nodes.raw("", widget.still(), format="html")]
 
 
+def predictions(notebook: nbformat.NotebookNode) -> list[str]:
+    """The ids of the predictions that a notebook's stored outputs hold."""
+    shown = [
+        output.get("data", {}).get("text/html", "") for cell in notebook.cells for output in cell.get("outputs", [])
+    ]
+    states = re.findall(r'data-minigpt="predict" data-state="([^"]*)"', "\n".join(shown))
+    return [json.loads(html.unescape(state))["id"] for state in states]
+
+
+def chapter(path: Path) -> dict[str, Any]:
+    """What a chapter asks: the ids of its quiz's questions, and those of its predictions."""
+    notebook = nbformat.read(path, as_version=4)
+    folder = path.parent / "quizzes"
+    asked = load_quiz(path.stem, folder) if (folder / f"{path.stem}.json").is_file() else []
+    return {
+        "name": path.stem,
+        "title": notebook.cells[0].source.splitlines()[0].removeprefix("# "),
+        "questions": [short_id(question["question"]) for question in asked],
+        "predictions": predictions(notebook),
+    }
+
+
+def progress(chapters: list[dict[str, Any]]) -> str:
+    """The panel: how much each chapter asks; in the page, how much of it is answered."""
+    rows = "".join(
+        f'<tr><th scope="row"><a href="{html.escape(each["href"])}">{html.escape(each["title"])}</a></th>'
+        f"<td>{len(each['questions']) or '–'}</td><td>{len(each['predictions']) or '–'}</td></tr>"
+        for each in chapters
+    )
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("chapter", "questions", "predictions"))
+    state = html.escape(json.dumps({"chapters": chapters}, ensure_ascii=False))
+    return (
+        f'<div class="mg" data-minigpt="progress" data-state="{state}"><table class="mg-bars mg-way">'
+        f"<caption>What the chapters ask.</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+class ProgressDirective(SphinxDirective):
+    """How many questions and predictions each chapter has, and how many of them this reader has answered.
+
+    ```{progress}
+    ```
+    """
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()  # quizzes may come and go
+        chapters = []
+        for name in sorted(self.env.found_docs):
+            path = Path(self.env.doc2path(name))
+            if path.suffix == ".ipynb":
+                try:
+                    found = chapter(path)
+                except ValueError as error:
+                    raise self.error(str(error)) from None
+                if found["questions"] or found["predictions"]:
+                    chapters.append(found | {"href": self.env.app.builder.get_relative_uri(self.env.docname, name)})
+        return [nodes.raw("", progress(chapters), format="html")] if chapters else []
+
+
 def load_host(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """Only pages that hold a widget load anything of it."""
     if "data-minigpt=" in context.get("body", ""):
         app.add_css_file("minigpt/widgets.css")
         app.add_js_file("minigpt/host.js", loading_method="defer")
+    if 'data-minigpt="predict"' in context.get("body", ""):  # at once: it folds what nobody should see before
+        app.add_js_file("minigpt/predict.js", loading_method="defer")
 
 
 def write_files(app: Sphinx, failure: Exception | None) -> None:
@@ -70,6 +136,7 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("playground", PlaygroundDirective)
+    app.add_directive("progress", ProgressDirective)
     app.connect("html-page-context", load_host)
     app.connect("build-finished", write_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

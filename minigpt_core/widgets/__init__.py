@@ -17,6 +17,9 @@ WIDGETS = {
     "anatomy": ("engine/sampling.js", "anatomy.js"),
     "budget": ("scaling.js", "budget.js"),
     "curves": ("curves.js",),
+    "predict": ("reader.js", "predict.js"),
+    "progress": ("reader.js", "progress.js"),
+    "quiz": ("reader.js", "quiz.js"),
     "repetition": ("repetition.js",),
     "tokenizer": ("engine/tokenizer.js", "tokenizer.js"),
 }

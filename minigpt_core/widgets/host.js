@@ -49,14 +49,18 @@
   const awake = async (root) => {
     const name = root.dataset.minigpt;
     try {
-      await script(`${name}.js`);
+      if (!minigpt.widgets[name]) await script(`${name}.js`);
       minigpt.widgets[name](root, JSON.parse(root.dataset.state ?? "{}"), engine, () => {});
     } catch (error) {
       say(root, `This picture could not be brought to life: ${error.message}.`);
     }
   };
 
-  const roots = document.querySelectorAll("[data-minigpt]");
+  // A question folds what answers it before anybody sees that: it is awake from the start, its script is one of the page.
+  const [early, roots] = ["[data-minigpt=predict]", "[data-minigpt]:not([data-minigpt=predict])"].map((selector) =>
+    document.querySelectorAll(selector));
+  addEventListener("DOMContentLoaded", () => early.forEach(awake));
+
   const lacks = ["IntersectionObserver", "DecompressionStream"].find((name) => !globalThis[name]);
   if (lacks) {
     for (const root of roots) say(root, `This browser lacks ${lacks}, which the widget needs: try a newer one.`);
