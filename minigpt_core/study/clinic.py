@@ -174,7 +174,7 @@ def diverged(run: Run) -> Finding | None:
     return Finding(
         "diverged",
         "A loss is infinite or no number.",
-        "The steps were so long that the weights ran away.",
+        "The steps were so long that the weights ran away; or, if the losses before were sound, a batch had no target (0/0).",
         "a lower learning rate, a longer warm-up.",
     )
 
