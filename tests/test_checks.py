@@ -72,6 +72,22 @@ def test_an_endless_loop_is_stopped_and_its_line_named(double, function, monkeyp
     assert outcome.sys.gettrace() is None or "outcome" not in repr(outcome.sys.gettrace())
 
 
+def test_while_modules_are_loaded_there_is_more_time(double, monkeypatch):
+    monkeypatch.setattr("minigpt_core.notebook.checks.exercise.LIMIT", 0.2)
+    monkeypatch.setattr(outcome, "LIMIT", 60)
+
+    def loads(x):
+        outcome.sys.modules[f"made up {x}"] = outcome
+        time.sleep(0.3)
+        return 2 * x
+
+    try:
+        assert double(loads).right
+    finally:
+        for x in (1, 3):
+            outcome.sys.modules.pop(f"made up {x}", None)
+
+
 def test_a_program_that_traces_is_left_as_it_was(double):
     seen = []
 
@@ -139,6 +155,7 @@ def test_whoever_changes_the_first_argument_and_returns_nothing_is_right_too():
     def _():
         yield ([0, 0],)
         yield (torch.zeros(200, 200),)
+        yield ([1, 1],)
 
     @fill.answer
     def _(x):
@@ -156,6 +173,10 @@ def test_whoever_changes_the_first_argument_and_returns_nothing_is_right_too():
 @pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor, lambda x: torch.tensor(x).half(), np.float32])
 def test_numbers_are_the_same_in_whatever_they_are_kept(kind):
     assert same(kind([1.0, 2.0]), [1, 2]) and not same(kind([1.0, 2.5]), [1, 2]) and not same(kind([1.0]), [1, 2])
+
+
+def test_whole_numbers_are_not_rounded():
+    assert not same(2_000_000, 2_000_100) and same(2_000_000.5, 2_000_000.4) and same(torch.tensor([3]), [3.0])
 
 
 def test_infinities_and_nan_are_the_same_only_in_the_same_places():
@@ -205,6 +226,7 @@ def test_the_difference_is_told_as_it_was_measured(got, right, told):
 
 def test_long_values_are_cut_where_they_are_shown():
     assert shown(torch.zeros(10, 10)).startswith("numbers of shape (10, 10)") and len(shown("a" * 999)) < 250
+    assert shown(True) == "True" and shown((1, False)) == "(1, False)" and shown({3, 1}) == "{1, 3}"
     assert shown([1, "a"]) == "[1, 'a']" and shown({"a": torch.ones(1)}) == "{'a': [1]}" and shown(math.sqrt) == "sqrt"
 
 

@@ -20,6 +20,8 @@ def same(got: Any, right: Any) -> bool:
     """
     a, b = as_numbers(got), as_numbers(right)
     if a is not None and b is not None:
+        if a.shape == b.shape and _whole(a) and _whole(b) and _tolerance(got) == ROUNDING:
+            return bool((a == b).all())
         return a.shape == b.shape and _close(a, b, _tolerance(got))
     if isinstance(right, Mapping):
         return isinstance(got, Mapping) and got.keys() == right.keys() and all(same(got[k], right[k]) for k in right)
@@ -99,9 +101,14 @@ def shown(value: Any) -> str:
         return str(value.__name__)
     if isinstance(value, str):
         return repr(value) if len(value) <= 200 else f"{value[:200]!r}... ({len(value)} characters)"
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
     numbers = as_numbers(value)
-    if numbers is not None:
+    mixed = isinstance(value, list | tuple) and any(isinstance(part, bool) for part in value)
+    if numbers is not None and not mixed:
         return _numbers(numbers)
+    if isinstance(value, Set):
+        return "{" + ", ".join(map(shown, sorted(value))) + "}"
     if isinstance(value, list | tuple):
         inner = ", ".join(map(shown, value))
         return f"[{inner}]" if isinstance(value, list) else f"({inner})"
@@ -109,6 +116,10 @@ def shown(value: Any) -> str:
         return "{" + ", ".join(f"{key!r}: {shown(part)}" for key, part in value.items()) + "}"
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _whole(a: np.ndarray[Any, Any]) -> bool:
+    return bool((a == a.round()).all())
 
 
 def _numbers(a: np.ndarray[Any, Any]) -> str:

@@ -19,9 +19,10 @@ INSTALLED = ("site-packages", "dist-packages")
 
 @dataclass(frozen=True)
 class Value:
-    """What a function gave back."""
+    """What a function gave back; or, `in_place`, what it made of its first argument."""
 
     value: Any
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,20 @@ def run(function: Callable[..., Any], arguments: Sequence[Any], until: float) ->
     no signal, no thread and no second process, so it works on Windows, in Colab and in Jupyter alike. What it cannot stop is
     a single call of compiled code that never comes back, such as `list(itertools.count())`.
 
+    Where modules are being loaded, there is more time: the first optimizer of a program loads hundreds.
+
     A function that gives back None, but changes its first argument, gives that argument: whoever works in place is right too.
 
     >>> run(lambda x: 2 * x, [3], time.perf_counter() + 1)
-    Value(value=6)
+    Value(value=6, in_place=False)
     """
-    stuck = ""
+    stuck, modules = "", len(sys.modules)
     before = _trace_of(arguments[0]) if arguments else b""
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal stuck
+        nonlocal stuck, until, modules
+        if time.perf_counter() > until and len(sys.modules) > modules:
+            until, modules = until + LIMIT, len(sys.modules)
         if time.perf_counter() > until:
             while not _is_readers(frame) and frame.f_back:
                 frame = frame.f_back
@@ -82,7 +87,7 @@ def run(function: Callable[..., Any], arguments: Sequence[Any], until: float) ->
     finally:
         sys.settrace(outside)
     if value is None and arguments and _trace_of(arguments[0]) != before:
-        value = arguments[0]
+        return Value(arguments[0], in_place=True)
     return Value(value)
 
 
