@@ -119,8 +119,10 @@ class Exercise:
                 f'{self.name} is still empty. {self._example(cases[0])}. If you are stuck: check.hint("{self.name}")'
             )
         right = [run(self._answer, arguments, float("inf")) for arguments in self._cases()]
-        until = time.perf_counter() + LIMIT
-        given = [run(function, arguments, until) for arguments in cases]
+        given: list[Outcome] = []
+        for arguments in cases:  # a function that did not end is not called again
+            endless = bool(given) and isinstance(given[-1], Endless)
+            given.append(given[-1] if endless else run(function, arguments, time.perf_counter() + LIMIT))
         if any(
             isinstance(outcome, Value) and outcome.in_place for outcome in given
         ):  # then nothing to change is no fault

@@ -13,7 +13,7 @@ from typing import Any
 from .compare import as_numbers
 
 PACKAGE = str(Path(__file__).parents[2])
-LIMIT = 5.0  # seconds that all cases of an exercise may take together
+LIMIT = 5.0  # seconds that a case of an exercise may take
 INSTALLED = ("site-packages", "dist-packages")
 
 
