@@ -154,7 +154,8 @@ def _() -> Iterator[tuple[Tensor, Tensor, float]]:
 def _(x: Tensor, gain: Tensor, eps: float) -> Tensor:
     norm = RMSNorm(x.shape[-1], eps)
     norm.weight.data = gain
-    return norm(x)  # type: ignore[no-any-return]
+    normed: Tensor = norm(x)
+    return normed
 
 
 def _divided(x: Tensor, gain: Tensor, eps: float, dim: int | tuple[int, ...] = -1) -> Tensor:
