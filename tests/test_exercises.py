@@ -2,6 +2,7 @@
 and breaks nothing; and the solutions that the chapters fold are run.
 """
 
+import ast
 import importlib
 import re
 import time
@@ -51,10 +52,13 @@ def solutions(name):
 
 
 def functions_in(chapter, code):
-    """What a cell defines, run after the chapter's imports."""
-    imports = [c.source for c in cells(chapter, "code") if "hide-input" in c.metadata.get("tags", [])]
+    """What a cell defines, run after the chapter's imports. (Other folded cells need what came before them.)"""
     names = {}
-    exec(re.sub(r"^[!%].*$", "", "\n".join(imports), flags=re.MULTILINE), names)
+    for cell in cells(chapter, "code"):
+        if "hide-input" in cell.metadata.get("tags", []):
+            source = re.sub(r"^[!%].*$", "", cell.source, flags=re.MULTILINE)
+            if all(isinstance(step, ast.Import | ast.ImportFrom) for step in ast.parse(source).body):
+                exec(source, names)
     exec(code, names)
     return names
 
