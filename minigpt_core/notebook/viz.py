@@ -837,7 +837,10 @@ def class_results(panels: Sequence[Panel]) -> Figure:
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     heights = [max(1.7 + 0.17 * len(p.kinds) + ROW * len(p.names) for p in row) for row in rows]
     fonts = _fonts_for("".join(name for panel in panels for name in panel.names))
-    with plt.rc_context(STYLE | {"font.size": 9, "font.family": [*STYLE["font.family"], *fonts]}):
+    with plt.rc_context(
+        STYLE
+        | {"font.size": 9, "figure.constrained_layout.w_pad": 0.12, "font.family": [*STYLE["font.family"], *fonts]}
+    ):
         size = 5.2 * columns, sum(heights)
         figure, grid = plt.subplots(
             len(rows), columns, figsize=size, layout="constrained", squeeze=False, height_ratios=heights

@@ -69,7 +69,7 @@ PROJECTS = {
         "{met} of {count} rungs gain more than chance",
         (
             "Where were the settings chosen? Only --tune, which reads the end of the training part, is fair.",
-            "How many ideas were tried? Of twenty that change nothing, about one passes.",
+            "How many ideas were tried? Of seventeen that change nothing, about one passes by chance.",
             "Why does it help? Take one part of it away, and measure again.",
         ),
     ),
@@ -174,9 +174,9 @@ def write(result: Result, path: str | Path, *, overwrite: bool = False) -> None:
 def check_free(path: Path, overwrite: bool) -> None:
     """Refuse a place where a file is already, before anything is measured for it."""
     if path.is_dir():
-        raise ValueError(f"{path} is a directory: name a file by out")
+        raise ValueError(f"{path} is a directory: name a file by --out")
     if path.exists() and not overwrite:
-        raise ValueError(f"{path} is there already: name another out, or replace it by --overwrite")
+        raise ValueError(f"{path} is there already: name another --out, or replace it by --overwrite")
 
 
 def read(path: str | Path) -> Result:

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import ModuleType
 
 from .apart import Apart, code_lines
-from .clinic import CAUSES, examine
 from .projects import Criterion, Result, check_name, now
 
 SEEDS = range(5)
@@ -50,6 +49,8 @@ def convicted(module: ModuleType) -> list[str] | None:
     losses. None: the file gives no losses."""
     if not callable(getattr(module, "losses", None)):
         return None
+    from .clinic import CAUSES, examine  # only now: with torch, it would delay every other question
+
     known = [rule.__name__.replace("_", " ") for rule in CAUSES]
     sick, healthy = (
         [finding.name for finding in examine(*module.losses(getattr(module, which)(0))).findings]
