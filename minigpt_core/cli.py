@@ -585,13 +585,13 @@ def collect_command(a: argparse.Namespace) -> None:
     for note in found.notes:
         print(f"minigpt: {note}", file=sys.stderr)
     try:
-        from .notebook import viz
+        from .notebook import class_figure
     except ImportError as error:
         raise ValueError(
             f'the figure needs {error.name}, which is not installed: pip install "matplotlib>=3.8" ipykernel'
         ) from None
     panels = [
-        viz.Panel(
+        class_figure.Panel(
             title=summary(project, results),
             axis=PROJECTS[project].axis,
             line=results[0].line,
@@ -605,7 +605,7 @@ def collect_command(a: argparse.Namespace) -> None:
         )
         for project, results in found.results.items()
     ]
-    write_atomic(path, viz.as_file(viz.class_results(panels), path.suffix[1:]))
+    write_atomic(path, class_figure.as_file(class_figure.class_results(panels), path.suffix[1:]))
     for panel in panels:
         print(panel.title)
         for name, value, counted in zip(panel.names, panel.values, panel.counted, strict=True):

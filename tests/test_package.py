@@ -75,7 +75,7 @@ def test_each_module_imports_only_from_its_own_room_and_those_before_it(module):
         open_to_it = ROOMS[: ROOMS.index(room_of(module)) + 1]
         assert {room_of(name) for name in own} <= set(open_to_it)
     assert "cli" not in own or module == "__main__"
-    own = own - {"widgets.export", "notebook.viz"} if module == "cli" else own
+    own = own - {"widgets.export", "notebook.class_figure"} if module == "cli" else own
     assert not {room_of(name) for name in own} & {"notebook", "widgets"} or room_of(module) in ("notebook", "widgets")
     assert other <= ALLOWED | OPTIONAL.get(room_of(module), set())
 

@@ -19,7 +19,7 @@ from minigpt_core import BPETokenizer, CharTokenizer, evaluate, load_corpus, spl
 from minigpt_core.beyond import rubric_rung
 from minigpt_core.beyond.fast import FastConfig, FastGPT, fast_recipe
 from minigpt_core.cli import _build_parser, main
-from minigpt_core.notebook import viz
+from minigpt_core.notebook import class_figure
 from minigpt_core.study import apart, projects, rubric_patient, rubric_rival, rubric_tokenizer
 from minigpt_core.study.counting import ngram_loss
 from minigpt_core.study.projects import Criterion, Result
@@ -436,10 +436,10 @@ def test_thirty_results_are_one_figure_in_which_each_name_can_be_read(school, tm
 def test_no_label_of_the_figure_lies_on_another():
     names = [f"Participant {i} of the class" for i in range(29)] + ["\u674e\u660e"]
     values = [i / 7 for i in range(30)]
-    panel = viz.Panel(
+    panel = class_figure.Panel(
         "It is seen", "loss", 1.0, "goal", ["a", "b"], names, values, [0.1] * 30, [True] * 30, [[True, None]] * 30
     )
-    figure = viz.class_results([panel, panel, panel])
+    figure = class_figure.class_results([panel, panel, panel])
     figure.draw_without_rendering()
     assert len(figure.axes) == 4
     for axes in figure.axes[:3]:
@@ -527,7 +527,7 @@ def test_a_result_is_read_as_it_was_written(tmp_path):
 
 
 def section(project: str) -> str:
-    (found,) = re.findall(rf"\n## (?:\d )?[^\n]*`{project}`\n(.*?)(?=\n## |\Z)", PAGE, re.DOTALL)
+    (found,) = re.findall(rf"\n## (?:\d\. )?[^\n]*`{project}`\n(.*?)(?=\n## |\Z)", PAGE, re.DOTALL)
     return found
 
 
@@ -536,7 +536,7 @@ def test_what_the_page_says_of_an_entry_is_what_its_record_holds(project):
     """Each number that was measured stands in the record, to as many decimals."""
     record = projects.read(RECORDS / f"{project}.json")
     (told,) = re.findall(r"\n### What a good result looked like.*?\n(.*?)(?=\n### |\Z)", section(project), re.DOTALL)
-    sources = numbers_in(json.dumps(dataclasses.asdict(record), ensure_ascii=False))
+    sources = numbers_in(json.dumps(dataclasses.asdict(record), ensure_ascii=False).replace(" -", " "))
     checked = 0
     for number in numbers_in(
         re.sub(NO_MEASUREMENT, "", " ".join(re.sub(r"```.*?```", "", told, flags=re.DOTALL).split()))
@@ -556,6 +556,11 @@ def test_the_commands_of_the_page_can_be_typed():
     assert len(commands) >= 8
     for line in commands:
         assert _build_parser().parse_args(shlex.split(line, comments=True)[1:]).command
+
+
+def test_the_python_of_the_page_can_be_read():
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert len(blocks) == 3 and all(compile(block, "page", "exec") for block in blocks)
 
 
 def test_the_patient_of_the_page_is_the_one_that_was_measured(tmp_path):

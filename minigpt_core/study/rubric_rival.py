@@ -55,7 +55,8 @@ def judge(
         )
     report = examine(training, validation, train_ids, val_ids, tokenizer.vocab_size, split=split, dropout=dropout)
     characters = len(val_letters)
-    counts = {f"{report.best_order}-gram of tokens": report.references[BEST] * len(val_ids) / characters}
+    unit = "characters" if isinstance(tokenizer, CharTokenizer) else "tokens"
+    counts = {f"{report.best_order}-gram of {unit}": report.references[BEST] * len(val_ids) / characters}
     if not isinstance(tokenizer, CharTokenizer):
         found = -ngram_probabilities(train_letters, val_letters, LONGEST, letters.vocab_size).log().mean(dim=1)
         counts[f"{int(found.argmin()) + 1}-gram of characters"] = found.min().item()
