@@ -51,7 +51,11 @@ def solutions(name):
 
 def functions_in(chapter, code):
     """What a cell defines, run after the chapter's imports."""
-    imports = [c.source for c in cells(chapter, "code") if "hide-input" in c.metadata.get("tags", [])]
+    by_tag = {
+        tag: [c.source for c in cells(chapter, "code") if tag in c.metadata.get("tags", [])]
+        for tag in ("imports", "hide-input")
+    }
+    imports = by_tag["imports"] or by_tag["hide-input"]  # chapter 00 folds the drawing of a figure
     names = {}
     exec(re.sub(r"^[!%].*$", "", "\n".join(imports), flags=re.MULTILINE), names)
     exec(code, names)
