@@ -9,8 +9,8 @@ from .exercise import Exercise
 letters_to_ids = Exercise(
     "00",
     "a minute",
-    "letters_to_ids(text, vocab): from a text and the list of all letters to the list of the text's numbers. The number of a letter "
-    "is its place in vocab, counted from 0.",
+    "letters_to_ids(text, vocab): from a text and the list of all letters to the list of the text's numbers. The "
+    "number of a letter is its place in vocab, counted from 0.",
     hints=[
         "How long must the list be? One number for each letter of the text, in the order of the text.",
         "vocab.index(letter) gives the place of a letter in vocab.",
@@ -125,8 +125,8 @@ def last_letter(ids: list[int], vocab: list[str]) -> str:
 window_to_x_y = Exercise(
     "00",
     "a minute",
-    "window_to_x_y(window): from T + 1 ids in a row to the pair x, y, each of T ids: at each place y holds the id that comes right "
-    "after the one in x.",
+    "window_to_x_y(window): from T + 1 ids in a row to the pair x, y, each of T ids: at each place y holds the id that "
+    "comes right after the one in x.",
     hints=[
         "Write a window of 3 ids on paper. Which of them has nothing after it? It cannot stand in x.",
         "x is the window without its last id, y is the window without its first one.",
@@ -153,7 +153,8 @@ def changed_places(window: list[int]) -> tuple[list[int], list[int]]:
 
 
 @window_to_x_y.mistake(
-    "y is the same as x, so the answer to each question stands in it. A model learns to copy from that, and the loss falls to 0."
+    "y is the same as x, so the answer to each question stands in it. A model learns to copy from that, and the loss "
+    "falls to 0."
 )
 def not_moved(window: list[int]) -> tuple[list[int], list[int]]:
     return window[:-1], window[:-1]
@@ -177,7 +178,8 @@ def y_not_cut(window: list[int]) -> tuple[list[int], list[int]]:
 blind_loss = Exercise(
     "00",
     "a minute",
-    "blind_loss(vocab_size): the loss, in nats, of a model that gives each of the vocab_size tokens the same probability.",
+    "blind_loss(vocab_size): the loss, in nats, of a model that gives each of the vocab_size tokens the same "
+    "probability.",
     hints=[
         "Which probability does each token get, if all of them are the same and together they are 1?",
         "The loss is minus the logarithm of the probability of the token that came. All tokens have the same one.",
@@ -229,8 +231,8 @@ def no_logarithm(vocab_size: int) -> float:
 loss_of = Exercise(
     "00",
     "a minute",
-    "loss_of(given): from the list of the probabilities that a model gave to the tokens that came to its loss: the mean of minus "
-    "the natural logarithm of each.",
+    "loss_of(given): from the list of the probabilities that a model gave to the tokens that came to its loss: the "
+    "mean of minus the natural logarithm of each.",
     hints=[
         "What does a single probability of 1/2 cost? -math.log(0.5), about 0.69.",
         "Which comes first, the logarithm or the mean? Each token has its own cost.",
@@ -252,8 +254,8 @@ def _(given: list[float]) -> float:
 
 
 @loss_of.mistake(
-    "you take the mean of the probabilities first, and then the logarithm. In that way a token that the model found nearly impossible "
-    "costs too little."
+    "you take the mean of the probabilities first, and then the logarithm. In that way a token that the model found "
+    "nearly impossible costs too little."
 )
 def mean_first(given: list[float]) -> float:
     return -math.log(sum(given) / len(given))
@@ -308,9 +310,9 @@ def _typed(ids: Any, model: Model, length: int, block_size: int) -> str:
 go_on_writing = Exercise(
     "00",
     "ten minutes",
-    "go_on_writing(ids, model, length, block_size): from the ids of a prompt to those of the prompt and of the `length` tokens that "
-    "the model writes after it. model is a function from a list of ids, a window, to the next id. It must be given all ids so far, "
-    "or, where they are more than block_size, the last block_size of them.",
+    "go_on_writing(ids, model, length, block_size): from the ids of a prompt to those of the prompt and of the "
+    "`length` tokens that the model writes after it. model is a function from a list of ids, a window, to the next id. "
+    "It must be given all ids so far, or, where they are more than block_size, the last block_size of them.",
     hints=[
         "Take the model `lambda window: window[-1] + 1`, which counts on. Where does it stop counting?",
         "Print the window in each turn of the loop. Which ids does the model read when there are more than block_size?",
@@ -341,15 +343,16 @@ def _(ids: list[int], model: Model, length: int, block_size: int) -> list[int]:
 
 
 @go_on_writing.mistake(
-    "as long as the text fits into the window, all is well; then the same id comes again and again. Print what the model is given in "
-    "each turn: does it change?"
+    "as long as the text fits into the window, all is well; then the same id comes again and again. Print what the "
+    "model is given in each turn: does it change?"
 )
 def as_planted(ids: list[int], model: Model, length: int, block_size: int) -> list[int]:
     return _written(ids, model, length, lambda ids: ids[:block_size])
 
 
 @go_on_writing.mistake(
-    "the model is given more than block_size ids. A real one has no vector for a place so far out, and stops with an error."
+    "the model is given more than block_size ids. A real one has no vector for a place so far out, and stops with an "
+    "error."
 )
 def not_cut(ids: list[int], model: Model, length: int, block_size: int) -> list[int]:
     return _written(ids, model, length, lambda ids: ids)

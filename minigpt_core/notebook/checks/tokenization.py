@@ -14,9 +14,9 @@ Pair = tuple[str, str]
 count_pairs = Exercise(
     "01",
     "ten minutes",
-    "count_pairs(words): from words, a dictionary from each word (a tuple of its pieces) to how often it occurs, to a dictionary from "
-    'each pair of neighbours, such as ("t", "h"), to how often it occurs. Every place counts at which the two stand next to each '
-    "other inside a word.",
+    "count_pairs(words): from words, a dictionary from each word (a tuple of its pieces) to how often it occurs, to a "
+    'dictionary from each pair of neighbours, such as ("t", "h"), to how often it occurs. Every place counts at which '
+    "the two stand next to each other inside a word.",
     hints=[
         "Which neighbours has a single word? Its pieces 0 and 1, its pieces 1 and 2, and so on: zip(word, word[1:]).",
         "A word that occurs 5 times brings each of its pairs 5 times.",
@@ -86,8 +86,8 @@ def replaced(words: dict[Word, int]) -> dict[Pair, int]:
 join_pair = Exercise(
     "01",
     "ten minutes",
-    "join_pair(pieces, pair): from the list of a word's pieces to the list in which the two pieces of pair are one, wherever they stand "
-    "next to each other. It is read from the left, and a piece is used only once.",
+    "join_pair(pieces, pair): from the list of a word's pieces to the list in which the two pieces of pair are one, "
+    "wherever they stand next to each other. It is read from the left, and a piece is used only once.",
     hints=[
         'What becomes of ["a", "a", "a"] and the pair ("a", "a")? Two pieces come out.',
         "Walk with a number i from the left. Where pieces i and i + 1 are the pair, how far does i have to go?",
@@ -131,8 +131,8 @@ def first_place_only(pieces: list[str], pair: Pair) -> list[str]:
 
 
 @join_pair.mistake(
-    "the last piece gets lost where it is not part of a match. A loop that ends one piece early, to have a neighbour to look at, "
-    "must still keep it."
+    "the last piece gets lost where it is not part of a match. A loop that ends one piece early, to have a neighbour "
+    "to look at, must still keep it."
 )
 def loses_the_last(pieces: list[str], pair: Pair) -> list[str]:
     joined: list[str] = []
@@ -171,8 +171,8 @@ def from_the_right(pieces: list[str], pair: Pair) -> list[str]:
 cut_word = Exercise(
     "01",
     "ten minutes",
-    "cut_word(word, merges): from a word, a string, and the list of the merges in the order in which they were learned, each a pair such "
-    'as ("h", "e"), to the list of the pieces that the word is cut into.',
+    "cut_word(word, merges): from a word, a string, and the list of the merges in the order in which they were "
+    'learned, each a pair such as ("h", "e"), to the list of the pieces that the word is cut into.',
     hints=[
         "With what does every word begin? With its letters: list(word).",
         "Learning joined one pair everywhere, then the next. To cut a new word, do the same, in the same order.",
@@ -217,8 +217,8 @@ def one_place_a_merge(word: str, merges: list[Pair]) -> list[str]:
 
 
 @cut_word.mistake(
-    "you take the longest known piece that fits at each place from the left. That is how WordPiece, another tokenizer, cuts. "
-    "BPE repeats its merges in their order."
+    "you take the longest known piece that fits at each place from the left. That is how WordPiece, another tokenizer, "
+    "cuts. BPE repeats its merges in their order."
 )
 def longest_first(word: str, merges: list[Pair]) -> list[str]:
     known = {"".join(pair) for pair in merges}
@@ -231,15 +231,16 @@ def longest_first(word: str, merges: list[Pair]) -> list[str]:
 
 
 @cut_word.mistake(
-    "the merges come from the last one to the first: what was learned first comes first, since later merges are made of its pieces."
+    "the merges come from the last one to the first: what was learned first comes first, since later merges are made "
+    "of its pieces."
 )
 def last_learned_first(word: str, merges: list[Pair]) -> list[str]:
     return _merged(word, merges[::-1])
 
 
 @cut_word.mistake(
-    "you join the first pair from the left that any merge knows. Of all pairs in the word, the one whose merge was learned first "
-    "comes first, wherever it stands."
+    "you join the first pair from the left that any merge knows. Of all pairs in the word, the one whose merge was "
+    "learned first comes first, wherever it stands."
 )
 def leftmost_first(word: str, merges: list[Pair]) -> list[str]:
     pieces = list(word)
@@ -263,8 +264,9 @@ def letters_only(word: str, merges: list[Pair]) -> list[str]:
 ids_with_bytes = Exercise(
     "01",
     "a minute",
-    "ids_with_bytes(text, ids): from a text to the list of its ids. ids is a dictionary from known characters to their ids, which begin "
-    "at 256. A character that it lacks becomes the bytes of its UTF-8 form, and the id of a byte is the byte itself, 0 to 255.",
+    "ids_with_bytes(text, ids): from a text to the list of its ids. ids is a dictionary from known characters to their "
+    "ids, which begin at 256. A character that it lacks becomes the bytes of its UTF-8 form, and the id of a byte is "
+    "the byte itself, 0 to 255.",
     hints=[
         "Two cases for each character: it is in ids, or it isn't.",
         "character.encode() gives the bytes in UTF-8. Going through them, you get numbers from 0 to 255.",
@@ -287,8 +289,8 @@ def _(text: str, ids: dict[str, int]) -> list[int]:
 
 
 @ids_with_bytes.mistake(
-    "an unknown character became its number in Unicode, its code point (ord). Its bytes are asked for: é has the code point 233, "
-    "and two bytes."
+    "an unknown character became its number in Unicode, its code point (ord). Its bytes are asked for: é has the code "
+    "point 233, and two bytes."
 )
 def as_code_points(text: str, ids: dict[str, int]) -> list[int]:
     return [ids.get(c, ord(c)) for c in text]
@@ -321,8 +323,8 @@ def all_unknown_the_same(text: str, ids: dict[str, int]) -> list[int]:
 bits_per_byte = Exercise(
     "01",
     "ten minutes",
-    "bits_per_byte(loss, n_tokens, text): from the mean loss in nats per token, over n_tokens tokens that together are the whole text, "
-    "to the surprise in bits, divided by how many bytes the text has in UTF-8.",
+    "bits_per_byte(loss, n_tokens, text): from the mean loss in nats per token, over n_tokens tokens that together are "
+    "the whole text, to the surprise in bits, divided by how many bytes the text has in UTF-8.",
     hints=[
         "How large is the surprise at the whole text, if each of its n_tokens tokens costs `loss` in the mean?",
         "One bit is math.log(2) nats, about 0.69. So are there more bits than nats, or fewer?",
@@ -356,14 +358,16 @@ def in_nats(loss: float, n_tokens: int, text: str) -> float:
 
 
 @bits_per_byte.mistake(
-    "you multiply by math.log(2) instead of dividing: a bit is smaller than a nat, so there must be more bits than nats."
+    "you multiply by math.log(2) instead of dividing: a bit is smaller than a nat, so there must be more bits than "
+    "nats."
 )
 def multiplied(loss: float, n_tokens: int, text: str) -> float:
     return loss * n_tokens * math.log(2) / len(text.encode())
 
 
 @bits_per_byte.mistake(
-    "that is the loss in bits per token. With longer tokens it grows, though the text is the same: where do tokens and bytes come in?"
+    "that is the loss in bits per token. With longer tokens it grows, though the text is the same: where do tokens and "
+    "bytes come in?"
 )
 def per_token(loss: float, n_tokens: int, text: str) -> float:
     return loss / math.log(2)
@@ -386,8 +390,9 @@ def upside_down(loss: float, n_tokens: int, text: str) -> float:
 shown_as_it_comes = Exercise(
     "01",
     "ten minutes",
-    "shown_as_it_comes(tokens): from the tokens of a text, each given by its bytes, in the order in which a model writes them, to a list "
-    "of as many strings: what is shown when each token has come. A character is shown, once, when its last byte is there.",
+    "shown_as_it_comes(tokens): from the tokens of a text, each given by its bytes, in the order in which a model "
+    "writes them, to a list of as many strings: what is shown when each token has come. A character is shown, once, "
+    "when its last byte is there.",
     hints=[
         "Try the four bytes of an emoji: [bytes([b]) for b in '😀'.encode()]. At which of them can anything be shown?",
         "Bytes of a character that is not complete must wait. Where are they kept until the next token comes?",
@@ -411,8 +416,8 @@ def _(tokens: list[bytes]) -> list[str]:
 
 
 @shown_as_it_comes.mistake(
-    "a character that is cut into several tokens comes out as marks, �, and never as itself. Join the list, and compare it with "
-    'b"".join(tokens).decode(): where do the two differ, and how many bytes has the character there?'
+    "a character that is cut into several tokens comes out as marks, �, and never as itself. Join the list, and "
+    'compare it with b"".join(tokens).decode(): where do the two differ, and how many bytes has the character there?'
 )
 def as_planted(tokens: list[bytes]) -> list[str]:
     return [token.decode(errors="replace") for token in tokens]
@@ -426,15 +431,16 @@ def ignored(tokens: list[bytes]) -> list[str]:
 
 
 @shown_as_it_comes.mistake(
-    "each byte is shown as a character of its own, as Latin-1 would read it. The bytes of a token are UTF-8, in which a character may "
-    "have several."
+    "each byte is shown as a character of its own, as Latin-1 would read it. The bytes of a token are UTF-8, in which "
+    "a character may have several."
 )
 def as_latin_1(tokens: list[bytes]) -> list[str]:
     return [token.decode("latin-1") for token in tokens]
 
 
 @shown_as_it_comes.mistake(
-    "all is right in the end, but nothing is shown before the last token has come. A reader wants to see a text as it is written."
+    "all is right in the end, but nothing is shown before the last token has come. A reader wants to see a text as it "
+    "is written."
 )
 def all_at_the_end(tokens: list[bytes]) -> list[str]:
     return [""] * (len(tokens) - 1) + [b"".join(tokens).decode()]
@@ -448,8 +454,8 @@ def all_so_far(tokens: list[bytes]) -> list[str]:
 
 
 @shown_as_it_comes.mistake(
-    "you decode all bytes so far and show what is longer than before. But a mark for a beginning is as long as the character that "
-    "replaces it: the mark was shown, and the character never is."
+    "you decode all bytes so far and show what is longer than before. But a mark for a beginning is as long as the "
+    "character that replaces it: the mark was shown, and the character never is."
 )
 def counts_the_marks(tokens: list[bytes]) -> list[str]:
     shown, length = [], 0
