@@ -1,4 +1,4 @@
-"""Chapter 03: softmax, slopes by formula and by turning, momentum, the lowest loss; and a loss that becomes infinite."""
+"""Chapter 03: softmax, slopes by formula and by turning, momentum, the lowest loss; and an infinite loss."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -43,8 +43,8 @@ def overflows(z: Tensor) -> Tensor:
 
 
 @softmax.mistake(
-    "small logits are right, and large ones raise an error: the exponential of -1000 is rounded to 0, and that of 3000 is "
-    "too large for a Python number. Only differences of logits count."
+    "small logits are right, and large ones raise an error: the exponential of -1000 is rounded to 0, and that of "
+    "3000 is too large for a Python number. Only differences of logits count."
 )
 def overflows_in_python(z: Tensor) -> list[float]:
     powers = [math.exp(logit) for logit in z.tolist()]
@@ -68,9 +68,7 @@ def cut_at_80(z: Tensor) -> Tensor:
 
 
 @softmax.mistake(
-    lambda got: (
-        f"the numbers sum to {torch.as_tensor(got).sum().item():.2f}, and probabilities sum to 1: a division is missing."
-    )
+    lambda got: f"the numbers sum to {torch.as_tensor(got).sum().item():.2f}, and probabilities sum to 1: divide them."
 )
 def not_divided(z: Tensor) -> Tensor:
     return (z - z.max()).exp()
@@ -84,10 +82,11 @@ def no_exponential(z: Tensor) -> Tensor:
 logit_slopes = Exercise(
     "03",
     "ten minutes",
-    "logit_slopes(z, came): from the logits z (N, V) of N guesses and the tokens that came (N,) to the slopes (N, V) of the mean "
-    "loss along each logit.",
+    "logit_slopes(z, came): from the logits z (N, V) of N guesses and the tokens that came (N,) to the slopes (N, V) "
+    "of the mean loss along each logit.",
     hints=[
-        "For a single guess: what was predicted, minus what came. Which softmax is meant, along a row or along a column?",
+        "For a single guess: what was predicted, minus what came. Which softmax is meant, along a row or along a "
+        "column?",
         "The bracket of section 2 is 1 at one place of each row: row n, column came[n].",
         "The loss is a mean over N guesses. How far does a mean move, when one of its N terms moves by 1?",
     ],
@@ -123,14 +122,16 @@ def came_minus_predicted(z: Tensor, came: Tensor) -> Tensor:
 
 
 @logit_slopes.mistake(
-    "only the token that came has a slope. The other logits are in the sum below the fraction, so they have slopes, too."
+    "only the token that came has a slope. The other logits are in the sum below the fraction, so they have slopes, "
+    "too."
 )
 def true_token_only(z: Tensor, came: Tensor) -> Tensor:
     return _difference(z, came) * F.one_hot(came, z.shape[1]) / len(z)
 
 
 @logit_slopes.mistake(
-    "with one guess it is right; with several, 1 is taken off in each row at the tokens of all rows. Each row has only its own."
+    "with one guess it is right; with several, 1 is taken off in each row at the tokens of all rows. Each row has "
+    "only its own."
 )
 def in_every_row(z: Tensor, came: Tensor) -> Tensor:
     p = z.softmax(1)
@@ -156,8 +157,8 @@ def predicted_alone(z: Tensor, came: Tensor) -> Tensor:
 finite_differences = Exercise(
     "03",
     "ten minutes",
-    "finite_differences(f, z, h): the slopes (n,) of f along each of the numbers z (n,), by central differences: each number "
-    "alone is turned by h up and by h down, f(z) is one number, and the turns may be large.",
+    "finite_differences(f, z, h): the slopes (n,) of f along each of the numbers z (n,), by central differences: each "
+    "number alone is turned by h up and by h down, f(z) is one number, and the turns may be large.",
     hints=[
         "How many times do you have to call f for a single slope, and with which two lists of numbers?",
         "Each slope needs a copy of z in which one number alone is other. What does up = z copy?",
@@ -200,8 +201,8 @@ def _(f: Curve, z: Tensor, h: float) -> list[Any]:
 
 
 @finite_differences.mistake(
-    "it looks at one side only, from z to z + h. Where f is curved, that slope is off by about h; with both sides most of the "
-    "error cancels."
+    "it looks at one side only, from z to z + h. Where f is curved, that slope is off by about h; with both sides "
+    "most of the error cancels."
 )
 def one_sided(f: Curve, z: Tensor, h: float) -> list[Any]:
     return [(f(_turned(z, i, h)) - f(z)) / h for i in range(len(z))]
@@ -246,8 +247,8 @@ def all_at_once(f: Curve, z: Tensor, h: float) -> list[Any]:
 
 
 @finite_differences.mistake(
-    "these are the exact slopes, of an infinitely small turn. Asked is what turning by this h measures; with a curved f that is "
-    "a little different."
+    "these are the exact slopes, of an infinitely small turn. Asked is what turning by this h measures; with a curved "
+    "f that is a little different."
 )
 def exact(f: Curve, z: Tensor, h: float) -> Tensor:
     z = z.clone().requires_grad_()
@@ -257,8 +258,8 @@ def exact(f: Curve, z: Tensor, h: float) -> Tensor:
 momentum_walk = Exercise(
     "03",
     "ten minutes",
-    "momentum_walk(z, slopes, rate): the numbers at which momentum stands after each of its steps, from the number z, with one "
-    "step for each slope in the list; the fading sum m begins at 0 and keeps 0.9 of itself, as in section 5.",
+    "momentum_walk(z, slopes, rate): the numbers at which momentum stands after each of its steps, from the number z, "
+    "with one step for each slope in the list; the fading sum m begins at 0 and keeps 0.9 of itself, as in section 5.",
     hints=[
         "Two things go from step to step: the number z and the sum m. In which order do they change?",
         "First the new slope goes into m, with 0.9 of the old m; the step then goes against m.",
@@ -300,8 +301,8 @@ def no_memory(z: float, slopes: list[float], rate: float) -> list[float]:
 
 
 @momentum_walk.mistake(
-    "m is a running mean, 0.9 of the old and 0.1 of the new. That is Adam's; momentum's m is a fading sum, so slopes that agree "
-    "add up to 10."
+    "m is a running mean, 0.9 of the old and 0.1 of the new. That is Adam's; momentum's m is a fading sum, so slopes "
+    "that agree add up to 10."
 )
 def running_mean(z: float, slopes: list[float], rate: float) -> list[float]:
     return _walk(z, slopes, rate, lambda m, g: (0.9 * m + 0.1 * g, 0.9 * m + 0.1 * g))
@@ -332,12 +333,13 @@ def start_too(z: float, slopes: list[float], rate: float) -> list[float]:
 lowest_loss = Exercise(
     "03",
     "ten minutes",
-    "lowest_loss(pairs): from counts (V, V), row x those of what followed token x, to the lowest mean loss in nats that a table "
-    "of V rows can have on these pairs.",
+    "lowest_loss(pairs): from counts (V, V), row x those of what followed token x, to the lowest mean loss in nats "
+    "that a table of V rows can have on these pairs.",
     hints=[
         "Which table is the lowest? Section 4 says what each of its rows must say.",
         "The loss of that table is the mean of -ln p over all pairs: a pair that occurs often counts often.",
-        "A pair that never occurs adds 0 times the logarithm of 0. What does Python make of that, and what should it be?",
+        "A pair that never occurs adds 0 times the logarithm of 0. What does Python make of that, and what should it "
+        "be?",
     ],
 )
 
@@ -364,7 +366,8 @@ lowest_loss.answer(_lowest)
 
 
 @lowest_loss.mistake(
-    "it is nan as soon as one pair does not occur: 0 times the logarithm of 0. A pair that never came adds nothing to the loss."
+    "it is nan as soon as one pair does not occur: 0 times the logarithm of 0. A pair that never came adds nothing to "
+    "the loss."
 )
 def zero_times_infinity(pairs: Tensor) -> Tensor:
     share = pairs / pairs.sum(1, keepdim=True)
@@ -372,21 +375,24 @@ def zero_times_infinity(pairs: Tensor) -> Tensor:
 
 
 @lowest_loss.mistake(
-    "each row counts the same. The loss is a mean over pairs, so a token that is read often has more weight than a rare one."
+    "each row counts the same. The loss is a mean over pairs, so a token that is read often has more weight than a "
+    "rare one."
 )
 def mean_of_rows(pairs: Tensor) -> Tensor:
     return _entropies(pairs).mean()
 
 
 @lowest_loss.mistake(
-    "the shares are of all pairs together, so it also pays for the token that is read. That token is given: each row sums to 1."
+    "the shares are of all pairs together, so it also pays for the token that is read. That token is given: each row "
+    "sums to 1."
 )
 def both_tokens(pairs: Tensor) -> Tensor:
     return _entropies(pairs.flatten())
 
 
 @lowest_loss.mistake(
-    "that is the lowest loss of a machine that reads nothing: it has one row for all. The table has a row for each token read."
+    "that is the lowest loss of a machine that reads nothing: it has one row for all. The table has a row for each "
+    "token read."
 )
 def reads_nothing(pairs: Tensor) -> Tensor:
     return _entropies(pairs.sum(0))
@@ -407,13 +413,13 @@ def down_the_counts(pairs: Tensor) -> Tensor:
 loss_of_logits = Exercise(
     "03",
     "ten minutes",
-    "loss_of_logits(z, came): the mean loss, one number, of N guesses with logits z (N, V) where the tokens came (N,), also "
-    "where logits are in the hundreds or thousands.",
+    "loss_of_logits(z, came): the mean loss, one number, of N guesses with logits z (N, V) where the tokens came "
+    "(N,), also where logits are in the hundreds or thousands.",
     hints=[
         "Take two tokens with the logits 200 and 0, and let the second come. What should the loss be, by hand?",
         "Its probability is about e to the power of -200. Which number is that in float32, and what is its logarithm?",
-        "Write the logarithm of the quotient as a difference, as section 2 does: the logarithm and the exponential need not both be "
-        "taken. PyTorch's log_softmax and logsumexp do so.",
+        "Write the logarithm of the quotient as a difference, as section 2 does: the logarithm and the exponential "
+        "need not both be taken. PyTorch's log_softmax and logsumexp do so.",
     ],
     planted=True,
 )
@@ -438,8 +444,8 @@ def _of_came(p: Tensor, came: Tensor) -> Tensor:
 
 
 @loss_of_logits.mistake(
-    "the loss is infinite where the logits are 200 and 0 and the second token came. Print the probability of that token before "
-    "its logarithm is taken: is it what you would compute by hand?"
+    "the loss is infinite where the logits are 200 and 0 and the second token came. Print the probability of that "
+    "token before its logarithm is taken: is it what you would compute by hand?"
 )
 def as_planted(z: Tensor, came: Tensor) -> Tensor:
     return -_of_came(z.softmax(1), came).log().mean()
@@ -455,20 +461,23 @@ def _capped(digits: int) -> Callable[[Tensor, Tensor], Tensor]:
 
 for _digits in (6, 7, 8, 9, 10, 12):
     loss_of_logits.mistake(
-        f"the loss is finite now, and never more than {_digits * math.log(10):.1f}: the small number in the logarithm caps it. "
+        f"the loss is finite now, and never more than {_digits * math.log(10):.1f}: the small number in the "
+        f"logarithm caps it. "
         "By hand it is 200, and where the probability is rounded to 0 no slope is left that could mend the guess."
     )(_capped(_digits))
 
 
 @loss_of_logits.mistake(
-    "more digits move the limit, and do not lift it: logits of 200 are right now, and those of 1000 give an infinite loss again."
+    "more digits move the limit, and do not lift it: logits of 200 are right now, and those of 1000 give an infinite "
+    "loss again."
 )
 def in_double(z: Tensor, came: Tensor) -> Tensor:
     return -_of_came(z.double().softmax(1), came).log().mean()
 
 
 @loss_of_logits.mistake(
-    "guesses whose loss is infinite now count as 0: the worst guesses cost nothing. By hand that loss is a usual number."
+    "guesses whose loss is infinite now count as 0: the worst guesses cost nothing. By hand that loss is a usual "
+    "number."
 )
 def infinite_ones_left_out(z: Tensor, came: Tensor) -> Tensor:
     losses = -_of_came(z.softmax(1), came).log()
@@ -476,8 +485,8 @@ def infinite_ones_left_out(z: Tensor, came: Tensor) -> Tensor:
 
 
 @loss_of_logits.mistake(
-    "the quotient is a difference now, and the exponential inside still overflows: the loss is infinite even where the token with "
-    "the logit 1000 came. Only differences of logits count."
+    "the quotient is a difference now, and the exponential inside still overflows: the loss is infinite even where "
+    "the token with the logit 1000 came. Only differences of logits count."
 )
 def sum_overflows(z: Tensor, came: Tensor) -> Tensor:
     return (z.exp().sum(1).log() - _of_came(z, came)).mean()
