@@ -13,8 +13,9 @@ from .exercise import Exercise, numbers
 loop_at_end = Exercise(
     "11",
     "ten minutes",
-    "loop_at_end(ids): from a list of ids to (period, times). The period is the smallest n for which ids ends with one and the same "
-    "piece of n ids at least twice in a row; times is how often the whole piece stands there in a row. Without a loop both are 0.",
+    "loop_at_end(ids): from a list of ids to (period, times). The period is the smallest n for which ids ends with one "
+    "and the same piece of n ids at least twice in a row; times is how often the whole piece stands there in a row. "
+    "Without a loop both are 0.",
     hints=[
         "A loop of period n: the last n ids are the n before them. Which n is tried first?",
         "ids[-n:] and ids[-2 * n : -n] are two neighbours. How large may n be at most?",
@@ -50,7 +51,8 @@ def _(ids: list[int]) -> tuple[int, int]:
 
 
 @loop_at_end.mistake(
-    "a longer piece is found before a shorter one: several periods may fit, and the smallest is asked for. A loop of 1 is one of 2, too."
+    "a longer piece is found before a shorter one: several periods may fit, and the smallest is asked for. A loop of 1 "
+    "is one of 2, too."
 )
 def the_longest(ids: list[int]) -> tuple[int, int]:
     n = max(_periods(ids), default=0)
@@ -66,8 +68,8 @@ def the_first_not_counted(ids: list[int]) -> tuple[int, int]:
 
 
 @loop_at_end.mistake(
-    "the piece is counted wherever it stands in the list. Only those count that stand in a row at the end: what lies before a gap belongs "
-    "to no loop."
+    "the piece is counted wherever it stands in the list. Only those count that stand in a row at the end: what lies "
+    "before a gap belongs to no loop."
 )
 def wherever_it_stands(ids: list[int]) -> tuple[int, int]:
     n = min(_periods(ids), default=0)
@@ -105,9 +107,9 @@ def in_the_middle(ids: list[int]) -> tuple[int, int]:
 in_sight = Exercise(
     "11",
     "a minute",
-    "in_sight(length, n, window): a prompt of length tokens, of which the model reads at most the last window. It writes n more, one by "
-    "one; whenever more than window tokens would be in sight, only the newest window // 2 stay. Returns a list of n numbers: how many "
-    "tokens are in sight when each is written.",
+    "in_sight(length, n, window): a prompt of length tokens, of which the model reads at most the last window. It "
+    "writes n more, one by one; whenever more than window tokens would be in sight, only the newest window // 2 stay. "
+    "Returns a list of n numbers: how many tokens are in sight when each is written.",
     hints=[
         "How many tokens are in sight before the first new one?",
         "After each new token there is one more. What happens when there are window + 1 of them?",
@@ -142,7 +144,8 @@ def slides(length: int, n: int, window: int) -> list[int]:
 
 
 @in_sight.mistake(
-    "one token too many stays when the older half is dropped: the newest is one of the window // 2 that stay, not one more."
+    "one token too many stays when the older half is dropped: the newest is one of the window // 2 that stay, not one "
+    "more."
 )
 def the_newest_on_top(length: int, n: int, window: int) -> list[int]:
     return _seen(min(length, window), n, window, window // 2 + 1)
@@ -170,13 +173,14 @@ def all_dropped(length: int, n: int, window: int) -> list[int]:
 copying_score = Exercise(
     "11",
     "ten minutes",
-    "copying_score(shares, period): the shares (T, T) of one head, row t what position t gives to each, on random tokens that repeat after "
-    "period. Returns one number: the mean share that the positions from period on give to the token that followed the last earlier copy "
-    "of their own.",
+    "copying_score(shares, period): the shares (T, T) of one head, row t what position t gives to each, on random "
+    "tokens that repeat after period. Returns one number: the mean share that the positions from period on give to the "
+    "token that followed the last earlier copy of their own.",
     hints=[
         "Position t reads the same token as position t - period. Where does the token stand that followed it then?",
         "The entries are shares[t, t - period + 1]. From which t on is there an earlier copy?",
-        "Or all at once: they lie on one diagonal, shares.diagonal(1 - period). Its first entry belongs to a position of the first round.",
+        "Or all at once: they lie on one diagonal, shares.diagonal(1 - period). Its first entry belongs to a position "
+        "of the first round.",
     ],
 )
 
@@ -199,14 +203,16 @@ def _(shares: Tensor, period: int) -> Tensor:
 
 
 @copying_score.mistake(
-    "you measure how much is given to the earlier copy itself. A head that copies looks one place further, at what followed it."
+    "you measure how much is given to the earlier copy itself. A head that copies looks one place further, at what "
+    "followed it."
 )
 def at_the_copy_itself(shares: Tensor, period: int) -> Tensor:
     return shares.diagonal(-period).mean()
 
 
 @copying_score.mistake(
-    "you measure what came before the earlier copy. What the head must know is what came after it: one place further on, not back."
+    "you measure what came before the earlier copy. What the head must know is what came after it: one place further "
+    "on, not back."
 )
 def before_the_copy(shares: Tensor, period: int) -> Tensor:
     return torch.stack([shares[t, max(t - period - 1, 0)] for t in range(period, len(shares))]).mean()
@@ -241,8 +247,8 @@ def rows_and_columns_exchanged(shares: Tensor, period: int) -> Tensor:
 copied_span = Exercise(
     "11",
     "ten minutes",
-    "copied_span(ids, source): two lists of ids. Returns how many ids the longest piece of ids has that stands in source as it is, "
-    "without a gap: 0 if no id does.",
+    "copied_span(ids, source): two lists of ids. Returns how many ids the longest piece of ids has that stands in "
+    "source as it is, without a gap: 0 if no id does.",
     hints=[
         "For one place in ids and one in source: how far do both go on alike?",
         "Try all pairs of places, and keep the largest length. May a piece run up to the end of its list?",
@@ -330,9 +336,9 @@ def place_by_place(ids: list[int], source: list[int]) -> int:
 penalised = Exercise(
     "11",
     "a minute",
-    "penalised(logits, written, frequency, presence): logits (V,) and the list of the ids generated so far. Returns logits (V,): the "
-    "frequency penalty is subtracted once for each time that an id was written, the presence penalty once from each id that was written "
-    "at all.",
+    "penalised(logits, written, frequency, presence): logits (V,) and the list of the ids generated so far. Returns "
+    "logits (V,): the frequency penalty is subtracted once for each time that an id was written, the presence penalty "
+    "once from each id that was written at all.",
     hints=[
         "How often was each id written? torch.bincount counts, with minlength for ids that never came.",
         "Which of the two penalties grows with the count, and which does not?",
@@ -363,15 +369,16 @@ def presence_each_time(logits: Tensor, written: list[int], frequency: float, pre
 
 
 @penalised.mistake(
-    "the frequency penalty is subtracted once from an id that was written several times. (If you wrote logits[written] -= frequency: "
-    "PyTorch changes each place once, however often it is named.)"
+    "the frequency penalty is subtracted once from an id that was written several times. (If you wrote logits[written] "
+    "-= frequency: PyTorch changes each place once, however often it is named.)"
 )
 def frequency_once(logits: Tensor, written: list[int], frequency: float, presence: float) -> Tensor:
     return logits - _counts(logits, written).clamp(max=1) * (frequency + presence)
 
 
 @penalised.mistake(
-    "the presence penalty is subtracted from all ids, also from those that were never written: then no probability changes by it."
+    "the presence penalty is subtracted from all ids, also from those that were never written: then no probability "
+    "changes by it."
 )
 def presence_for_all(logits: Tensor, written: list[int], frequency: float, presence: float) -> Tensor:
     return logits - _counts(logits, written) * frequency - presence
@@ -390,13 +397,14 @@ def exchanged(logits: Tensor, written: list[int], frequency: float, presence: fl
 forbidden_next = Exercise(
     "11",
     "ten minutes",
-    "forbidden_next(ids, n): the list of the ids so far, and n of at least 1. Returns the set (or a list) of the ids that must not come "
-    "next, since the last n ids would then be a run that stands in ids already.",
+    "forbidden_next(ids, n): the list of the ids so far, and n of at least 1. Returns the set (or a list) of the ids "
+    "that must not come next, since the last n ids would then be a run that stands in ids already.",
     hints=[
         "The last n - 1 ids are the beginning of the run that would come about. Where have they stood before?",
-        "Go through all runs of n ids in the list, the very last one included: if its first n - 1 are the last n - 1 of the list, its last "
-        "id is forbidden.",
-        "For n = 1 the beginning is empty. What does ids[-(n - 1):] give then? ids[len(ids) - (n - 1):] is right for every n.",
+        "Go through all runs of n ids in the list, the very last one included: if its first n - 1 are the last n - 1 "
+        "of the list, its last id is forbidden.",
+        "For n = 1 the beginning is empty. What does ids[-(n - 1):] give then? ids[len(ids) - (n - 1):] is right for "
+        "every n.",
     ],
 )
 
@@ -431,7 +439,8 @@ def the_last_run_missing(ids: list[int], n: int) -> set[int]:
 
 
 @forbidden_next.mistake(
-    "for n = 1 nothing is forbidden, and every id that was written should be: ids[-0:] is the whole list, not an empty one."
+    "for n = 1 nothing is forbidden, and every id that was written should be: ids[-0:] is the whole list, not an empty "
+    "one."
 )
 def a_slice_from_minus_0(ids: list[int], n: int) -> set[int]:
     return {run[-1] for run in _runs(ids, n) if run[:-1] == ids[-(n - 1) :]}
@@ -462,11 +471,12 @@ def the_whole_run(ids: list[int], n: int) -> set[int]:
 repetition_penalty = Exercise(
     "11",
     "ten minutes",
-    "repetition_penalty(logits, written, penalty): logits (V,), the list of the ids written so far, and a penalty of at least 1. Returns "
-    "logits (V,): those of ids that were written become lower by the factor, once, however often they came: positive ones are divided by "
-    "it, negative ones multiplied. All others stay.",
+    "repetition_penalty(logits, written, penalty): logits (V,), the list of the ids written so far, and a penalty of "
+    "at least 1. Returns logits (V,): those of ids that were written become lower by the factor, once, however often "
+    "they came: positive ones are divided by it, negative ones multiplied. All others stay.",
     hints=[
-        "Take the softmax before and after, for logits of both signs. Does every id that was written become less probable?",
+        "Take the softmax before and after, for logits of both signs. Does every id that was written become less "
+        "probable?",
         "What is -4 divided by 2: lower, or higher?",
         "torch.where(z > 0, one, other) chooses for each number.",
     ],
@@ -496,8 +506,8 @@ def _(logits: Tensor, written: list[int], penalty: float) -> Tensor:
 
 
 @repetition_penalty.mistake(
-    "some of what was written becomes more probable by the penalty. Take the softmax before and after, for logits of both signs, and see "
-    "which ids that are."
+    "some of what was written becomes more probable by the penalty. Take the softmax before and after, for logits of "
+    "both signs, and see which ids that are."
 )
 def as_planted(logits: Tensor, written: list[int], penalty: float) -> Tensor:
     return _changed(logits, written, logits / penalty)

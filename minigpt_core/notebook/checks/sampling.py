@@ -21,8 +21,8 @@ def _sum(got: Any) -> str:
 heated = Exercise(
     "10",
     "a minute",
-    "heated(logits, temperature): from logits (V,) and a temperature of at least 0 to the probabilities (V,) that are drawn from. "
-    "At 0 the largest logit gets 1 and every other 0.",
+    "heated(logits, temperature): from logits (V,) and a temperature of at least 0 to the probabilities (V,) that are "
+    "drawn from. At 0 the largest logit gets 1 and every other 0.",
     hints=[
         "Which of the two is the temperature applied to: the logits, or the probabilities?",
         "Divide the logits by it, and then softmax.",
@@ -69,16 +69,15 @@ def divided_by_0(logits: Tensor, temperature: float) -> Tensor:
 
 
 @heated.mistake(
-    lambda got: (
-        f"your numbers sum to {_sum(got)}: what is divided are the probabilities. Their sum must stay 1, whatever the heat."
-    )
+    lambda got: f"your numbers sum to {_sum(got)}: you divide the probabilities. They must sum to 1, whatever the heat."
 )
 def probabilities_divided(logits: Tensor, temperature: float) -> Tensor:
     return logits.softmax(0) / temperature
 
 
 @heated.mistake(
-    "the temperature changes nothing: dividing all probabilities by one number, and then by their sum, gives the same ones again."
+    "the temperature changes nothing: dividing all probabilities by one number, and then by their sum, gives the same "
+    "ones again."
 )
 def divided_and_brought_back(logits: Tensor, temperature: float) -> Tensor:
     p = logits.softmax(0) / temperature
@@ -95,12 +94,14 @@ def no_softmax(logits: Tensor, temperature: float) -> Tensor:
 cut_top_k = Exercise(
     "10",
     "ten minutes",
-    "cut_top_k(logits, k): from logits (V,) to logits (V,): the k largest stay as they are, all others become minus infinity, so that "
-    "they can never be drawn. Of equal logits the one with the lower id stays first. A k above V keeps all.",
+    "cut_top_k(logits, k): from logits (V,) to logits (V,): the k largest stay as they are, all others become minus "
+    "infinity, so that they can never be drawn. Of equal logits the one with the lower id stays first. A k above V "
+    "keeps all.",
     hints=[
         "Take the softmax of what the function gives. How probable are the tokens that were cut off, all together?",
         "Try logits that are all negative, too. Which token is the most probable one then?",
-        "What is written for a cut-off token is a logit, not a probability. Which logit has an exponential of exactly 0?",
+        "What is written for a cut-off token is a logit, not a probability. Which logit has an exponential of exactly "
+        "0?",
     ],
     planted=True,
 )
@@ -126,16 +127,16 @@ def _(logits: Tensor, k: int) -> Tensor:
 
 
 @cut_top_k.mistake(
-    "what was cut off can still be drawn. Take the softmax of what your function gives, and add up the probabilities of the tokens "
-    "that were cut off. Then do the same with logits that are all negative."
+    "what was cut off can still be drawn. Take the softmax of what your function gives, and add up the probabilities "
+    "of the tokens that were cut off. Then do the same with logits that are all negative."
 )
 def as_planted(logits: Tensor, k: int) -> Tensor:
     return _cut(logits, logits.argsort(descending=True, stable=True), k, 1e-10)
 
 
 @cut_top_k.mistake(
-    "softmax makes 0 of that, so nothing wrong is drawn. Asked for is minus infinity all the same: this chapter counts what is left "
-    "with isfinite, and a large negative number is finite."
+    "softmax makes 0 of that, so nothing wrong is drawn. Asked for is minus infinity all the same: this chapter counts "
+    "what is left with isfinite, and a large negative number is finite."
 )
 def a_large_negative_number(logits: Tensor, k: int) -> Tensor:
     return _cut(logits, logits.argsort(descending=True, stable=True), k, -1e10)
@@ -160,12 +161,13 @@ def the_smallest_stay(logits: Tensor, k: int) -> Tensor:
 cut_top_p = Exercise(
     "10",
     "ten minutes",
-    "cut_top_p(p, top_p): from probabilities p (V,) to those after the cut (V,). The smallest set of most probable tokens whose sum "
-    "is at least top_p stays, in its places, divided by its sum; every other token gets 0. Of equal ones the lower id counts as more "
-    "probable.",
+    "cut_top_p(p, top_p): from probabilities p (V,) to those after the cut (V,). The smallest set of most probable "
+    "tokens whose sum is at least top_p stays, in its places, divided by its sum; every other token gets 0. Of equal "
+    "ones the lower id counts as more probable.",
     hints=[
         "In which order must the tokens be looked at, and how do you bring them back to their places?",
-        "For each token of that order: what do the likelier ones before it hold together? Does it take this token to reach top_p?",
+        "For each token of that order: what do the likelier ones before it hold together? Does it take this token to "
+        "reach top_p?",
         "In falling order, a token stays where p.cumsum(0) - p is still below top_p.",
     ],
 )
@@ -195,8 +197,8 @@ def _(p: Tensor, top_p: float) -> Tensor:
 
 
 @cut_top_p.mistake(
-    "tokens stay as long as their sum is at most top_p, so the one that reaches it is missing. If the first token alone holds more "
-    "than top_p, nothing is left."
+    "tokens stay as long as their sum is at most top_p, so the one that reaches it is missing. If the first token "
+    "alone holds more than top_p, nothing is left."
 )
 def at_most(p: Tensor, top_p: float) -> Tensor:
     kept = _nucleus(p, lambda falling: falling.cumsum(0) <= top_p)
@@ -209,7 +211,8 @@ def not_divided(p: Tensor, top_p: float) -> Tensor:
 
 
 @cut_top_p.mistake(
-    "where the sum is exactly top_p, one token too many stays: the set has reached top_p already. Look at your comparison."
+    "where the sum is exactly top_p, one token too many stays: the set has reached top_p already. Look at your "
+    "comparison."
 )
 def one_too_many(p: Tensor, top_p: float) -> Tensor:
     kept = _nucleus(p, lambda falling: falling.cumsum(0) - falling <= top_p)
@@ -223,7 +226,8 @@ def in_the_order_of_ids(p: Tensor, top_p: float) -> Tensor:
 
 
 @cut_top_p.mistake(
-    "the numbers are right, but they stand in falling order: each token's probability must return to the token's own place."
+    "the numbers are right, but they stand in falling order: each token's probability must return to the token's own "
+    "place."
 )
 def left_in_falling_order(p: Tensor, top_p: float) -> Tensor:
     falling = p.sort(descending=True, stable=True).values
@@ -234,8 +238,9 @@ def left_in_falling_order(p: Tensor, top_p: float) -> Tensor:
 cut_min_p = Exercise(
     "10",
     "a minute",
-    "cut_min_p(p, min_p): from probabilities p (V,) to those after the cut (V,). Each token that has at least min_p times the "
-    "probability of the most probable token stays, in its place, and what stays is divided by its sum; every other token gets 0.",
+    "cut_min_p(p, min_p): from probabilities p (V,) to those after the cut (V,). Each token that has at least min_p "
+    "times the probability of the most probable token stays, in its place, and what stays is divided by its sum; every "
+    "other token gets 0.",
     hints=[
         "What is min_p a part of: of 1, or of the largest probability?",
         "A token stays where p >= min_p * p.max(). Then the rest must sum to 1 again.",
@@ -258,7 +263,8 @@ def _(p: Tensor, min_p: float) -> Tensor:
 
 
 @cut_min_p.mistake(
-    "min_p is used as a probability of its own. It is a part of the largest one, so that the limit follows the model's certainty."
+    "min_p is used as a probability of its own. It is a part of the largest one, so that the limit follows the model's "
+    "certainty."
 )
 def a_fixed_limit(p: Tensor, min_p: float) -> Tensor:
     kept = p * (p >= min_p)
@@ -287,12 +293,15 @@ def of_the_first_id(p: Tensor, min_p: float) -> Tensor:
 draw_from = Exercise(
     "10",
     "ten minutes",
-    "draw_from(p, u): from probabilities p (V,) and a dart u, 0 <= u < 1, to the id that the dart hits: the first whose cumulated "
-    "probability exceeds u. Rounding may leave even the whole sum at u or below: then it is the last id with a probability above 0.",
+    "draw_from(p, u): from probabilities p (V,) and a dart u, 0 <= u < 1, to the id that the dart hits: the first "
+    "whose cumulated probability exceeds u. Rounding may leave even the whole sum at u or below: then it is the last "
+    "id with a probability above 0.",
     hints=[
         "Lay the probabilities end to end. Where does the piece of token i begin, and where does it end?",
-        "Go through the ids, and add up: the first id at which the sum is above u is the one. What if u is exactly an edge?",
-        "Print sum(p.tolist()) of the last case beside u. What does your function give when its loop has passed all ids?",
+        "Go through the ids, and add up: the first id at which the sum is above u is the one. What if u is exactly an "
+        "edge?",
+        "Print sum(p.tolist()) of the last case beside u. What does your function give when its loop has passed all "
+        "ids?",
     ],
     gives=lambda p, u: f"{shown(p)}, {u!r}",
 )
@@ -326,8 +335,8 @@ def _(p: Tensor, u: float) -> int | None:
 
 
 @draw_from.mistake(
-    "where rounding leaves the sum of all at u or below, your loop passes every id and gives None. So does the loop of section 2. Such a "
-    "dart is very rare, and it ends a long text in an error."
+    "where rounding leaves the sum of all at u or below, your loop passes every id and gives None. So does the loop of "
+    "section 2. Such a dart is very rare, and it ends a long text in an error."
 )
 def nothing_behind_the_loop(p: Tensor, u: float) -> int | None:
     return _first_above(p, u, None)
@@ -341,16 +350,16 @@ def behind_the_last(p: Tensor, u: float) -> int | None:
 
 
 @draw_from.mistake(
-    "where rounding leaves the sum of all at u or below, you give the last id. It has the probability 0 here: it was cut off, and "
-    "must never come."
+    "where rounding leaves the sum of all at u or below, you give the last id. It has the probability 0 here: it was "
+    "cut off, and must never come."
 )
 def the_last_id(p: Tensor, u: float) -> int | None:
     return _first_above(p, u, len(p) - 1)
 
 
 ON_THE_EDGE = (
-    "a dart exactly on an edge belongs to the piece that begins there, not to the one that ends there. With u = 0 you would draw id 0 "
-    "even if its probability is 0."
+    "a dart exactly on an edge belongs to the piece that begins there, not to the one that ends there. With u = 0 you "
+    "would draw id 0 even if its probability is 0."
 )
 
 
@@ -407,15 +416,16 @@ class _Chain:
 beam_search = Exercise(
     "10",
     "an evening",
-    "beam_search(log_p, width, length): log_p(ids) gives the log probabilities, a list of V numbers, of what may follow the list ids, at "
-    "first []. After each step only the width most probable beginnings are kept. Returns those left at the end, lists of length ids, the "
-    "most probable first; of equally probable ones, at each step and at the end, the one with the lower ids (compared as lists) first.",
+    "beam_search(log_p, width, length): log_p(ids) gives the log probabilities, a list of V numbers, of what may "
+    "follow the list ids, at first []. After each step only the width most probable beginnings are kept. Returns those "
+    "left at the end, lists of length ids, the most probable first; of equally probable ones, at each step and at the "
+    "end, the one with the lower ids (compared as lists) first.",
     hints=[
         "What do you have to keep for each beginning, besides its ids, so that a step need not begin anew?",
-        "Begin with one beam: no ids, log probability 0. A step makes V candidates of each beam: its ids and one more, its log "
-        "probability plus that of the new id.",
-        "Put the candidates of all beams into one list, sort it, and keep the first width: sorted(all, key=lambda c: (-c[0], c[1])) "
-        "sorts pairs (log probability, ids) as asked.",
+        "Begin with one beam: no ids, log probability 0. A step makes V candidates of each beam: its ids and one more, "
+        "its log probability plus that of the new id.",
+        "Put the candidates of all beams into one list, sort it, and keep the first width: sorted(all, key=lambda c: "
+        "(-c[0], c[1])) sorts pairs (log probability, ids) as asked.",
     ],
     gives=lambda log_p, width, length: f"{log_p}; {width}, {length}",
 )
@@ -455,8 +465,8 @@ def _(log_p: Follows, width: int, length: int) -> list[list[int]]:
 
 
 @beam_search.mistake(
-    "each beam goes on with its own best id only. Two of the candidates that are kept may come from one and the same beam, and none "
-    "from another: all candidates compete."
+    "each beam goes on with its own best id only. Two of the candidates that are kept may come from one and the same "
+    "beam, and none from another: all candidates compete."
 )
 def each_with_its_own_best(log_p: Follows, width: int, length: int) -> list[list[int]]:
     beams: list[Beam] = sorted(((new, [i]) for i, new in enumerate(log_p([]))), key=lambda beam: (-beam[0], beam[1]))[
@@ -474,7 +484,8 @@ def one_beam(log_p: Follows, width: int, length: int) -> list[list[int]]:
 
 
 @beam_search.mistake(
-    "all your beams are the same text: they begin as copies of one another. At first there is one beginning only, the empty one."
+    "all your beams are the same text: they begin as copies of one another. At first there is one beginning only, the "
+    "empty one."
 )
 def copies(log_p: Follows, width: int, length: int) -> list[list[int]]:
     return _beams(log_p, 1, length) * width
@@ -488,15 +499,16 @@ def by_the_last_step(log_p: Follows, width: int, length: int) -> list[list[int]]
 
 
 @beam_search.mistake(
-    "the probabilities are added. The probability of a text is the product of them: it is the logarithms that are added."
+    "the probabilities are added. The probability of a text is the product of them: it is the logarithms that are "
+    "added."
 )
 def probabilities_added(log_p: Follows, width: int, length: int) -> list[list[int]]:
     return _beams(log_p, width, length, score=lambda so_far, new: so_far + math.exp(new))
 
 
 @beam_search.mistake(
-    "every beginning is kept until the end: that finds the most probable text, and takes V to the power of length of them. Beam search "
-    "keeps width beginnings after each step."
+    "every beginning is kept until the end: that finds the most probable text, and takes V to the power of length of "
+    "them. Beam search keeps width beginnings after each step."
 )
 def all_are_kept(log_p: Follows, width: int, length: int) -> list[list[int]]:
     return _beams(log_p, len(log_p([])) ** length, length)[:width]
@@ -519,9 +531,10 @@ def the_least_probable(log_p: Follows, width: int, length: int) -> list[list[int
 shown_so_far = Exercise(
     "10",
     "ten minutes",
-    "shown_so_far(pieces, stop): pieces is the list of the tokens' texts, in order, and stop is one stop string. Returns a list of as "
-    "many texts: item i is all that may stand on the screen after token i. That is as much of the text as possible, but nothing that may "
-    "yet become a part of the stop string; once the stop string has come, it is the text before it.",
+    "shown_so_far(pieces, stop): pieces is the list of the tokens' texts, in order, and stop is one stop string. "
+    "Returns a list of as many texts: item i is all that may stand on the screen after token i. That is as much of the "
+    "text as possible, but nothing that may yet become a part of the stop string; once the stop string has come, it "
+    "is the text before it.",
     hints=[
         "Join the pieces so far. Is the stop string in the text? Then it is clear what may be shown.",
         "If not: which ends of the text are beginnings of the stop string? text.endswith(stop[:n]) tells, for each n.",
@@ -557,14 +570,16 @@ def _(pieces: list[str], stop: str) -> list[str]:
 
 
 @shown_so_far.mistake(
-    "the beginning of the stop string stands on the screen before the rest of it comes. What may yet become one must be held back."
+    "the beginning of the stop string stands on the screen before the rest of it comes. What may yet become one must "
+    "be held back."
 )
 def nothing_held(pieces: list[str], stop: str) -> list[str]:
     return _after_each(pieces, lambda text: text.partition(stop)[0])
 
 
 @shown_so_far.mistake(
-    "the stop string is looked for in each piece alone, and here it is spread over several. Look for it in what they give together."
+    "the stop string is looked for in each piece alone, and here it is spread over several. Look for it in what they "
+    "give together."
 )
 def in_each_piece_alone(pieces: list[str], stop: str) -> list[str]:
     shown, text, ended = [], "", False
@@ -577,7 +592,8 @@ def in_each_piece_alone(pieces: list[str], stop: str) -> list[str]:
 
 
 @shown_so_far.mistake(
-    "you always hold back len(stop) - 1 characters, so the screen lags behind. Hold back only what is the beginning of the stop string."
+    "you always hold back len(stop) - 1 characters, so the screen lags behind. Hold back only what is the beginning of "
+    "the stop string."
 )
 def always_so_many(pieces: list[str], stop: str) -> list[str]:
     def shown(text: str) -> str:
@@ -587,8 +603,8 @@ def always_so_many(pieces: list[str], stop: str) -> list[str]:
 
 
 @shown_so_far.mistake(
-    "an end is held back only if the last piece alone holds it: as soon as a second piece has come, the first is shown. Compare the end "
-    "of the whole text with the stop string."
+    "an end is held back only if the last piece alone holds it: as soon as a second piece has come, the first is "
+    "shown. Compare the end of the whole text with the stop string."
 )
 def by_the_last_piece(pieces: list[str], stop: str) -> list[str]:
     def shown(i: int) -> str:
@@ -599,7 +615,8 @@ def by_the_last_piece(pieces: list[str], stop: str) -> list[str]:
 
 
 @shown_so_far.mistake(
-    "of several ends that may begin the stop string you hold back the shortest. The longer one may become the stop string as well."
+    "of several ends that may begin the stop string you hold back the shortest. The longer one may become the stop "
+    "string as well."
 )
 def the_shortest_end(pieces: list[str], stop: str) -> list[str]:
     def shown(text: str) -> str:
@@ -631,14 +648,16 @@ def goes_on_behind_it(pieces: list[str], stop: str) -> list[str]:
 attend_cached = Exercise(
     "10",
     "ten minutes",
-    "attend_cached(q, k, v, keys, values): q, k and v (T, D) are those of T new tokens, keys and values (S, D) those kept of the S tokens "
-    "before them. Returns three: what one head gives at the new positions (T, D), with scores divided by the root of D and nobody "
-    "looking ahead; and all keys and all values so far, (S + T, D) each, the new ones at the end.",
+    "attend_cached(q, k, v, keys, values): q, k and v (T, D) are those of T new tokens, keys and values (S, D) those "
+    "kept of the S tokens before them. Returns three: what one head gives at the new positions (T, D), with scores "
+    "divided by the root of D and nobody looking ahead; and all keys and all values so far, (S + T, D) each, the new "
+    "ones at the end.",
     hints=[
         "torch.cat puts the new keys behind those kept. How many keys has each new query to look at then?",
-        "The scores are (T, S + T). The first new token stands at place S, so its row may look at the first S + 1 columns.",
-        "Compare: with S = 0 it must be the head of chapter 06, and its last row must be what comes out when the last token comes alone "
-        "and the others are kept.",
+        "The scores are (T, S + T). The first new token stands at place S, so its row may look at the first S + 1 "
+        "columns.",
+        "Compare: with S = 0 it must be the head of chapter 06, and its last row must be what comes out when the last "
+        "token comes alone and the others are kept.",
         "The places that lie ahead are torch.ones(T, S + T).triu(S + 1).bool().",
     ],
 )
@@ -670,8 +689,8 @@ def _(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: Tensor) -> Three:
 
 
 @attend_cached.mistake(
-    "one new token is right, and several at once are wrong: they see each other, the later ones too. That is a prefill without a mask: "
-    "the training loss is as it should be, and only what is written from a prompt is bad."
+    "one new token is right, and several at once are wrong: they see each other, the later ones too. That is a prefill "
+    "without a mask: the training loss is as it should be, and only what is written from a prompt is bad."
 )
 def no_mask(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: Tensor) -> Three:
     K, V = torch.cat([keys, k]), torch.cat([values, v])
@@ -679,8 +698,8 @@ def no_mask(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: Tensor) -> Th
 
 
 @attend_cached.mistake(
-    "the mask begins at the first column, as if the new tokens stood at the start of the text. They stand behind those kept: with one "
-    "new token, nothing at all may be hidden."
+    "the mask begins at the first column, as if the new tokens stood at the start of the text. They stand behind those "
+    "kept: with one new token, nothing at all may be hidden."
 )
 def mask_from_the_start(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: Tensor) -> Three:
     K, V = torch.cat([keys, k]), torch.cat([values, v])
@@ -688,7 +707,8 @@ def mask_from_the_start(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: T
 
 
 @attend_cached.mistake(
-    "a new token does not look at itself: the mask hides one column too many. Its own key and value belong to what it attends to."
+    "a new token does not look at itself: the mask hides one column too many. Its own key and value belong to what it "
+    "attends to."
 )
 def not_at_itself(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: Tensor) -> Three:
     K, V = torch.cat([keys, k]), torch.cat([values, v])
@@ -701,7 +721,8 @@ def the_cache_unused(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: Tens
 
 
 @attend_cached.mistake(
-    "what attention gives is right, but the keys and values handed back lack the new ones: the next token would not see this one."
+    "what attention gives is right, but the keys and values handed back lack the new ones: the next token would not "
+    "see this one."
 )
 def nothing_appended(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: Tensor) -> Three:
     K, V = torch.cat([keys, k]), torch.cat([values, v])
