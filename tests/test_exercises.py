@@ -52,12 +52,12 @@ def solutions(name):
 
 
 def functions_in(chapter, code):
-    """What a cell defines, run after those cells of the chapter that only import."""
+    """What a cell defines, run after all that the chapter's cells import."""
     names = {}
     for cell in cells(chapter, "code"):
-        source = re.sub(r"^[!%].*$", "", cell.source, flags=re.MULTILINE)
-        if all(isinstance(step, ast.Import | ast.ImportFrom) for step in ast.parse(source).body):
-            exec(source, names)
+        source = re.sub(r"^ *[!%].*$", "", cell.source, flags=re.MULTILINE)
+        imports = [step for step in ast.parse(source).body if isinstance(step, ast.Import | ast.ImportFrom)]
+        exec(compile(ast.Module(imports, []), "imports", "exec"), names)
     exec(code, names)
     return names
 
