@@ -25,9 +25,9 @@ nearest_rows = Exercise(
 
 @nearest_rows.cases
 def _() -> Iterator[tuple[Tensor, int, int]]:
-    yield torch.tensor([[1.0, 0.0], [4.0, 4.0], [2.0, 1.0]]), 0, 1
-    yield torch.tensor([[1.0, 0.5], [9.0, 0.0], [-2.0, -1.5], [0.0, 0.5], [1.5, 1.0]]), 0, 2
-    yield torch.tensor([[3.0, 1.0, 1.0], [1.0, 3.0, 2.0], [8.0, 1.0, 9.0], [2.0, 1.0, 2.0], [4.0, 4.5, 4.0]]), 3, 3
+    yield torch.tensor([[1.0, 0.0, 0.0], [4.0, 4.0, 0.0], [2.0, 1.0, 0.0]]), 0, 1
+    yield torch.tensor([[1.0, 0.5, 2.0], [9.0, 0.0, 9.0], [-2.0, -1.5, -4.0], [0.0, 0.5, 0.5], [2.0, 1.5, 3.0]]), 0, 2
+    yield torch.tensor([[3.0, 1.0, 2.0], [1.0, 3.0, 2.0], [8.0, 1.0, 9.0], [2.0, 1.0, 2.0], [4.0, 4.5, 4.0]]), 3, 3
 
 
 def _cosines(table: Tensor, row: int) -> Tensor:
@@ -80,11 +80,11 @@ def either_way(table: Tensor, row: int, k: int) -> list[int]:
 
 
 @nearest_rows.mistake(
-    "a mean was taken off before. That is a good habit with a model's table (section 2), and the next exercise; here "
+    "the means were taken off before. That is a good habit with a model's table (section 2), and the next exercise; here "
     "the rows are taken as they are."
 )
 def centred_first(table: Tensor, row: int, k: int) -> list[int]:
-    return _largest(_cosines(table - table.mean(0), row), row, k)
+    return _largest(_cosines(_without_means(table), row), row, k)
 
 
 fair_cosines = Exercise(
