@@ -1,4 +1,4 @@
-"""The command line: train, prepare, generate, chat, tokenize, export, info, examine, selftest. torch is imported only by the commands that need it."""
+"""The command line: train, prepare, generate, chat, tokenize, export, info, examine, selftest, project, collect. torch is imported only by the commands that need it."""
 
 import argparse
 import contextlib
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from .model import GPT
     from .runs import SavedRun
+    from .study.projects import Result
     from .tokenizer import Coder, Tokenizer
-    from .training import Run
+    from .training import Record, Run
 
 EXAMPLES = """\
 examples
@@ -34,6 +35,8 @@ examples
   minigpt tokenize "The cat sat." --tokenizer bpe  see the pieces a text is cut into
   minigpt export --model runs/alice                one file, with which it writes in a page of the book
   minigpt selftest                                 does this device compute what it should?
+  minigpt project rival runs/mine --name Ada       judge a project by its rubric, write a small file
+  minigpt collect results                          the files of a class as one figure
 
 `minigpt COMMAND --help` lists what a command takes.
 """
@@ -478,10 +481,17 @@ def examine_command(a: argparse.Namespace) -> None:
     train_part, val_part = (ids[: COUNTED if stored else None] for ids in (train_ids, val_ids))
     if stored:
         print(f"counted in the first {len(train_part):,} training and {len(val_part):,} validation tokens")
+    losses, validation, done = _losses(folder, run, records)
+    print(_as_options(str(examine(losses, validation, train_part, val_part, tokenizer.vocab_size, **done))))
+
+
+def _losses(
+    folder: Path, run: "SavedRun", records: "list[Record]"
+) -> tuple[list[float], dict[int, float], dict[str, Any]]:
+    """What the clinic asks of a run: its losses of training and validation, and what was already done."""
     validation = {record.step: record.val_loss for record in records if record.val_loss is not None}
     done = {"split": _origin_of(folder, run)["split"], "dropout": run.model.dropout}
-    losses = [record.train_loss for record in records]
-    print(_as_options(str(examine(losses, validation, train_part, val_part, tokenizer.vocab_size, **done))))
+    return [record.train_loss for record in records], validation, done
 
 
 def selftest_command(a: argparse.Namespace) -> None:
@@ -492,6 +502,116 @@ def selftest_command(a: argparse.Namespace) -> None:
     print(_as_options(str(report)))
     if not report.ok:
         raise ValueError(report.verdict)
+
+
+def project_command(a: argparse.Namespace) -> None:
+    """`minigpt project`: judge an entry by the rubric of its project, and write the result."""
+    from .study import projects
+
+    needed = {"tokenizer": ("corpus",), "rung": ()}.get(a.project, ())
+    allowed = {"tokenizer": ("corpus", "encoding"), "rung": ("corpus", "encoding", "tune")}.get(a.project, ())
+    for name in ("corpus", "encoding", "tune"):
+        if getattr(a, name) and name not in allowed:
+            raise ValueError(f"--{name} says nothing of the project {a.project}: leave it out")
+        if name in needed and not getattr(a, name):
+            raise ValueError(f"the project {a.project} needs its text: name it by --{name}")
+    name = projects.check_name(a.name)
+    path = Path(a.out) if a.out else projects.default_path(a.project, name)
+    if not a.tune:
+        projects.check_free(path, a.overwrite)
+    result = {"tokenizer": _tokenizer, "rival": _rival, "patient": _patient, "rung": _rung}[a.project](a, name, path)
+    print(_as_options(str(result)))
+    if a.tune:
+        print("nothing is written: this was on the end of the training part, to choose settings")
+        return
+    projects.write(result, path, overwrite=a.overwrite)
+    print(f"saved in {path}; gather those of a class: minigpt collect {shlex.quote(str(path.parent))}")
+
+
+def _tokenizer(a: argparse.Namespace, name: str, _: Path) -> "Result":
+    from .corpus import load_corpus
+    from .study.rubric_tokenizer import judge
+
+    return judge(a.entry, load_corpus(a.corpus, encoding=a.encoding), name)
+
+
+def _rival(a: argparse.Namespace, name: str, _: Path) -> "Result":
+    from .checkpoint import load_model
+    from .files import held_in
+    from .runs import BEST, load_run
+    from .study.rubric_rival import judge
+    from .training import saved_records
+
+    folder = Path(a.entry)
+    run, records = load_run(folder), saved_records(folder)
+    if _origin_of(folder, run)["data"] is not None:
+        raise ValueError(f"the run in {folder} learned from prepared text, which is not counted whole: take --corpus")
+    train_ids, val_ids, tokenizer = _data_of_run(folder, run)
+    losses, validation, done = _losses(folder, run, records)
+    model = load_model(folder / BEST if held_in(folder / BEST, "a model") else folder)
+    seconds = records[-1].elapsed if records else None
+    return judge(model, tokenizer, train_ids, val_ids, losses, validation, name, seconds=seconds, **done)
+
+
+def _patient(a: argparse.Namespace, name: str, _: Path) -> "Result":
+    from .study.rubric_patient import judge
+
+    return judge(a.entry, name)
+
+
+def _rung(a: argparse.Namespace, name: str, path: Path) -> "Result":
+    from .beyond.rubric_rung import judge
+    from .corpus import load_corpus
+
+    text = load_corpus(a.corpus or "shakespeare", encoding=a.encoding)
+    kept = None if a.tune else path.with_suffix(".jsonl")
+    try:
+        return judge(a.entry, text, name, kept, tune=a.tune)
+    except KeyboardInterrupt:
+        advice = "" if kept is None else "; what was measured is kept, and the same command goes on from there"
+        raise _Stopped(f"stopped{advice}", 130) from None
+
+
+def collect_command(a: argparse.Namespace) -> None:
+    """`minigpt collect`: the results of a class as one figure."""
+    from .files import write_atomic
+    from .study.projects import PROJECTS, check_free, gather, summary
+
+    path = Path(a.out)
+    if path.suffix not in (".png", ".svg"):
+        raise ValueError(f"{path} must end in .png or .svg")
+    check_free(path, a.overwrite)
+    found = gather(a.folder)
+    for note in found.notes:
+        print(f"minigpt: {note}", file=sys.stderr)
+    try:
+        from .notebook import class_figure
+    except ImportError as error:
+        raise ValueError(
+            f'the figure needs {error.name}, which is not installed: pip install "matplotlib>=3.8" ipykernel'
+        ) from None
+    panels = [
+        class_figure.Panel(
+            title=summary(project, results),
+            axis=PROJECTS[project].axis,
+            line=results[0].line,
+            line_name=PROJECTS[project].line,
+            kinds=[criterion.name for criterion in results[0].criteria],
+            names=[result.name for result in results],
+            values=[result.score for result in results],
+            errors=[result.error for result in results],
+            counted=[result.met for result in results],
+            marks=[[criterion.met for criterion in result.criteria] for result in results],
+        )
+        for project, results in found.results.items()
+    ]
+    write_atomic(path, class_figure.as_file(class_figure.class_results(panels), path.suffix[1:]))
+    for panel in panels:
+        print(panel.title)
+        for name, value, counted in zip(panel.names, panel.values, panel.counted, strict=True):
+            print(f"  {'met' if counted else 'NOT met':8} {value:8.3f}  {name}")
+    rows = _count(sum(len(panel.names) for panel in panels), "row")
+    print(f"{path} shows {rows}, a dot for each person: {'; '.join(panel.title for panel in panels)}.")
 
 
 MUCH = 64 * 2**20  # bytes; of a run that needs less, no one asks where they are
@@ -905,6 +1025,29 @@ def _build_parser() -> argparse.ArgumentParser:
     p = add_command("selftest", selftest_command, "check in seconds that a device computes what it should")
     text = "auto, cpu, cuda or mps (default auto: what train would take)"
     p.add_argument("--device", default="auto", metavar="NAME", help=text)
+
+    p = add_command("project", project_command, "judge a project by its rubric, and write the result")
+    p.usage = "minigpt project PROJECT ENTRY --name NAME [options]"
+    text = "tokenizer, rival, patient or rung: the page Projects of the book tells what each is"
+    p.add_argument("project", choices=("tokenizer", "rival", "patient", "rung"), metavar="PROJECT", help=text)
+    text = (
+        "what is judged: the folder or .py file of a tokenizer, the folder of a run, the .py file of a patient, the .json or "
+        ".py file of a rung; Python files are run, so judge only what you trust"
+    )
+    p.add_argument("entry", metavar="ENTRY", help=text)
+    p.add_argument("--name", required=True, type=_text, metavar="NAME", help="who made it, as a figure shows it")
+    p.add_argument("--corpus", metavar="TEXT", help="the text of a tokenizer, or of a rung (default shakespeare)")
+    p.add_argument("--encoding", metavar="NAME", help="of the text, where it is not UTF-8: gb18030, ...")
+    text = "of a rung: measure on the end of the training part, to choose settings; nothing is written"
+    p.add_argument("--tune", action="store_true", help=text)
+    p.add_argument("--out", metavar="FILE", help="(default results/NAME-PROJECT.json)")
+    p.add_argument("--overwrite", action="store_true", help="replace the result that is there")
+
+    p = add_command("collect", collect_command, "gather the results of a class into one figure")
+    p.usage = "minigpt collect FOLDER [options]"
+    p.add_argument("folder", metavar="FOLDER", help="of the files that minigpt project wrote, folders inside it too")
+    p.add_argument("--out", default="class.png", metavar="FIGURE", help=".png or .svg (default class.png)")
+    p.add_argument("--overwrite", action="store_true", help="replace the figure that is there")
     return parser
 
 

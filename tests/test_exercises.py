@@ -52,13 +52,12 @@ def solutions(name):
 
 
 def functions_in(chapter, code):
-    """What a cell defines, run after the chapter's imports. (Other folded cells need what came before them.)"""
+    """What a cell defines, run after those cells of the chapter that only import."""
     names = {}
     for cell in cells(chapter, "code"):
-        if "hide-input" in cell.metadata.get("tags", []):
-            source = re.sub(r"^[!%].*$", "", cell.source, flags=re.MULTILINE)
-            if all(isinstance(step, ast.Import | ast.ImportFrom) for step in ast.parse(source).body):
-                exec(source, names)
+        source = re.sub(r"^[!%].*$", "", cell.source, flags=re.MULTILINE)
+        if all(isinstance(step, ast.Import | ast.ImportFrom) for step in ast.parse(source).body):
+            exec(source, names)
     exec(code, names)
     return names
 

@@ -21,8 +21,8 @@ import minigpt_core
 
 MODULES = list(PATHS)
 
-# What each module of the core may import of the package. The command line is the outermost: it may import all
-# but the notebooks' room, and of the widgets' only what writes a model for the page.
+# What each module of the core may import of the package. The command line is the outermost: it may import all but the
+# notebooks' room and the widgets', and of these only what writes a model for the page, and what draws the figure of a class.
 CORE = {
     "__init__": set(),  # lazily, the names it lists
     "__main__": {"cli"},
@@ -75,9 +75,16 @@ def test_each_module_imports_only_from_its_own_room_and_those_before_it(module):
         open_to_it = ROOMS[: ROOMS.index(room_of(module)) + 1]
         assert {room_of(name) for name in own} <= set(open_to_it)
     assert "cli" not in own or module == "__main__"
-    own = own - {"widgets.export"} if module == "cli" else own
+    own = own - {"widgets.export", "notebook.class_figure"} if module == "cli" else own
     assert not {room_of(name) for name in own} & {"notebook", "widgets"} or room_of(module) in ("notebook", "widgets")
     assert other <= ALLOWED | OPTIONAL.get(room_of(module), set())
+
+
+def test_of_the_commands_only_collect_loads_what_draws():
+    tree = ast.parse(PATHS["cli"].read_text(encoding="utf-8"))
+    drawing = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "notebook"]
+    (collect,) = (node for node in tree.body if getattr(node, "name", None) == "collect_command")
+    assert len(drawing) == 1 and drawing[0] in list(ast.walk(collect))
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if room_of(m) == "" and m != "cli"])

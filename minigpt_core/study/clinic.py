@@ -199,7 +199,7 @@ def distribution_shift(run: Run) -> Finding | None:
 
 
 def data_leakage(run: Run) -> Finding | None:
-    copies = _stands_in(run.val_ids, run.train_ids)
+    copies = stands_in(run.val_ids, run.train_ids)
     if copies <= 0.3:  # none of this book's texts has 0.001
         return None
     return Finding(
@@ -378,7 +378,7 @@ def _dropout_advice(run: Run) -> str:
     return "more dropout" if run.dropout else "dropout"
 
 
-def _stands_in(ids: Tensor, source: Tensor) -> float:
+def stands_in(ids: Tensor, source: Tensor) -> float:
     """The share of the pieces of `ids` (N,) that stand word for word in `source` (M,), each piece as one 64-bit number."""
     factors = torch.randint(2**62, (PIECE,), generator=torch.Generator().manual_seed(0))
     if len(ids) < PIECE or len(source) < PIECE:
