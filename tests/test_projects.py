@@ -439,7 +439,8 @@ def test_no_label_of_the_figure_lies_on_another():
     panel = class_figure.Panel(
         "It is seen", "loss", 1.0, "goal", ["a", "b"], names, values, [0.1] * 30, [True] * 30, [[True, None]] * 30
     )
-    figure = class_figure.class_results([panel, panel, panel])
+    first, last = (dataclasses.replace(panel, line=line, line_name="the best count") for line in (0.0, values[-1]))
+    figure = class_figure.class_results([panel, first, last])
     figure.draw_without_rendering()
     assert len(figure.axes) == 4
     for axes in figure.axes[:3]:

@@ -36,13 +36,13 @@ class Panel:
 
 ROW = 0.2  # inches; for a name of 9 points
 NAME_LETTERS = 22
-MARKS = {True: "\u25cf", False: "\u25cb", None: "\u00b7"}
+MARKS = {True: "\u25cf", False: "\u25cb", None: "\u2013"}
 
 
 def class_results(panels: Sequence[Panel]) -> Figure:
     """The results of a class, a panel for each project, a row for each person: the name, a dot at the value, green where it
     counts, with a bar where it has an error, and at the right a mark for each criterion: full where it is met, a ring where
-    not, a point where nothing was measured. A grey dashed line shows what there was to reach.
+    not, a dash where nothing was measured. A grey dashed line shows what there was to reach.
 
     >>> panel = Panel("1 of 1 is below", "loss", 0.0, "goal", ["loss"], ["Ada"], [-0.1], [0.0], [True], [[True]])
     >>> [label.get_text() for label in class_results([panel]).axes[0].get_yticklabels()]
@@ -86,7 +86,6 @@ def _draw_class(axes: Axes, panel: Panel, as_written: bool) -> None:
     count = len(panel.names)
     axes.axvline(panel.line, color=REFERENCE, linestyle="--", linewidth=1)
     beside: dict[str, Any] = {"textcoords": "offset points", "va": "bottom", "annotation_clip": False}
-    axes.annotate(plain(panel.line_name), (panel.line, -0.7), (0, 1), ha="center", fontsize=8, **beside)
     left = min([*panel.values, panel.line]) - max(panel.errors)
     for row in range(count):
         color = CHOSEN if panel.counted[row] else REFERENCE
@@ -109,6 +108,9 @@ def _draw_class(axes: Axes, panel: Panel, as_written: bool) -> None:
         label.set_color(CHOSEN if counted else REFERENCE)
     axes.set_ylim(count - 0.5, -0.7)
     axes.margins(x=0.06)
+    low, high = axes.get_xlim()
+    inwards = "left" if panel.line < (low + high) / 2 else "right"  # so that it stays off the marks' numbers
+    axes.annotate(plain(panel.line_name), (panel.line, -0.7), (0, 1), ha=inwards, fontsize=8, **beside)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     kinds = [f"{i}  {plain(kind)}" for i, kind in enumerate(panel.kinds, 1)]
     axes.set_xlabel("\n".join([_wrapped(panel.axis, 44), "", *kinds]), loc="left")

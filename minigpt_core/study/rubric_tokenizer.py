@@ -14,10 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from ..data import split_text
 from ..tokenizer import END_OF_TEXT, UNKNOWN, VISIBLE, BPETokenizer, CharTokenizer, Tokenizer, load_tokenizer
 from .apart import Apart
-from .planning import look_at
 from .projects import Criterion, Result, check_name, now
 
 PIECE = 1_000  # characters
@@ -138,6 +136,8 @@ def judge(entry: str | Path, text: str, name: str) -> Result:
     >>> judge("mine", load_corpus("tales_zh"), "Ada").met                               # doctest: +SKIP
     True
     """
+    from ..data import split_text  # only now: with torch, it would delay the process that runs a reader's file
+
     name, path = check_name(name), Path(entry)
     train_text, held = (part.replace(END_OF_TEXT, "\n") for part in split_text(text))
     held = held[:MOST]
@@ -153,6 +153,8 @@ def judge(entry: str | Path, text: str, name: str) -> Result:
 
 
 def _judge(entry: Entry, train_text: str, held: str, name: str) -> Result:
+    from .planning import look_at
+
     pieces = _pieces(held)
     cut = entry.cut(pieces)
     ids = _checked([c[0] for c in cut if not isinstance(c, str)], entry.vocab_size)
