@@ -55,7 +55,7 @@ def functions_in(chapter, code):
     """What a cell defines, run after all that the chapter's cells import."""
     names = {}
     for cell in cells(chapter, "code"):
-        source = re.sub(r"^ *[!%].*$", "", cell.source, flags=re.MULTILINE)
+        source = re.sub(r"^( *)[!%].*$", r"\1pass", cell.source, flags=re.MULTILINE)
         imports = [step for step in ast.parse(source).body if isinstance(step, ast.Import | ast.ImportFrom)]
         exec(compile(ast.Module(imports, []), "imports", "exec"), names)
     exec(code, names)

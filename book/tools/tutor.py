@@ -1,6 +1,6 @@
 """Write the map of TUTOR.md, chapters and their checks, from the checks themselves.
 
-    make tutor
+make tutor
 """
 
 import re
