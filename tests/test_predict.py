@@ -127,6 +127,7 @@ def test_every_prediction_of_the_book_is_compared_once_below_it_and_nobody_has_g
             r'predict" data-state="\{&quot;id&quot;: &quot;(\w+)|data-answer-of="(\w+)"', "\n".join(shown)
         )
         order = [first or second for first, second in found]
+        assert len(asked) >= 3, f"{path.name} asks for fewer than three guesses"
         for each in asked:
             assert order.count(each) == 2, f"{path.name}: a prediction needs one cell that asks and one that compares"
         assert "you had guessed" not in "\n".join(shown) and "Your guess: <b>" not in "\n".join(shown), path.name

@@ -21,7 +21,7 @@ from minigpt_core.pretrained import FOLDER, PRETRAINED
 from minigpt_core.widgets import WIDGETS, engine_source, source, widget_source
 from minigpt_core.widgets.export import as_script, model_file
 from minigpt_core.widgets.playground import Playground
-from minigpt_core.widgets.quiz import load_quiz
+from minigpt_core.widgets.quiz import Quiz, load_quiz
 from minigpt_core.widgets.records import RECORDS, record_file
 
 
@@ -46,6 +46,23 @@ class PlaygroundDirective(SphinxDirective):
         widget = Playground(prompt=self.arguments[0], length=self.options["length"])
         widget.state = widget.state | {"model": name, "folded": True}
         return [nodes.raw("", widget.still(), format="html")]
+
+
+class QuizDirective(SphinxDirective):
+    """A quiz in a page that is no notebook.
+
+    ```{quiz} last
+    ```
+    """
+
+    required_arguments = 1  # the name of its file in notebooks/quizzes
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(f"notebooks/quizzes/{self.arguments[0]}.json")
+        try:
+            return [nodes.raw("", Quiz(self.arguments[0]).still(), format="html")]
+        except ValueError as error:
+            raise self.error(str(error)) from None
 
 
 def predictions(notebook: nbformat.NotebookNode) -> list[str]:
@@ -136,6 +153,7 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("playground", PlaygroundDirective)
+    app.add_directive("quiz", QuizDirective)
     app.add_directive("progress", ProgressDirective)
     app.connect("html-page-context", load_host)
     app.connect("build-finished", write_files)
