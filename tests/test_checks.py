@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import torch
 
 from minigpt_core.notebook import checks as check
 from minigpt_core.notebook.checks import kept, outcome
-from minigpt_core.notebook.checks.compare import difference, same, shown
+from minigpt_core.notebook.checks.compare import same, shown
+from minigpt_core.notebook.checks.difference import difference, relation
 from minigpt_core.notebook.checks.exercise import Exercise
 
 
@@ -112,10 +114,13 @@ def test_a_program_that_traces_is_left_as_it_was(double):
         (lambda x: exit(), "SystemExit"),
         (lambda x: torch.ones(2) @ torch.ones(3), "RuntimeError: "),
         (lambda x: None, "double is still empty. double(1) should give 2."),
-        (lambda x: x or None if x > 1 else None, "it gives back None: does it end with return?"),
-        (lambda x: str(2 * x), "it gives back a str, and should give a int"),
-        (lambda x: math.nan, "1 of its 1 numbers is nan"),
-        (lambda x: [2 * x], "its shape is (1,), and should be ()"),
+        (
+            lambda x: x or None if x > 1 else None,
+            "it gives back None: does it end with return, on every way through it?\n",
+        ),
+        (lambda x: str(2 * x), "it gives back a str, and should give an int"),
+        (lambda x: math.nan, "1 of 1 number is nan, and should not be"),
+        (lambda x: [2 * x], "it gives a list of one number; the number itself is asked for"),
         (lambda x: x + 1, "(1 of 2 cases are right.)"),
         (lambda x, y: x, "your function takes (x, y), and will be called with 1 argument. The task: double(x)"),
         (lambda: 1, "your function takes (nothing)"),
@@ -170,13 +175,30 @@ def test_whoever_changes_the_first_argument_and_returns_nothing_is_right_too():
     assert fill(in_place).right
 
 
-@pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor, lambda x: torch.tensor(x).half(), np.float32])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        list,
+        tuple,
+        np.array,
+        torch.tensor,
+        np.float32,
+        lambda x: torch.tensor(x).half(),
+        lambda x: [*map(Fraction, x)],
+        lambda x: [*map(np.float16, x)],
+    ],
+)
 def test_numbers_are_the_same_in_whatever_they_are_kept(kind):
     assert same(kind([1.0, 2.0]), [1, 2]) and not same(kind([1.0, 2.5]), [1, 2]) and not same(kind([1.0]), [1, 2])
 
 
 def test_whole_numbers_are_not_rounded():
     assert not same(2_000_000, 2_000_100) and same(2_000_000.5, 2_000_000.4) and same(torch.tensor([3]), [3.0])
+
+
+def test_where_it_is_told_numbers_of_16_bits_are_not_forgiven():
+    third = torch.tensor([1 / 3]).half()
+    assert same(third, [1 / 3]) and not same(third, [1 / 3], forgiving=False)
 
 
 def test_infinities_and_nan_are_the_same_only_in_the_same_places():
@@ -189,7 +211,10 @@ def test_infinities_and_nan_are_the_same_only_in_the_same_places():
 
 def test_what_is_no_number_is_compared_item_by_item():
     assert same({"a": [1, 2]}, {"a": torch.tensor([1, 2])}) and not same({"a": 1}, {"b": 1})
-    assert same(["ab", 1], ("ab", 1.0)) and not same(["ab"], ["ba"]) and not same("12", 12)
+    assert (
+        same(["ab", 1], ("ab", 1.0)) and not same(["ab"], ["ba"]) and not same("12", 12) and same(np.str_("ab"), "ab")
+    )
+    assert same(torch.tensor([1, 2]), {1, 2}) and same({torch.tensor(1)}, {1}) and not same([[1]], {1})
     assert same([1, 2, 2], {1, 2}) and not same([1], {1, 2})
     assert same([torch.ones(2), torch.ones(2)], torch.ones(2, 2)) and not same([[1], [1, 2]], [[1], [1, 3]])
 
@@ -197,31 +222,100 @@ def test_what_is_no_number_is_compared_item_by_item():
 @pytest.mark.parametrize(
     ("got", "right", "told"),
     [
-        ([-1.0, -2.0], [1.0, 2.0], "every number has the wrong sign"),
-        ([3.0, 6.0], [1.0, 2.0], "every number is 3 times what it should be"),
-        ([2.0, 3.0], [1.0, 2.0], "every number is 1 too large"),
-        ([0.0, 0.0], [1.0, 2.0], "all its numbers are zero"),
-        ([[1.0, 2.0], [3.0, 4.0]], [[1.0, 3.0], [2.0, 4.0]], "it is the right matrix, transposed"),
-        ([[1.0], [2.0]], [[1.0, 2.0]], "its shape is (2, 1), and should be (1, 2): it is the right matrix, transposed"),
-        ([3, 2, 1], [1, 2, 3], "it is right, but backwards"),
-        ([0, 1, 2, 3], [1, 2, 3, 9], "it is moved by one place to the right"),
-        ([2, 1, 3], [1, 2, 3], "the numbers are right, in another order"),
-        ([1, 2], [1, 2, 3], "it has 2 numbers, and should have 3: those at the end are missing"),
         (
             [[1, 2], [3, 5]],
             [[1, 2], [3, 4]],
-            "1 of 4 numbers are wrong, in row 1; the first is at [1, 1]: 5, should be 4",
+            "1 of 4 numbers is wrong, in row 1; the first is at [1, 1]: 5, should be 4",
         ),
         ([1.001, 2, 7], [1, 2, 7], "it is nearly right: the largest difference is 0.001"),
-        ([math.nan, 1], [1, 1], "1 of its 2 numbers is nan"),
+        ([2_000_100], [2_000_000], "it is nearly right"),
+        ([2.0, 2.5], [2.0, 2.0], "1 of 2 numbers is wrong; the first is at [1]: 2.5, should be 2"),
+        ([math.nan, 1], [1, 1], "1 of 2 numbers is nan, and should not be; the first is at [0]: nan, should be 1"),
+        ([5.0, -math.inf], [-math.inf, -math.inf], "1 of 2 numbers should be minus infinity, and is not"),
+        ([-1e9, 1.0], [-math.inf, 1.0], "1 of 2 numbers should be minus infinity, and is not"),
+        ([-math.inf, 1.0], [0.0, 1.0], "1 of 2 numbers is minus infinity, and should not be"),
+        ([[1.0], [2.0]], [[1.0, 2.0]], "its shape is (2, 1), and should be (1, 2)"),
+        ([1, 2], [1, 2, 3], "it has 2 numbers, and should have 3"),
         ("abd", "abc", "the texts part at character 2: 'd', should be 'c'"),
         ({"a": 1}, {"a": 1, "b": 2}, "the entry 'b' is missing"),
-        (["a", "x"], ["a", "b"], "item 1 is the first that differs"),
+        ({"a": 1, "b": 2}, {"a": 1}, "there is an entry 'b' too many"),
+        ({"a": 1}, {"a": 3}, "the entry 'a' is wrong: it gives 1, and should give 3"),
+        ([("a", 1)], {"a": 1}, "it gives back a list, and should give a dict"),
+        (["a", "x"], ["a", "b"], "in item 1, the texts part at character 0"),
         (["a"], ["a", "b"], "it has 1 items, and should have 2"),
+        ((0.5, True), (0.5, False), "in item 1, it gives True, and should give False"),
+        ([None, 5], [9, 5], "item 0 is None, and should be 9"),
+        ("query", None, "it gives 'query', and should give None"),
+        ([[1, 2]], {1, 2}, "it gives back a list, and should give a set"),
+        ([1, 3], {1, 2}, "{2} is missing"),
+        ({None, 2}, {2}, "{None} should not be in it"),
     ],
 )
 def test_the_difference_is_told_as_it_was_measured(got, right, told):
     assert not same(got, right) and told in difference(got, right), difference(got, right)
+
+
+@pytest.mark.parametrize(
+    ("got", "told"),
+    [
+        ([-1.0, -2.0, -4.0], "every number has the wrong sign"),
+        ([3.0, 6.0, 12.0], "every number is 3 times what it should be"),
+        ([2.0, 3.0, 5.0], "every number is 1 too large"),
+        ([0.0, 0.0, 0.0], "all its numbers are zero"),
+        ([4.0, 2.0, 1.0], "it is right, but backwards"),
+        ([2.0, 1.0, 4.0], "the numbers are right, in another order"),
+        ([1.0, 2.0], "those at the end are missing"),
+        ([2.0, 4.0], "those at the beginning are missing"),
+        ([[1.0, 2.0, 4.0]], "the numbers are right, in another shape"),
+        ([1.001, 2.0, 4.0], ""),
+        ([1.0, 2.0, math.nan], ""),
+    ],
+)
+def test_what_holds_for_all_numbers_is_told(got, told):
+    assert relation(got, [1.0, 2.0, 4.0]) == told
+
+
+def test_a_relation_needs_three_numbers_that_are_not_all_the_same():
+    assert relation([2.0, 4.0], [1.0, 2.0]) == relation([2.0, 2.0, 2.0], [1.0, 1.0, 1.0]) == ""
+    assert relation([0, 1, 2, 3], [1, 2, 3, 9]) == "it is moved by one place to the right"
+    assert relation([[1.0, 2.0], [3.0, 4.0]], [[1.0, 3.0], [2.0, 4.0]]) == "it is the right matrix, transposed"
+
+
+def test_a_relation_is_told_only_if_it_holds_in_every_wrong_case():
+    scaled = Exercise("00", "a minute", "scaled(x): x.", hints=["?", "?"])
+
+    @scaled.cases
+    def _():
+        yield (torch.tensor([1.0, 2.0, 4.0]),)
+        yield (torch.tensor([1.0, 2.0, 5.0, 7.0]),)
+
+    @scaled.answer
+    def _(x):
+        return 1 * x
+
+    always = scaled(lambda x: 2 * x).text
+    assert (
+        "3 of 3 numbers are wrong; the first is at [0]: 2, should be 1: every number is 2 times what it should be."
+        in always
+    )
+    assert "times" not in scaled(lambda x: 2 * x if len(x) == 3 else 3 * x).text
+
+
+def test_a_changed_argument_does_not_hide_that_nothing_comes_back():
+    soft = Exercise("00", "a minute", "soft(x): its exponentials.", hints=["?", "?"])
+
+    @soft.cases
+    def _():
+        yield (torch.tensor([1.0, 2.0]),)
+
+    @soft.answer
+    def _(x):
+        return x.exp()
+
+    def changes(x):
+        x -= 1
+
+    assert "it gives back None: does it end with return? (And" in soft(changes).text
 
 
 def test_long_values_are_cut_where_they_are_shown():

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from . import kept
-from .compare import difference, same, shown
+from .compare import same, shown
+from .difference import difference, relation
 from .outcome import LIMIT, Endless, Outcome, Raised, Value, run
 
 Arguments = Sequence[Any]
@@ -78,6 +79,7 @@ class Exercise:
     asks: str
     hints: Sequence[str]
     planted: bool = False  # the stub is a short broken program
+    exact: bool = False  # numbers of 16 bits are not forgiven their rounding
     gives: Callable[..., str] | None = None
     mistakes: dict[str, Mistake] = field(default_factory=dict)
     name: str = ""
@@ -130,7 +132,7 @@ class Exercise:
                 Value(arguments[0], in_place=True) if outcome == Value(None) else outcome
                 for outcome, arguments in zip(given, cases, strict=True)
             ]
-        wrong = [i for i, (g, r) in enumerate(zip(given, right, strict=True)) if not _equal(g, r)]
+        wrong = [i for i, (g, r) in enumerate(zip(given, right, strict=True)) if not self._equal(g, r)]
         if not wrong:
             return Verdict(True, f"right: {self.name}, in {len(cases)} cases. {kept.note(self.name)}")
         return self._diagnose(given, right, wrong)
@@ -142,7 +144,7 @@ class Exercise:
         assert isinstance(expected, Value)
         for name, mistake in self.mistakes.items():
             outcomes = [run(mistake.function, case, float("inf")) for case in self._cases()]
-            if all(map(_equal, given, outcomes)):
+            if all(map(self._equal, given, outcomes)):
                 value = got.value if isinstance(got, Value) else got
                 says = mistake.says if isinstance(mistake.says, str) else mistake.says(value)
                 return self._not_yet(f"{says}\n{self._compared(arguments, got, expected)}", name)
@@ -152,11 +154,25 @@ class Exercise:
             where = f", at your line `{got.line}`" if got.line else ""
             says = f"{type(got.error).__name__}: {got.error}{where}."
         else:
-            says = f"{difference(got.value, expected.value)}."
+            says = self._measured(got, expected, [(given[i], right[i]) for i in wrong])
         passed = len(given) - len(wrong)
         if passed:
             says += f" ({passed} of {len(given)} cases are right.)"
         return self._not_yet(f"{says}\n{self._compared(arguments, got, expected)}")
+
+    def _measured(self, got: Value, expected: Value, pairs: list[tuple[Outcome, Outcome]]) -> str:
+        """The difference in the first wrong case, and what all wrong cases have in common."""
+        values = [(g.value, r.value) for g, r in pairs if isinstance(g, Value) and isinstance(r, Value)]
+        common = {relation(g, r) for g, r in values} if len(values) == len(pairs) else set()
+        shared = f": {common.pop()}" if len(common) == 1 and "" not in common else ""
+        if got.in_place:
+            return "it gives back None: does it end with return? (And what it made of its first argument is not right.)"
+        return f"{difference(got.value, expected.value)}{shared}.".replace("?.", "?")
+
+    def _equal(self, a: Outcome, b: Outcome) -> bool:
+        if isinstance(a, Raised) and isinstance(b, Raised):
+            return type(a.error) is type(b.error)
+        return isinstance(a, Value) and isinstance(b, Value) and same(a.value, b.value, forgiving=not self.exact)
 
     def _compared(self, arguments: Arguments, got: Outcome, expected: Value) -> str:
         gives = {Value: "gives", Raised: "raises", Endless: "does not end"}[type(got)]
@@ -182,12 +198,6 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
     tensor([ 2., -2., -1.])
     """
     return torch.randint(-4, 5, shape, generator=torch.Generator().manual_seed(seed)) / 2
-
-
-def _equal(a: Outcome, b: Outcome) -> bool:
-    if isinstance(a, Raised) and isinstance(b, Raised):
-        return type(a.error) is type(b.error)
-    return isinstance(a, Value) and isinstance(b, Value) and same(a.value, b.value)
 
 
 def _unlike(function: Callable[..., Any], arguments: Arguments) -> str:
