@@ -365,4 +365,4 @@ def test_an_exercise_that_is_not_there_is_named():
 
 
 def test_no_line_of_a_verdict_is_wider_than_a_page(double):
-    assert max(map(len, str(double(lambda x: [x] * 60)).splitlines())) <= 79
+    assert max(map(len, str(double(lambda x: [x] * 60)).splitlines())) <= 72

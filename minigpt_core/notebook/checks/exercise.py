@@ -24,7 +24,7 @@ from .outcome import LIMIT, Endless, Outcome, Raised, Value, run
 Arguments = Sequence[Any]
 Says = str | Callable[[Any], str]
 TIMES = ("a minute", "ten minutes", "an evening")
-WIDTH = 79  # letters: what a page shows without a bar to scroll
+WIDTH = 72  # letters: what a page shows in one line
 EMPTY = {"RESUME", "RETURN_CONST", "LOAD_CONST", "RETURN_VALUE", "NOP", "POP_TOP", "PUSH_NULL", "COPY_FREE_VARS"}
 
 
