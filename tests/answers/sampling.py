@@ -22,7 +22,18 @@ def heated_by_loop(logits, temperature):
 
 def heated_by_powers(logits, temperature):  # p to the power of 1 / temperature, and no temperature below a millionth
     p = logits.double().softmax(0) ** (1 / max(temperature, 1e-6))
-    return np.array([0, 1, 0]) if p.sum() == 0 else p / p.sum()
+    return np.eye(len(p))[logits.numpy().argmax()] if p.sum() == 0 else p / p.sum()
+
+
+def heated_from_the_largest(logits, temperature):  # in place
+    logits -= logits.max()
+    if temperature == 0:
+        first = logits.tolist().index(0)
+        logits[:] = 0
+        logits[first] = 1
+    else:
+        logits.div_(temperature).exp_()
+        logits /= logits.sum()
 
 
 def heated_by_the_package(logits, temperature):
@@ -164,7 +175,7 @@ def cached_by_pytorch(q, k, v, keys, values):
 
 
 RIGHT = {
-    "heated": [heated_by_loop, heated_by_powers, heated_by_the_package],
+    "heated": [heated_by_loop, heated_by_powers, heated_from_the_largest, heated_by_the_package],
     "cut_top_k": [top_k_by_sorting, top_k_in_place, top_k_by_the_package],
     "cut_top_p": [top_p_by_loop, top_p_in_numpy, top_p_by_the_package],
     "cut_min_p": [min_p_by_list, min_p_by_the_package],

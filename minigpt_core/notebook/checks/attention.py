@@ -135,6 +135,13 @@ def sees_the_future(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor) -> Tensor:
     return (q @ k.T / math.sqrt(q.shape[-1])).softmax(-1) @ v
 
 
+@one_head.mistake("the softmax runs down the columns; each row must sum to 1.")
+def down_the_columns(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor) -> Tensor:
+    q, k, v = x @ W_q, x @ W_k, x @ W_v
+    scores = q @ k.T / math.sqrt(q.shape[-1])
+    return scores.masked_fill(torch.ones_like(scores).triu(1).bool(), -math.inf).softmax(0) @ v
+
+
 @one_head.mistake("query and key have changed places: row t of the scores belongs to the query of position t.")
 def key_asks(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor) -> Tensor:
     return _head(x, W_k, W_q, W_v)
@@ -162,7 +169,7 @@ many_heads = Exercise(
 def _() -> Iterator[tuple[Any, ...]]:
     yield torch.tensor([[1.0, 2.0], [3.0, 1.0]]), *[torch.tensor([[1.0, 0.0], [0.0, 2.0]])] * 3, 2
     yield numbers(3, 4), *(numbers(4, 4, seed=seed) for seed in (1, 2, 3)), 2
-    yield numbers(5, 6), *(numbers(6, 6, seed=seed) for seed in (4, 5, 6)), 3
+    yield numbers(2, 3, seed=4), *(numbers(3, 3, seed=seed) for seed in (5, 6, 7)), 3
 
 
 @many_heads.answer
@@ -191,6 +198,26 @@ def scaled_by_the_whole_width(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, 
 )
 def columns_in_turn(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, n_head: int) -> Tensor:
     return torch.cat([_head(x, W_q[:, h::n_head], W_k[:, h::n_head], W_v[:, h::n_head]) for h in range(n_head)], dim=1)
+
+
+CUT_BY_ROWS = "the queries are cut by rows, not by columns. Print those of head 0: of which positions, and of which columns, are its numbers?"
+
+
+def _cut_by_rows(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, n_head: int) -> Tensor:
+    """What each head gives, (n_head, T, D)."""
+    q, k, v = ((x @ W).view(n_head, len(x), -1) for W in (W_q, W_k, W_v))
+    scores = q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])
+    return scores.masked_fill(torch.ones_like(scores).triu(1).bool(), -math.inf).softmax(-1) @ v
+
+
+@many_heads.mistake(CUT_BY_ROWS)
+def cut_by_rows(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, n_head: int) -> Tensor:
+    return _cut_by_rows(x, W_q, W_k, W_v, n_head).transpose(0, 1).reshape(x.shape)
+
+
+@many_heads.mistake(CUT_BY_ROWS)
+def cut_by_rows_and_joined_so(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, n_head: int) -> Tensor:
+    return _cut_by_rows(x, W_q, W_k, W_v, n_head).reshape(x.shape)
 
 
 @many_heads.mistake("the heads' results are added up; they stand side by side, so that (T, C) comes out.")

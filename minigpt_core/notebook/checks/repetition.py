@@ -31,6 +31,8 @@ def _() -> Iterator[tuple[list[int]]]:
     yield ([5, 9, 9, 5, 9, 9],)
     yield ([2, 1, 2, 8, 2, 1, 2, 1, 2],)
     yield ([1, 1, 2, 1, 1, 2, 1, 1, 2],)
+    yield ([3, 7, 7],)
+    yield ([5, 9, 9] * 3,)
 
 
 def _in_a_row(ids: list[int], n: int) -> int:
@@ -56,6 +58,20 @@ def _(ids: list[int]) -> tuple[int, int]:
 )
 def the_longest(ids: list[int]) -> tuple[int, int]:
     n = max(_periods(ids), default=0)
+    return (n, _in_a_row(ids, n)) if n else (0, 0)
+
+
+@loop_at_end.mistake("the smallest piece that you try has 2 ids; a piece may be a single id: period 1.")
+def from_two_ids_on(ids: list[int]) -> tuple[int, int]:
+    n = min((n for n in _periods(ids) if n > 1), default=0)
+    return (n, _in_a_row(ids, n)) if n else (0, 0)
+
+
+@loop_at_end.mistake(
+    "you take the period that has the most rounds. The smallest is asked for, if its piece stands there at least twice."
+)
+def most_rounds(ids: list[int]) -> tuple[int, int]:
+    n = max(_periods(ids), key=lambda n: _in_a_row(ids, n), default=0)
     return (n, _in_a_row(ids, n)) if n else (0, 0)
 
 
@@ -152,6 +168,14 @@ def the_newest_on_top(length: int, n: int, window: int) -> list[int]:
 
 
 @in_sight.mistake(
+    "with an odd window one token too many stays: half of 5 was rounded up to 3. -window // 2 does that, as it is "
+    "(-window) // 2."
+)
+def the_half_rounded_up(length: int, n: int, window: int) -> list[int]:
+    return _seen(min(length, window), n, window, (window + 1) // 2)
+
+
+@in_sight.mistake(
     "the half is dropped as soon as the window is full. It may be full: one token is still written from all of it."
 )
 def when_it_is_full(length: int, n: int, window: int) -> list[int]:
@@ -190,6 +214,7 @@ def _() -> Iterator[tuple[Tensor, int]]:
     yield torch.tensor([[1.0, 0, 0, 0], [0.5, 0.5, 0, 0], [0.1, 0.6, 0.3, 0], [0.1, 0.2, 0.3, 0.4]]), 2
     yield _some_shares(6, seed=1), 3
     yield _some_shares(9, seed=2), 3
+    yield _some_shares(9, seed=3), 3
 
 
 def _some_shares(T: int, seed: int) -> Tensor:
@@ -232,6 +257,11 @@ def over_all_positions(shares: Tensor, period: int) -> Tensor:
     return shares.diagonal(1 - period)[1:].sum() / len(shares)
 
 
+@copying_score.mistake("only the second round is measured; all later rounds count.")
+def only_the_second_round(shares: Tensor, period: int) -> Tensor:
+    return shares.diagonal(1 - period)[1 : 1 + period].mean()
+
+
 @copying_score.mistake("this is a sum: it grows with the length of the text. A mean is asked for.")
 def a_sum(shares: Tensor, period: int) -> Tensor:
     return shares.diagonal(1 - period)[1:].sum()
@@ -265,6 +295,7 @@ def _() -> Iterator[tuple[list[int], list[int]]]:
     yield [9, 1, 2, 3, 8], [1, 5, 1, 2, 3]
     yield [4, 4, 4], [4, 4]
     yield [6, 7], []
+    yield [1, 2, 3, 4], [1, 2, 9, 2, 3, 4]
 
 
 def _pieces(ids: Sequence[int]) -> list[list[int]]:
@@ -319,6 +350,15 @@ def from_the_first_place(ids: list[int], source: list[int]) -> int:
         while i + length < len(ids) and at + length < len(source) and ids[i + length] == source[at + length]:
             length += 1
         best = max(best, length)
+    return best
+
+
+@copied_span.mistake("after a piece you go on behind it; a longer one may begin inside it.")
+def on_behind_each_piece(ids: list[int], source: list[int]) -> int:
+    known, best, i = _pieces(source), 0, 0
+    while i < len(ids):
+        length = max((n for n in range(len(ids) - i + 1) if ids[i : i + n] in known), default=0)
+        best, i = max(best, length), i + max(length, 1)
     return best
 
 
@@ -416,6 +456,7 @@ def _() -> Iterator[tuple[list[int], int]]:
     yield [1, 2, 3, 1, 2, 4, 9, 2, 5, 1, 2], 3
     yield [5, 7, 5], 1
     yield [1, 1], 4
+    yield [1, 2, 7, 2, 1], 3
 
 
 def _runs(ids: list[int], n: int) -> list[list[int]]:
@@ -456,6 +497,13 @@ def one_too_long(ids: list[int], n: int) -> set[int]:
 )
 def only_the_last_id(ids: list[int], n: int) -> set[int]:
     return _follow(ids, 2, _runs(ids, 2))
+
+
+@forbidden_next.mistake(
+    "the ids before the new one are compared without their order, as sets are. A run has an order: 1, 2 is not 2, 1."
+)
+def in_any_order_before(ids: list[int], n: int) -> set[int]:
+    return {run[-1] for run in _runs(ids, n) if sorted(run[:-1]) == sorted(ids[len(ids) - (n - 1) :])}
 
 
 @forbidden_next.mistake("every id that was written is forbidden. Only those that complete a run are.")

@@ -22,7 +22,8 @@ heated = Exercise(
     "10",
     "a minute",
     "heated(logits, temperature): from logits (V,) and a temperature of at least 0 to the probabilities (V,) that are "
-    "drawn from. At 0 the largest logit gets 1 and every other 0.",
+    "drawn from. At 0 the largest logit gets 1 and every other 0; of equal logits the first is the largest. A small "
+    "temperature must not give nan.",
     hints=[
         "Which of the two is the temperature applied to: the logits, or the probabilities?",
         "Divide the logits by it, and then softmax.",
@@ -37,13 +38,17 @@ def _() -> Iterator[tuple[Tensor, float]]:
     yield torch.tensor([2.0, 0.0]), 0.5
     yield torch.tensor([1.0, -1.0, 2.5]), 1.5
     yield torch.tensor([0.5, 2.0, -1.0]), 0.0
+    yield torch.tensor([1.0, 1.0, 0.0]), 0.0
+    yield torch.tensor([0.5, 2.0, -1.0]), 0.01
+
+
+def _greedy(logits: Tensor) -> Tensor:
+    return torch.nn.functional.one_hot(logits.argmax(), len(logits))
 
 
 @heated.answer
 def _(logits: Tensor, temperature: float) -> Tensor:
-    if temperature == 0:
-        return torch.nn.functional.one_hot(logits.argmax(), len(logits))
-    return (logits / temperature).softmax(0)
+    return (logits / temperature).softmax(0) if temperature else _greedy(logits)
 
 
 HEATS_BACKWARDS = (
@@ -58,7 +63,7 @@ def multiplied(logits: Tensor, temperature: float) -> Tensor:
 
 @heated.mistake(HEATS_BACKWARDS)
 def multiplied_but_greedy_at_0(logits: Tensor, temperature: float) -> Tensor:
-    return (logits * temperature if temperature else logits / 1e-6).softmax(0)
+    return (logits * temperature).softmax(0) if temperature else _greedy(logits)
 
 
 @heated.mistake(
@@ -69,26 +74,91 @@ def divided_by_0(logits: Tensor, temperature: float) -> Tensor:
 
 
 @heated.mistake(
-    lambda got: f"your numbers sum to {_sum(got)}: you divide the probabilities. They must sum to 1, whatever the heat."
+    "at a temperature of 0 equal logits share the 1 between them: what you take for 0 is a very small temperature. "
+    "Greedy writing takes one token, the first of them."
 )
+def nearly_0(logits: Tensor, temperature: float) -> Tensor:
+    return (logits / max(temperature, 1e-6)).softmax(0)
+
+
+@heated.mistake(
+    "at a temperature of 0 each logit that is as large as the largest gets 1, and the sum is then above 1. Of equal "
+    "ones only the first is taken."
+)
+def all_the_largest(logits: Tensor, temperature: float) -> Tensor:
+    return (logits / temperature).softmax(0) if temperature else (logits == logits.max()).float()
+
+
+@heated.mistake("at a temperature of 0 you take the last of equal logits. It should be the first.")
+def the_last_of_equal_ones(logits: Tensor, temperature: float) -> Tensor:
+    return (logits / temperature).softmax(0) if temperature else _greedy(logits.flip(0)).flip(0)
+
+
+def _by_hand(logits: Tensor, temperature: float) -> Tensor:
+    powers = (logits / temperature).exp()
+    return powers / powers.sum()
+
+
+@heated.mistake(
+    "at a small temperature you give nan: e to a large power is infinite. Subtract the largest logit first, or use "
+    "softmax, which does."
+)
+def powers_without_the_largest(logits: Tensor, temperature: float) -> Tensor:
+    return _by_hand(logits, temperature) if temperature else _greedy(logits)
+
+
+@heated.mistake(
+    "at a temperature of 0 you divide by 0, and nan is left: this case needs a line of its own. At a small temperature "
+    "you give nan as well: e to a large power is infinite."
+)
+def powers_and_divided_by_0(logits: Tensor, temperature: float) -> Tensor:
+    return _by_hand(logits, temperature)
+
+
+def _sums_to(got: Any) -> str:
+    return f"your numbers sum to {_sum(got)}: you divide the probabilities. They must sum to 1, whatever the heat."
+
+
+@heated.mistake(_sums_to)
 def probabilities_divided(logits: Tensor, temperature: float) -> Tensor:
     return logits.softmax(0) / temperature
 
 
-@heated.mistake(
+@heated.mistake(_sums_to)
+def probabilities_divided_but_greedy_at_0(logits: Tensor, temperature: float) -> Tensor:
+    return logits.softmax(0) / temperature if temperature else _greedy(logits)
+
+
+CHANGES_NOTHING = (
     "the temperature changes nothing: dividing all probabilities by one number, and then by their sum, gives the same "
     "ones again."
 )
+
+
+@heated.mistake(CHANGES_NOTHING)
 def divided_and_brought_back(logits: Tensor, temperature: float) -> Tensor:
     p = logits.softmax(0) / temperature
     return p / p.sum()
 
 
-@heated.mistake(
+@heated.mistake(CHANGES_NOTHING)
+def divided_and_brought_back_but_greedy_at_0(logits: Tensor, temperature: float) -> Tensor:
+    return logits.softmax(0) if temperature else _greedy(logits)
+
+
+STILL_LOGITS = (
     "these are still logits: they may be negative, and they do not sum to 1. What makes probabilities of them?"
 )
+
+
+@heated.mistake(STILL_LOGITS)
 def no_softmax(logits: Tensor, temperature: float) -> Tensor:
     return logits / temperature
+
+
+@heated.mistake(STILL_LOGITS)
+def no_softmax_but_greedy_at_0(logits: Tensor, temperature: float) -> Tensor:
+    return logits / temperature if temperature else _greedy(logits)
 
 
 cut_top_k = Exercise(
@@ -134,12 +204,25 @@ def as_planted(logits: Tensor, k: int) -> Tensor:
     return _cut(logits, logits.argsort(descending=True, stable=True), k, 1e-10)
 
 
-@cut_top_k.mistake(
+FINITE = (
     "softmax makes 0 of that, so nothing wrong is drawn. Asked for is minus infinity all the same: this chapter counts "
     "what is left with isfinite, and a large negative number is finite."
 )
+
+
+@cut_top_k.mistake(FINITE)
 def a_large_negative_number(logits: Tensor, k: int) -> Tensor:
     return _cut(logits, logits.argsort(descending=True, stable=True), k, -1e10)
+
+
+@cut_top_k.mistake(FINITE)
+def minus_a_billion(logits: Tensor, k: int) -> Tensor:
+    return _cut(logits, logits.argsort(descending=True, stable=True), k, -1e9)
+
+
+@cut_top_k.mistake(FINITE)
+def the_smallest_number(logits: Tensor, k: int) -> Tensor:
+    return _cut(logits, logits.argsort(descending=True, stable=True), k, torch.finfo(logits.dtype).min)
 
 
 @cut_top_k.mistake("where several logits are as large as the k-th, more than k tokens stay. Exactly k should.")
@@ -550,6 +633,7 @@ def _() -> Iterator[tuple[list[str], str]]:
     yield ["a ch", "eese", "."], "child"
     yield ["a", "a", "a", "b", "a"], "aab"
     yield ["The end. Th", "e sea"], ". "
+    yield ["a.", "b", ".c"], "."
 
 
 def _after_each(pieces: list[str], shown: Callable[[str], str]) -> list[str]:
@@ -630,6 +714,16 @@ def the_shortest_end(pieces: list[str], stop: str) -> list[str]:
 def with_the_stop_string(pieces: list[str], stop: str) -> list[str]:
     def shown(text: str) -> str:
         return text[: text.index(stop) + len(stop) if stop in text else len(text) - _held(text, stop)]
+
+    return _after_each(pieces, shown)
+
+
+@shown_so_far.mistake(
+    "the last stop string counts, and what stands before it is shown; the text ends before the first."
+)
+def up_to_the_last(pieces: list[str], stop: str) -> list[str]:
+    def shown(text: str) -> str:
+        return text[: text.rindex(stop) if stop in text else len(text) - _held(text, stop)]
 
     return _after_each(pieces, shown)
 

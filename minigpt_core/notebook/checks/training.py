@@ -128,8 +128,8 @@ def _(w: Tensor, gradients: Tensor, rate: float, decay: float) -> Tensor:
 
 
 @adamw_steps.mistake(
-    "the running means are not corrected for their start at zero. By hand: after one step m is a tenth of the gradient, and what "
-    "should it be?"
+    "the running means are not corrected for their start at zero, or always as at step 1, since k never grows: with these betas "
+    "both give the same, as 0.1 is the root of 0.01. Print by what m and v are divided at step 2."
 )
 def not_corrected(w: Tensor, gradients: Tensor, rate: float, decay: float) -> Tensor:
     return _adamw(w, gradients, rate, decay, corrected=False)
@@ -310,23 +310,52 @@ def each_slope(gradients: list[Tensor], limit: float) -> list[Tensor]:
     return [g.clamp(-limit, limit) for g in gradients]
 
 
-@clip_gradients.mistake("gradients that are short enough are stretched to the limit. They should be left alone.")
+STRETCHED = "gradients that are short enough are stretched to the limit. They should be left alone."
+NORMS_ADDED_UP = (
+    "the norms of the tensors are added up. A norm of all is the root of the sum of all squares, which is smaller."
+)
+NO_ROOT = "the root is missing: the sum of the squares is compared with the limit, and divided by."
+
+
+@clip_gradients.mistake(STRETCHED)
 def always_scaled(gradients: list[Tensor], limit: float) -> list[Tensor]:
     norm = _norm(gradients)
     return [g * (limit / norm if norm else 1) for g in gradients]
 
 
-@clip_gradients.mistake(
-    "the norms of the tensors are added up. A norm of all is the root of the sum of all squares, which is smaller."
-)
+@clip_gradients.mistake(STRETCHED)
+def always_scaled_and_nan(gradients: list[Tensor], limit: float) -> list[Tensor]:
+    norm = torch.tensor(_norm(gradients))
+    return [g * (limit / norm) for g in gradients]
+
+
+@clip_gradients.mistake(STRETCHED)
+def always_scaled_unguarded(gradients: list[Tensor], limit: float) -> list[Tensor]:
+    norm = _norm(gradients)
+    return [g * (limit / norm) for g in gradients]
+
+
+@clip_gradients.mistake(NORMS_ADDED_UP)
 def norms_added_up(gradients: list[Tensor], limit: float) -> list[Tensor]:
     factor = limit / max(limit, sum(_norm([g]) for g in gradients))
     return [g * factor for g in gradients]
 
 
-@clip_gradients.mistake("the root is missing: the sum of the squares is compared with the limit, and divided by.")
+@clip_gradients.mistake(NORMS_ADDED_UP)
+def norms_added_up_unguarded(gradients: list[Tensor], limit: float) -> list[Tensor]:
+    factor = min(1, limit / sum(_norm([g]) for g in gradients))
+    return [g * factor for g in gradients]
+
+
+@clip_gradients.mistake(NO_ROOT)
 def without_root(gradients: list[Tensor], limit: float) -> list[Tensor]:
     factor = limit / max(limit, _norm(gradients) ** 2)
+    return [g * factor for g in gradients]
+
+
+@clip_gradients.mistake(NO_ROOT)
+def without_root_unguarded(gradients: list[Tensor], limit: float) -> list[Tensor]:
+    factor = min(1, limit / _norm(gradients) ** 2)
     return [g * factor for g in gradients]
 
 

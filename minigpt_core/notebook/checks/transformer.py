@@ -145,6 +145,19 @@ def eps_after_the_root(h: Tensor, gain: Tensor, bias: Tensor, eps: float) -> Ten
     return (h - h.mean(-1, keepdim=True)) / (deviation + eps) * gain + bias
 
 
+EPS_NOT_USED = "eps is not used as it is given. In the first case it is 3: what is the root of variance + eps there?"
+
+
+@layer_norm.mistake(EPS_NOT_USED)
+def without_eps(h: Tensor, gain: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return _normalised(h, 0) * gain + bias
+
+
+@layer_norm.mistake(EPS_NOT_USED)
+def an_eps_of_its_own(h: Tensor, gain: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return _normalised(h, 1e-5) * gain + bias
+
+
 @layer_norm.mistake(
     "gain and bias are applied before the normalisation, which takes most of their work back. They come after it."
 )
@@ -465,6 +478,14 @@ def by_length(h: Tensor, gain: Tensor) -> Tensor:
     return h / length * gain
 
 
-@rms_norm.mistake("the mean is subtracted. RMSNorm subtracts nothing: that would be LayerNorm.")
+MEAN_SUBTRACTED = "the mean is subtracted. RMSNorm subtracts nothing: that would be LayerNorm."
+
+
+@rms_norm.mistake(MEAN_SUBTRACTED)
 def mean_subtracted(h: Tensor, gain: Tensor) -> Tensor:
     return _normalised(h, 1e-12) * gain
+
+
+@rms_norm.mistake(MEAN_SUBTRACTED)
+def mean_subtracted_without_eps(h: Tensor, gain: Tensor) -> Tensor:
+    return _normalised(h, 0) * gain
