@@ -58,6 +58,12 @@ def gain_by_hand(before, after):
     return [mean, mean > 2 * (variance / n) ** 0.5]
 
 
+def gain_by_spread_of_all(before, after):
+    gains = torch.tensor(before, dtype=torch.float64) - torch.tensor(after, dtype=torch.float64)
+    error = gains.std(correction=0) / (len(gains) - 1) ** 0.5
+    return gains.mean(), (gains.mean() - 2 * error > 0).item()
+
+
 def starts_by_slices(step, batch, window, order):
     long = order * (step * batch // len(order) + batch + 2)
     return [w * window for w in long[step * batch : (step + 1) * batch]]
@@ -72,6 +78,6 @@ RIGHT = {
     "previous_ids": [previous_by_loop, previous_by_tensor],
     "squared_relu": [squared_by_autograd, squared_by_numpy],
     "same_length": [by_singular_values, from_the_other_side],
-    "clear_gain": [gain_by_numpy, gain_by_hand],
+    "clear_gain": [gain_by_numpy, gain_by_hand, gain_by_spread_of_all],
     "batch_starts": [starts_by_slices, starts_by_tensor],
 }

@@ -96,6 +96,10 @@ def kept_by_lists(w, updates):
     return [a - math.fsum(column) for a, column in zip(w.tolist(), updates.T.tolist(), strict=True)]
 
 
+def kept_and_rounded_at_the_end(w, updates):
+    return (w.double() - updates.double().cumsum(0)[-1]).bfloat16().float()
+
+
 def kept_with_what_was_rounded_off(w, updates):
     w, rest = w.bfloat16(), torch.zeros_like(w)
     for update in updates:
@@ -152,6 +156,7 @@ RIGHT = {
         kept_by_a_master_copy,
         kept_in_float32,
         kept_by_lists,
+        kept_and_rounded_at_the_end,
         kept_with_what_was_rounded_off,
     ],
     "best_split": [split_by_formula, split_by_halving, split_by_search],

@@ -132,6 +132,13 @@ def parting_by_loop(ours, theirs, tolerance):
             return name
 
 
+def parting_by_difference(ours, theirs, tolerance):
+    known = dict(theirs)
+    parted = (n for n, a in ours if n not in known or not bool((torch.abs(a - known[n]) <= tolerance).all()))
+    more = (n for n, _ in theirs if n not in [name for name, _ in ours])
+    return next(parted, next(more, None))
+
+
 RIGHT = {
     "gelu": [gelu_by_loop, gelu_by_pytorch],
     "swiglu": [swiglu_by_linear, swiglu_in_numpy],
@@ -140,5 +147,5 @@ RIGHT = {
     "shared_heads": [shared_by_list, shared_by_expanding, shared_by_index],
     "tied_logits": [tied_by_scaling_h, tied_by_loop],
     "in_eight_bits": [eight_bits_by_loop, eight_bits_in_numpy, eight_bits_where],
-    "first_parting": [parting_by_allclose, parting_by_loop],
+    "first_parting": [parting_by_allclose, parting_by_loop, parting_by_difference],
 }

@@ -73,10 +73,18 @@ def corpus_by_loop(pages):
     return text
 
 
+def corpus_by_removing(pages):
+    for page in list(pages):
+        start = " ".join(page.split()).casefold()
+        if start[:5] == "<html" or start[:14] == "<!doctype html":
+            pages.remove(page)
+    return "\n\n".join(pages)
+
+
 RIGHT = {
     "clean_text": [clean_by_lines, clean_by_bytes],
     "unseen_share": [unseen_by_set, unseen_by_kinds],
     "copied_share": [copied_by_sets, copied_by_loop],
     "steps_that_fit": [steps_by_counting, steps_by_searching],
-    "corpus_of": [corpus_by_pattern, corpus_by_loop],
+    "corpus_of": [corpus_by_pattern, corpus_by_loop, corpus_by_removing],
 }

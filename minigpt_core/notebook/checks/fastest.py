@@ -42,11 +42,17 @@ def reads_the_future(ids: list[int], back: int, none: int) -> list[int]:
     return (ids + [none] * back)[-len(ids) :]
 
 
-@previous_ids.mistake(
-    "the first positions are given the last ids of the window, as torch.roll does: these come later, and must not be seen."
-)
+ROLLS = "the first positions are given the last ids of the window, as torch.roll does: these come later, and must not be seen."
+
+
+@previous_ids.mistake(ROLLS)
 def rolls_around(ids: list[int], back: int, none: int) -> list[int]:
     return [ids[(i - back) % len(ids)] for i in range(len(ids))]
+
+
+@previous_ids.mistake(ROLLS)
+def last_ids_first(ids: list[int], back: int, none: int) -> list[int]:
+    return ids[-back:] + ids[:-back]
 
 
 @previous_ids.mistake(
@@ -91,7 +97,7 @@ def _(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @squared_relu.mistake(
-    "the square is taken first, and a square is never negative: ReLU then changes nothing. ReLU comes first."
+    "the square of a negative number comes out: ReLU is missing, or it comes after the square, which is never negative. ReLU comes first."
 )
 def square_first(x: Tensor) -> tuple[Tensor, Tensor]:
     return (x**2).relu(), 2 * x
@@ -133,8 +139,8 @@ same_length = Exercise(
 def _() -> Iterator[tuple[Tensor, int]]:
     yield torch.diag(torch.tensor([3.0, 4.0])), 1
     yield torch.diag(torch.tensor([3.0, 4.0])), 0
-    yield torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, -1.0]]), 2
-    yield numbers(2, 4, seed=3), 5
+    yield torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, -1.0]]) / 4, 2
+    yield numbers(2, 4, seed=3) / 8, 5
 
 
 def _rounds(X: Tensor, rounds: int) -> Tensor:
@@ -202,12 +208,15 @@ clear_gain = Exercise(
 
 @clear_gain.cases
 def _() -> Iterator[tuple[list[float], list[float]]]:
-    yield [2.0, 2.5], [1.75, 2.0]
+    yield [2.0, 2.5], [1.75, 1.95]
     yield [2.0, 2.5], [1.75, 1.5]
     yield [2.0, 2.1, 2.2, 2.0, 2.1], [1.9, 2.1, 2.15, 1.98, 2.02]
     yield [1.90, 2.10, 2.00, 1.80, 2.20], [1.85, 2.03, 1.96, 1.74, 2.12]
     yield [1.9, 1.8, 1.7], [2.0, 1.9, 1.8]
     yield [2.0, 2.0, 2.0, 2.0, 2.0], [1.9, 1.9, 2.0, 1.95, 2.05]
+    yield [2.0, 2.2, 2.4], [2.2, 1.9, 1.8]
+    yield [2.0] * 9, [1.9, 2.0, 1.95, 1.8, 2.1, 1.9, 1.9, 2.0, 1.95]
+    yield [2.0] * 9, [1.9, 2.0, 1.95, 1.8, 2.05, 1.9, 1.9, 2.0, 1.95]
 
 
 def _gains(before: Sequence[float], after: Sequence[float]) -> list[float]:
@@ -244,6 +253,32 @@ def against_the_deviation(before: list[float], after: list[float]) -> tuple[floa
 def divided_by_n(before: list[float], after: list[float]) -> tuple[float, bool]:
     gains = _gains(before, after)
     return statistics.fmean(gains), statistics.fmean(gains) > 2 * statistics.pstdev(gains) / math.sqrt(len(gains))
+
+
+@clear_gain.mistake(
+    "the standard deviation is divided by the root of n - 1. n - 1 belongs in the standard deviation alone."
+)
+def root_of_one_less(before: list[float], after: list[float]) -> tuple[float, bool]:
+    gains = _gains(before, after)
+    mean = statistics.fmean(gains)
+    return mean, mean > 2 * statistics.stdev(gains) / math.sqrt(len(gains) - 1)
+
+
+@clear_gain.mistake(
+    "the standard deviation is divided by the root of 5, and there are not always five seeds: count them."
+)
+def always_five(before: list[float], after: list[float]) -> tuple[float, bool]:
+    gains = _gains(before, after)
+    return statistics.fmean(gains), statistics.fmean(gains) > 2 * statistics.stdev(gains) / math.sqrt(5)
+
+
+@clear_gain.mistake(
+    "the mean is right, but the lists have been sorted: then a loss is compared with that of another seed. The order says which two belong "
+    "together."
+)
+def sorted_first(before: list[float], after: list[float]) -> tuple[float, bool]:
+    gains = _gains(sorted(before), sorted(after))
+    return statistics.fmean(gains), statistics.fmean(gains) > 2 * statistics.stdev(gains) / math.sqrt(len(gains))
 
 
 @clear_gain.mistake("the sign is lost: a loss that has gone up, for every seed, is no gain.")

@@ -89,7 +89,6 @@ accumulated_gradient = Exercise(
         "Which numbers may be added up without knowing the group's size: means or sums? reduction='sum' gives one of them.",
         "Divide once, by the number of targets in the whole batch that are not -100.",
     ],
-    gives=lambda W, x, y, size: f"W, x, y = {y.tolist()}, size={size}",
 )
 
 
@@ -123,7 +122,7 @@ def _(W: Tensor, x: Tensor, y: Tensor, size: int) -> Tensor:
 
 @accumulated_gradient.mistake(
     "that is the mean of the groups' means: where groups are alike it is right. Make the last one shorter, or mask some targets, and a "
-    "token in the small group gets too much weight. (A group that is masked whole has no mean at all, 0 / 0.)"
+    "token in the small group gets too much weight. (A group that is masked whole has no mean loss, 0 / 0.)"
 )
 def mean_of_means(W: Tensor, x: Tensor, y: Tensor, size: int) -> Tensor:
     return _of_groups(W, x, y, size, "mean", lambda _, n: 1 / n)
@@ -246,6 +245,7 @@ def _() -> Iterator[tuple[Tensor, Tensor, float, float]]:
     yield torch.tensor([1.0, 2.0]), torch.tensor([2.0, -math.inf]), 1024.0, 0.25
     yield torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1.0, math.nan, 2.0]), 4.0, 0.5
     yield torch.tensor([0.5, -1.0]), torch.tensor([0.0, 512.0]), 256.0, 0.1
+    yield torch.tensor([1.0, 2.0]), torch.tensor([1e5, 1.0]), 1024.0, 0.25
 
 
 def _step(w: Tensor, g: Tensor, scale: float, rate: float) -> tuple[Tensor, float]:
@@ -292,6 +292,13 @@ def moves_the_others(w: Tensor, g: Tensor, scale: float, rate: float) -> tuple[T
     return w - rate * g.where(finite, torch.zeros(())) / scale, scale if finite.all() else scale / 2
 
 
+@scaled_step.mistake(
+    "a step whose gradient is finite was skipped: a number above 65504, which float16 cannot hold, is taken for an overflow, and g can hold it."
+)
+def as_in_float16(w: Tensor, g: Tensor, scale: float, rate: float) -> tuple[Tensor, float]:
+    return _step(w, g, scale, rate) if g.half().isfinite().all() else (w, scale / 2)
+
+
 @scaled_step.mistake("the scale is doubled after an overflow, and then even more overflows: it must get smaller.")
 def doubles(w: Tensor, g: Tensor, scale: float, rate: float) -> tuple[Tensor, float]:
     return _step(w, g, scale, rate) if g.isfinite().all() else (w, 2 * scale)
@@ -306,8 +313,8 @@ def _told(w: Tensor, updates: Tensor) -> str:
 kept_updates = Exercise(
     "16",
     "ten minutes",
-    "kept_updates(w, updates): the weights w (N,) after all updates (S, N) were subtracted, one after the other, with none lost to "
-    "rounding; (N,). (What it gives may be in bfloat16 for the model to compute with.)",
+    "kept_updates(w, updates): the weights w (N,) after all updates (S, N) were subtracted, one after the other, with nothing of w "
+    "or of the updates lost to rounding on the way; (N,). (The result may be in bfloat16 for the model to compute with.)",
     hints=[
         "Run it on torch.ones(1) and a hundred updates of 0.001. Which number comes out? Print the weight after each step.",
         "The numbers of bfloat16 below 1 are 0.004 apart. What becomes of 1 - 0.001?",
@@ -325,6 +332,7 @@ def _() -> Iterator[tuple[Tensor, Tensor]]:
     yield torch.ones(1), torch.full((1024, 1), 1 / 8192)
     yield torch.tensor([1.0, -2.0]), torch.tensor([[1 / 2048, -1 / 2048]]).repeat(1024, 1)
     yield torch.tensor([0.0, 4.0]), torch.tensor([[0.25, 0.5], [-0.5, 1.0]])
+    yield torch.tensor([1 + 1 / 1024]), torch.full((65, 1), 1 / 1024)
 
 
 @kept_updates.answer
@@ -362,6 +370,13 @@ def in_float16(w: Tensor, updates: Tensor) -> Tensor:
 def summed_in_bfloat16(w: Tensor, updates: Tensor) -> Tensor:
     total = _one_by_one(torch.zeros_like(w), updates, torch.bfloat16)
     return w + total.float()
+
+
+@kept_updates.mistake(
+    "all updates arrive, but w itself was rounded to bfloat16 before the first of them: what it lost then does not come back."
+)
+def rounded_at_the_start(w: Tensor, updates: Tensor) -> Tensor:
+    return w.bfloat16().float() - updates.sum(0)
 
 
 @kept_updates.mistake(
@@ -420,6 +435,20 @@ def even_shares(operations: float, A: float, alpha: float, B: float, beta: float
 )
 def without_the_six(operations: float, A: float, alpha: float, B: float, beta: float) -> tuple[float, float]:
     return Law(E=0, A=A, alpha=alpha, B=B, beta=beta).best(6 * operations)
+
+
+@best_split.mistake(
+    "N is right, and D is six times too large: of all operations, each pair of a parameter and a token takes six."
+)
+def six_missing_in_D(operations: float, A: float, alpha: float, B: float, beta: float) -> tuple[float, float]:
+    N, D = Law(E=0, A=A, alpha=alpha, B=B, beta=beta).best(operations)
+    return N, 6 * D
+
+
+@best_split.mistake("alpha A / (beta B) stands upside down: the larger A is, the more a larger N gains.")
+def ratio_upside_down(operations: float, A: float, alpha: float, B: float, beta: float) -> tuple[float, float]:
+    ratio = (beta * B / (alpha * A)) ** (1 / (alpha + beta))
+    return _split(operations / 6, ratio, beta / (alpha + beta))
 
 
 @best_split.mistake(

@@ -24,6 +24,7 @@ gelu = Exercise(
         "Section 2 takes torch.distributions.Normal(0, 1).cdf; with math.erf it is (1 + erf(x / sqrt(2))) / 2.",
         "That share is a switch between 0 and 1. What is it multiplied by?",
     ],
+    exact=True,
 )
 
 
@@ -294,6 +295,8 @@ def _() -> Iterator[tuple[Tensor, int]]:
     yield torch.arange(8.0).view(2, 2, 2), 4
     yield numbers(3, 2, 2), 9
     yield numbers(1, 2, 3), 3
+    yield numbers(2, 1, 3, seed=1), 6
+    yield numbers(3, 1, 2, seed=2), 3
 
 
 @shared_heads.answer
@@ -345,6 +348,11 @@ def _() -> Iterator[tuple[Tensor, Tensor]]:
     yield torch.ones(1, 4), torch.ones(2, 4)
     yield torch.tensor([[1.0, -1.0, 1.0]]), torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 1.0]])
     yield numbers(3, 8), numbers(5, 8, seed=1)
+    yield numbers(4, 2, seed=2), numbers(6, 2, seed=3)
+    yield (
+        torch.tensor([[2.0, -1.0, 0.5, 1.0, 0.0]]),
+        torch.tensor([[1.0, 1.0, 0.0, -2.0, 1.0], [0.0, 2.0, 1.0, 1.0, -1.0]]),
+    )
 
 
 @tied_logits.answer
@@ -374,13 +382,22 @@ def by_the_root_of_V(h: Tensor, E: Tensor) -> Tensor:
     return h @ E.T / math.sqrt(len(E))
 
 
-@tied_logits.mistake(
+MEASURED = (
     "that divides by the spread that was measured in these very logits. Then it stays 1 in training as well, and the model can never "
     "become sure. A factor is asked that depends on C alone."
 )
+
+
+@tied_logits.mistake(MEASURED)
 def by_what_was_measured(h: Tensor, E: Tensor) -> Tensor:
     logits = h @ E.T
     return logits / logits.std()
+
+
+@tied_logits.mistake(MEASURED)
+def by_what_was_measured_of_all(h: Tensor, E: Tensor) -> Tensor:
+    logits = h @ E.T
+    return logits / logits.std(correction=0)
 
 
 @tied_logits.mistake("those are logarithms of probabilities, of the same large logits: the first loss has not moved.")
@@ -399,6 +416,7 @@ in_eight_bits = Exercise(
         "What is divided for a row of zeros? clamp(min=...) keeps its scale off 0.",
         "The last step is times the scale: the result is near W again, not near 127.",
     ],
+    exact=True,
 )
 
 
@@ -457,6 +475,13 @@ def not_rounded(W: Tensor) -> Tensor:
     return W.clone()
 
 
+@in_eight_bits.mistake(
+    "those are the numbers of W in 16 bits, float16. Eight bits hold 255 whole numbers and no more: which one is each number rounded to?"
+)
+def in_sixteen_bits(W: Tensor) -> Tensor:
+    return W.half()
+
+
 @in_eight_bits.mistake("a row of zeros gives nan: its scale is 0, and 0 / 0 is no number.")
 def zeros_divided(W: Tensor) -> Tensor:
     scale = W.abs().amax(1, keepdim=True) / 127
@@ -468,7 +493,7 @@ first_parting = Exercise(
     "ten minutes",
     "first_parting(ours, theirs, tolerance): two lists of (name, numbers), in the order in which two models compute. The first name of "
     "ours whose numbers differ anywhere by more than tolerance, or that theirs lacks; if there is none, the first that only theirs has; "
-    "else None. A nan differs from every number. The same name has the same shape in both.",
+    "else None. A nan differs from everything, also from a nan. The same name has the same shape in both.",
     hints=[
         "The two lists may have other orders and lengths: how do you find theirs of one name? dict(theirs) does it.",
         "Far apart anywhere: the largest absolute difference counts, not the sum and not the mean.",
@@ -487,8 +512,12 @@ def _() -> Iterator[tuple[Places, Places, float]]:
     yield [embedding, ("query", query[1] - torch.tensor([0.0, 0.0, 0.8])), key], [embedding, query, key], 0.3
     yield [embedding, query, key], [embedding, ("key", key[1] + 1)], 0.01
     yield [embedding, query], [embedding, ("bias", torch.ones(2)), query], 0.01
-    yield [embedding, query], [("query", query[1] + 0.001), embedding], 0.01
+    yield [embedding, query], [("query", query[1] + 0.008), embedding], 0.01
     yield [embedding, ("query", torch.tensor([1.0, math.nan])), key], [embedding, ("query", torch.ones(2)), key], 0.01
+    yield [embedding], [("embedding", embedding[1] + 0.5)], 0.5
+    yield [embedding, query], [("bias", torch.ones(2)), embedding, ("query", query[1] + 1)], 0.01
+    yield [embedding], [embedding, ("scale", torch.ones(2)), ("bias", torch.ones(2))], 0.01
+    yield [("embedding", torch.tensor([1.0, math.nan])), key], [("embedding", torch.tensor([1.0, math.nan])), key], 0.01
 
 
 @first_parting.answer
@@ -512,7 +541,8 @@ def blind_to_nan(ours: Places, theirs: Places, tolerance: float) -> str | None:
 
 
 @first_parting.mistake(
-    "the lists are compared place by place: where one has a part more, or another order, numbers of different parts are subtracted."
+    "the lists are compared place by place: where one has a part more, or another order, parts of different names meet. Look for theirs by "
+    "its name."
 )
 def by_place(ours: Places, theirs: Places, tolerance: float) -> str | None:
     for (name, a), (other, b) in zip(ours, theirs, strict=False):
@@ -548,6 +578,51 @@ def without_its_sign(ours: Places, theirs: Places, tolerance: float) -> str | No
     known = dict(theirs)
     for name, a in ours:
         if name not in known or not (a - known[name]).max() <= tolerance:
+            return name
+    return next((name for name in known if name not in dict(ours)), None)
+
+
+@first_parting.mistake(
+    "the differences of a part are added up: many small ones, each within the tolerance, then pass for one large difference."
+)
+def by_the_sum(ours: Places, theirs: Places, tolerance: float) -> str | None:
+    known = dict(theirs)
+    for name, a in ours:
+        if name not in known or not (a - known[name]).abs().sum() <= tolerance:
+            return name
+    return next((name for name in known if name not in dict(ours)), None)
+
+
+@first_parting.mistake("a difference of exactly the tolerance is reported. It has to be more than the tolerance.")
+def the_tolerance_too(ours: Places, theirs: Places, tolerance: float) -> str | None:
+    known = dict(theirs)
+    for name, a in ours:
+        if name not in known or not (a - known[name]).abs().max() < tolerance:
+            return name
+    return next((name for name in known if name not in dict(ours)), None)
+
+
+@first_parting.mistake(
+    "a name that only theirs has is given although a part of ours differs. Such names count only if ours show no difference."
+)
+def theirs_first(ours: Places, theirs: Places, tolerance: float) -> str | None:
+    known = dict(theirs)
+    for name in known:
+        if name not in dict(ours):
+            return name
+    for name, a in ours:
+        if name not in known or not (a - known[name]).abs().max() <= tolerance:
+            return name
+    return None
+
+
+@first_parting.mistake(
+    "two places that are both nan are taken for equal. A nan is no number that could agree: it says that both have gone wrong there."
+)
+def nan_as_equal(ours: Places, theirs: Places, tolerance: float) -> str | None:
+    known = dict(theirs)
+    for name, a in ours:
+        if name not in known or not torch.allclose(a, known[name], rtol=0, atol=tolerance, equal_nan=True):
             return name
     return next((name for name in known if name not in dict(ours)), None)
 

@@ -30,7 +30,7 @@ def _(raw: bytes) -> str:
 
 
 @clean_text.mistake(
-    "each Windows line end has become two line ends: every line is followed by an empty one. In which order are the two forms replaced?"
+    'each Windows line end has become two line ends: every line is followed by an empty one. Is "\\r\\n" replaced as one, and first?'
 )
 def doubles_line_ends(raw: bytes) -> str:
     return raw.decode("utf-8-sig").replace("\r", "\n")
@@ -57,7 +57,7 @@ def deletes_old_macs(raw: bytes) -> str:
     "the bytes were read as Latin letters, one a byte: é takes two bytes in UTF-8, and 老 three. Which encoding does the task name?"
 )
 def reads_bytes_as_letters(raw: bytes) -> str:
-    return raw.decode("latin-1").removeprefix("ï»¿").replace("\r\n", "\n").replace("\r", "\n")
+    return raw.decode("latin-1").replace("\r\n", "\n").replace("\r", "\n")
 
 
 unseen_share = Exercise(
@@ -79,6 +79,7 @@ def _() -> Iterator[tuple[str, str]]:
     yield "the ship", "the zzz sea"
     yield "ab", "ba"
     yield "ab", "ddeb"
+    yield "a", "A"
 
 
 @unseen_share.answer
@@ -105,6 +106,13 @@ def changed_places(train: str, val: str) -> float:
     return sum(letter not in val for letter in train) / len(train)
 
 
+@unseen_share.mistake(
+    "a capital letter is taken for the small one. For the model these are two characters: one may be known, and the other not."
+)
+def capitals_as_small(train: str, val: str) -> float:
+    return sum(letter not in train.lower() for letter in val.lower()) / len(val)
+
+
 @unseen_share.mistake("that is a number of characters; a share is divided by how many there are.")
 def not_divided(train: str, val: str) -> float:
     return sum(letter not in train for letter in val)
@@ -114,7 +122,7 @@ copied_share = Exercise(
     "13",
     "ten minutes",
     "copied_share(train, val, n): which share of the pieces of n characters of val stands word for word in train, a number from 0 to 1. A piece begins "
-    "at each character of val that has n - 1 characters behind it, so the pieces overlap; a val that is too short has no pieces, and 0 is given.",
+    "at each character of val that has n - 1 characters behind it, so the pieces overlap; each piece counts as often as it stands in val. A val that is too short has no pieces, and 0 is given.",
     hints=[
         "How many pieces of 3 characters does a text of 5 characters have? Write them down.",
         "A piece that begins at i is val[i : i + n], for i from 0 to len(val) - n.",
@@ -131,6 +139,7 @@ def _() -> Iterator[tuple[str, str, int]]:
     yield "abc", "ab", 3
     yield "abcab", "abcab", 4
     yield "xaaay", "aaaaa", 3
+    yield "ab", "abab", 2
 
 
 @copied_share.answer
@@ -153,10 +162,16 @@ def short_ends(train: str, val: str, n: int) -> float:
 
 
 @copied_share.mistake(
-    "the pieces lie side by side. They begin at each character, so that a copy is found wherever it begins."
+    "the pieces lie side by side. In the task a piece begins at each character, so that a copy is found wherever it begins."
 )
 def side_by_side(train: str, val: str, n: int) -> float:
     pieces = [val[i : i + n] for i in range(0, len(val) - n + 1, n)]
+    return sum(piece in train for piece in pieces) / max(1, len(pieces))
+
+
+@copied_share.mistake("each piece is counted once, as in a set. One that stands in val twice counts twice.")
+def each_piece_once(train: str, val: str, n: int) -> float:
+    pieces = {val[i : i + n] for i in range(len(val) - n + 1)}
     return sum(piece in train for piece in pieces) / max(1, len(pieces))
 
 
@@ -189,6 +204,7 @@ def _() -> Iterator[Plan]:
     yield 60, 0.25, 4, 16, 2000, 16, 64, 60
     yield 60, 0.25, 4, 16, 20, 16, 64, 60
     yield 0.5, 1, 1, 10, 1000, 1, 1, 60
+    yield 60, 0.25, 4, 16, 2009, 16, 64, 60
 
 
 def _in_time(seconds: float, step: float, evaluation: float, every: int) -> int:
@@ -227,6 +243,16 @@ def a_token_a_window(
     return min(_in_time(seconds, step, evaluation, every), readings * tokens // batch)
 
 
+@steps_that_fit.mistake(
+    "the number of steps that the text allows is rounded to the nearest, and may be one too many: only whole steps fit, however little is "
+    "missing for the next."
+)
+def rounded(
+    seconds: float, step: float, evaluation: float, every: int, tokens: int, batch: int, window: int, readings: int
+) -> int:
+    return min(_in_time(seconds, step, evaluation, every), round(readings * tokens / (batch * window)))
+
+
 @steps_that_fit.mistake("an evaluation comes after every `every` steps, and here it is paid after each step.")
 def evaluates_each_step(
     seconds: float, step: float, evaluation: float, every: int, tokens: int, batch: int, window: int, readings: int
@@ -251,9 +277,11 @@ corpus_of = Exercise(
 @corpus_of.cases
 def _() -> Iterator[tuple[list[str]]]:
     yield (["one", "<html><h1>404 Not Found</h1></html>", "two"],)
-    yield (["\n <!DOCTYPE html>\n<HTML>429 Too Many Requests", "She wrote <html on the board.", "page 404"],)
-    yield (["<HTML>", "two"],)
-    yield (["a < b", "<p>a paragraph", " kept "],)
+    yield (["<!doctype html>Gone", "page 404"],)
+    yield (["\n\t <html>429 Too Many Requests", "She wrote <html on the board."],)
+    yield (["<HTML>", "<!DOCTYPE HTML>", "<Html lang='en'>", "two", "two"],)
+    yield (["a < b", "<p>a paragraph", " kept ", "<!doctype of mine"],)
+    yield (["<html>429, and cut off", "In HTML a page ends with </html> as a rule."],)
 
 
 ERRORS = ("<html", "<!doctype html")
@@ -275,6 +303,18 @@ def as_planted(pages: list[str]) -> str:
     return _joined(pages)
 
 
+@corpus_of.mistake(
+    'an error page is still there: only those are left out that begin with "<html" itself. Which other beginnings does the task name?'
+)
+def by_one_beginning_as_it_is(pages: list[str]) -> str:
+    return _joined([page for page in pages if not page.startswith("<html")])
+
+
+@corpus_of.mistake('an error page is still there: one that begins with "<!doctype html".')
+def by_one_beginning(pages: list[str]) -> str:
+    return _joined([page for page in pages if not page.strip().lower().startswith("<html")])
+
+
 @corpus_of.mistake('an error page is still there: HTML may be written in capital letters, "<HTML" or "<!DOCTYPE html".')
 def only_small_letters(pages: list[str]) -> str:
     return _joined([page for page in pages if not page.strip().startswith(ERRORS)])
@@ -290,6 +330,31 @@ def anywhere(pages: list[str]) -> str:
 @corpus_of.mistake("an error page is still there: white space stands before its first tag.")
 def white_space_hides_it(pages: list[str]) -> str:
     return _joined([page for page in pages if not page.lower().startswith(ERRORS)])
+
+
+@corpus_of.mistake(
+    "an error page is still there: the beginning of a page is compared as it is, and white space or capital letters hide it."
+)
+def as_it_is(pages: list[str]) -> str:
+    return _joined([page for page in pages if not page.startswith(ERRORS)])
+
+
+@corpus_of.mistake(
+    '"</html>" is looked for. An error page may lack its end, and a good page may speak of it: what does a page *begin* with?'
+)
+def by_its_end(pages: list[str]) -> str:
+    return _joined([page for page in pages if "</html>" not in page.lower()])
+
+
+@corpus_of.mistake(
+    "where two error pages stand side by side, the second is still there: a list from which something is removed while a loop goes through it "
+    "moves up by one, and the loop passes over the next item."
+)
+def removes_on_the_way(pages: list[str]) -> str:
+    for page in pages:
+        if page.strip().lower().startswith(ERRORS):
+            pages.remove(page)
+    return _joined(pages)
 
 
 @corpus_of.mistake(
