@@ -1,6 +1,5 @@
 """Chapter 01."""
 
-import codecs
 import math
 from collections import Counter, defaultdict
 from itertools import pairwise
@@ -83,9 +82,32 @@ def bits_of_bytes_counted_one_by_one(loss, n_tokens, text):
     return np.float32(loss / size / math.log(2) * n_tokens)
 
 
-def shown_by_a_decoder(tokens):
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    return [decoder.decode(token) for token in tokens]
+def shown_up_to_the_cut(tokens):
+    shown, waiting = [], b""
+    for token in tokens:
+        waiting += token
+        try:
+            cut = len(waiting)
+            waiting.decode()
+        except UnicodeDecodeError as error:
+            cut = error.start
+        shown.append(waiting[:cut].decode())
+        waiting = waiting[cut:]
+    return shown
+
+
+def shown_by_counting_bytes(tokens):
+    """The first byte of a character says how many it has."""
+    shown, waiting = [], []
+    for token in tokens:
+        shown.append("")
+        for byte in token:
+            waiting.append(byte)
+            size = 1 if waiting[0] < 0x80 else 2 if waiting[0] < 0xE0 else 3 if waiting[0] < 0xF0 else 4
+            if len(waiting) == size:
+                shown[-1] += bytes(waiting).decode()
+                waiting = []
+    return shown
 
 
 def shown_without_marks(tokens):
@@ -103,5 +125,5 @@ RIGHT = {
     "cut_word": [cut_by_the_earliest, cut_by_marks],
     "ids_with_bytes": [ids_by_loop, ids_in_numpy],
     "bits_per_byte": [bits_by_log2, bits_of_bytes_counted_one_by_one],
-    "shown_as_it_comes": [shown_by_a_decoder, shown_without_marks],
+    "shown_as_it_comes": [shown_up_to_the_cut, shown_by_counting_bytes, shown_without_marks],
 }

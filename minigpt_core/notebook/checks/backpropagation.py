@@ -256,6 +256,7 @@ def _() -> Iterator[tuple[Tensor, Tensor]]:
     yield torch.tensor([30.0, 0.02, 1.0]), torch.tensor([31.0, 0.04, 1.0])
     yield torch.tensor([0.0, 2.0]), torch.tensor([0.0, 1.0])
     yield torch.tensor([1.0, -2.0, -1.0]), torch.tensor([1.0, -1.0, 2.0])
+    yield torch.tensor([0.0, 2.0]), torch.tensor([0.5, 2.0])
 
 
 @relative_error.answer
@@ -283,16 +284,30 @@ def zero_by_zero(a: Tensor, b: Tensor) -> Tensor:
     return ((a - b).abs() / (a.abs() + b.abs())).max()
 
 
-@relative_error.mistake(
-    "the differences have kept their signs, so a slope that is too small has an error below 0, and passes every test."
+@relative_error.mistake("the error is 0 as soon as one slope is 0; it is 0 only where both are.")
+def none_beside_zero(a: Tensor, b: Tensor) -> Tensor:
+    return torch.where((a == 0) | (b == 0), 0.0, _errors(a, b)).max()
+
+
+SIGNED = (
+    "the differences have kept their signs, so a slope that is off to one side has an error below 0, and passes every "
+    "test."
 )
+
+
+@relative_error.mistake(SIGNED)
 def signed(a: Tensor, b: Tensor) -> Tensor:
     return ((a - b) / (a.abs() + b.abs()).clamp(min=1e-12)).max()
 
 
+@relative_error.mistake(SIGNED)
+def signed_the_other_way(a: Tensor, b: Tensor) -> Tensor:
+    return ((b - a) / (a.abs() + b.abs()).clamp(min=1e-12)).max()
+
+
 @relative_error.mistake(
-    "below the line stand the slopes with their signs. Slopes of -1 and 2 then have an error of 3, and where both are "
-    "negative the error is, too."
+    "below the line the slopes are added with their signs, so -1 and 2 have an error of 3: each needs its own absolute "
+    "value before they are added."
 )
 def signs_below(a: Tensor, b: Tensor) -> Tensor:
     return ((a - b).abs() / (a + b + 1e-12)).max()
@@ -368,6 +383,21 @@ def as_planted(parts: Graph, local: Local) -> list[float]:
     def visit(i: int) -> None:
         for part, factor in zip(parts[i], local[i], strict=True):
             slopes[part] += slopes[i] * factor
+            visit(part)
+
+    slopes[-1] = 1.0
+    visit(len(parts) - 1)
+    return slopes
+
+
+@graph_slopes.mistake("in m * m the number m is visited twice, and each time hands on all it holds.")
+def all_shares_then_visits(parts: Graph, local: Local) -> list[float]:
+    slopes = [0.0] * len(parts)
+
+    def visit(i: int) -> None:
+        for part, factor in zip(parts[i], local[i], strict=True):
+            slopes[part] += slopes[i] * factor
+        for part in parts[i]:
             visit(part)
 
     slopes[-1] = 1.0

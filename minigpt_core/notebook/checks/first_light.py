@@ -245,7 +245,7 @@ loss_of = Exercise(
 def _() -> Iterator[tuple[list[float]]]:
     yield ([0.5],)
     yield ([0.5, 0.25],)
-    yield ([1.0, 0.1, 0.01],)
+    yield ([1.0, 0.5, 0.01],)
 
 
 @loss_of.answer
@@ -327,7 +327,7 @@ go_on_writing = Exercise(
 def _() -> Iterator[tuple[list[int], Model, int, int]]:
     yield [1], _counts_on, 4, 3
     yield [7, 7], _length, 4, 3
-    yield [1, 2, 3, 4, 5], _adds_up, 3, 2
+    yield [1, 2, 3, 4, 5], _adds_up, 5, 2
 
 
 def _written(ids: list[int], model: Model, length: int, window: Callable[[list[int]], list[int]]) -> list[int]:
@@ -371,6 +371,11 @@ def text_is_cut(ids: list[int], model: Model, length: int, block_size: int) -> l
         ids = ids[-block_size:]
         ids = [*ids, model(ids)]
     return ids
+
+
+@go_on_writing.mistake("only the new ids come back: those of the prompt belong before them.")
+def new_ids_only(ids: list[int], model: Model, length: int, block_size: int) -> list[int]:
+    return _written(ids, model, length, lambda ids: ids[-block_size:])[len(ids) :]
 
 
 @go_on_writing.mistake("the window moves, but it is one id too short: the model may read block_size ids.")

@@ -101,8 +101,8 @@ table_slopes.answer(_summed)
 
 
 @table_slopes.mistake(
-    "a letter that occurs twice has the slope of one of its places alone: slopes[ids] reaches each row only once, "
-    "with = and with += alike."
+    "a letter that occurs twice has the slope of its last place alone: the row is overwritten, not added to. "
+    "(slopes[ids] += d, too, reaches each row only once.)"
 )
 def one_place_only(ids: Tensor, d: Tensor, V: int) -> Tensor:
     slopes = torch.zeros(V, d.shape[1])
@@ -345,6 +345,11 @@ def without_the_root(g: Tensor, full: Tensor) -> Tensor:
     return _lengths(g - full).square().mean() / _lengths(full)
 
 
+@gradient_noise.mistake("the root is missing: a ratio of squares is the square of what is asked for.")
+def ratio_of_squares(g: Tensor, full: Tensor) -> Tensor:
+    return _noise(g, full).square()
+
+
 batch_losses = Exercise(
     "05",
     "ten minutes",
@@ -442,6 +447,9 @@ def uphill(table: Tensor, x: Tensor, y: Tensor, rate: float, steps: int) -> list
     return _trained(table, x, y, -rate, steps)
 
 
-@batch_losses.mistake("the loss is the same in each step: the table that is read is not the one that is moved.")
+@batch_losses.mistake(
+    "the loss is the same in each step, so the table that is read does not move: is it moved at all, is it another one "
+    "that is moved, or is its gradient 0 by then?"
+)
 def never_moves(table: Tensor, x: Tensor, y: Tensor, rate: float, steps: int) -> list[float]:
     return _trained(table, x, y, 0.0, steps)

@@ -52,8 +52,8 @@ def overflows_in_python(z: Tensor) -> list[float]:
 
 
 @softmax.mistake(
-    "the mean is taken off. That helps where all logits are near one another; with 3000, 0 and 3001 the largest still "
-    "stands a thousand above it, and overflows."
+    "what is taken off is not the largest: with 3000, 0 and 3001 at least one number still stands a thousand or more "
+    "above it, and overflows."
 )
 def takes_off_the_mean(z: Tensor) -> Tensor:
     powers = (z - z.mean()).exp()
@@ -72,6 +72,11 @@ def cut_at_80(z: Tensor) -> Tensor:
 )
 def not_divided(z: Tensor) -> Tensor:
     return (z - z.max()).exp()
+
+
+@softmax.mistake("these are the logarithms of the probabilities.")
+def logarithms(z: Tensor) -> Tensor:
+    return z.log_softmax(0)
 
 
 @softmax.mistake("the logits themselves are divided by their sum; softmax compares their exponentials.")
@@ -247,8 +252,8 @@ def all_at_once(f: Curve, z: Tensor, h: float) -> list[Any]:
 
 
 @finite_differences.mistake(
-    "these are the exact slopes, of an infinitely small turn. Asked is what turning by this h measures; with a curved "
-    "f that is a little different."
+    "these are the slopes of a turn far smaller than h, or exact ones. Asked is what turning by this h measures; with "
+    "a curved f that is a little different."
 )
 def exact(f: Curve, z: Tensor, h: float) -> Tensor:
     z = z.clone().requires_grad_()
@@ -308,7 +313,10 @@ def running_mean(z: float, slopes: list[float], rate: float) -> list[float]:
     return _walk(z, slopes, rate, lambda m, g: (0.9 * m + 0.1 * g, 0.9 * m + 0.1 * g))
 
 
-@momentum_walk.mistake("the first step goes nowhere: it follows the m of before, in which the newest slope is missing.")
+@momentum_walk.mistake(
+    "the list is one step behind: its first number is the start. Is z noted before it is moved, or does the step "
+    "follow the m of before, without the newest slope?"
+)
 def one_step_late(z: float, slopes: list[float], rate: float) -> list[float]:
     return _walk(z, slopes, rate, lambda m, g: (m, 0.9 * m + g))
 
@@ -459,7 +467,7 @@ def _capped(digits: int) -> Callable[[Tensor, Tensor], Tensor]:
     return capped
 
 
-for _digits in (6, 7, 8, 9, 10, 12):
+for _digits in (6, 7, 8, 9, 10, 12, 20, 30):
     loss_of_logits.mistake(
         f"the loss is finite now, and never more than {_digits * math.log(10):.1f}: the small number in the "
         f"logarithm caps it. "

@@ -102,6 +102,7 @@ def _() -> Iterator[tuple[list[str], Pair]]:
     yield ["a", "a", "a"], ("a", "a")
     yield ["b", "a", "n", "a", "n", "a"], ("a", "n")
     yield ["ab", "c", "a", "bc", "d"], ("a", "bc")
+    yield ["b", "a", "ca", "b", "a", "b"], ("a", "b")
 
 
 @join_pair.answer
@@ -120,6 +121,17 @@ def _(pieces: list[str], pair: Pair) -> list[str]:
 )
 def used_twice(pieces: list[str], pair: Pair) -> list[str]:
     return ["".join(pieces[i : i + 2 if tuple(pieces[i : i + 2]) == pair else i + 1]) for i in range(len(pieces))]
+
+
+@join_pair.mistake("the middle a of a a a stands in two joined pieces: a piece is used only once.")
+def in_two_joined_pieces(pieces: list[str], pair: Pair) -> list[str]:
+    joined = []
+    for i, piece in enumerate(pieces):
+        if tuple(pieces[i : i + 2]) == pair:
+            joined.append("".join(pair))
+        elif i == 0 or (pieces[i - 1], piece) != pair:
+            joined.append(piece)
+    return joined
 
 
 @join_pair.mistake("only the first place is joined: the pair may stand in the word more than once.")
@@ -323,8 +335,8 @@ def all_unknown_the_same(text: str, ids: dict[str, int]) -> list[int]:
 bits_per_byte = Exercise(
     "01",
     "ten minutes",
-    "bits_per_byte(loss, n_tokens, text): from the mean loss in nats per token, over n_tokens tokens that together are "
-    "the whole text, to the surprise in bits, divided by how many bytes the text has in UTF-8.",
+    "bits_per_byte(loss, n_tokens, text): from the mean loss in nats per token, over n_tokens tokens, all of them guessed, "
+    "that together are the whole text, to the surprise in bits, divided by how many bytes the text has in UTF-8.",
     hints=[
         "How large is the surprise at the whole text, if each of its n_tokens tokens costs `loss` in the mean?",
         "One bit is math.log(2) nats, about 0.69. So are there more bits than nats, or fewer?",
@@ -391,12 +403,12 @@ shown_as_it_comes = Exercise(
     "01",
     "ten minutes",
     "shown_as_it_comes(tokens): from the tokens of a text, each given by its bytes, in the order in which a model "
-    "writes them, to a list of as many strings: what is shown when each token has come. A character is shown, once, "
-    "when its last byte is there.",
+    "writes them, to a list of as many strings: what is shown when each token has come. A character is shown once, "
+    "as soon as its last byte is there.",
     hints=[
         "Try the four bytes of an emoji: [bytes([b]) for b in '😀'.encode()]. At which of them can anything be shown?",
         "Bytes of a character that is not complete must wait. Where are they kept until the next token comes?",
-        "Add each token to the bytes that wait. When they can be decoded without an error, show them and let nothing wait; else show ''.",
+        "Add each token to the bytes that wait. Show the part that can be decoded, keep the rest: only a beginning at the very end has to wait.",
     ],
     planted=True,
 )
@@ -407,6 +419,7 @@ def _() -> Iterator[tuple[list[bytes]]]:
     yield ([b"a", b"\xc3", b"\xa9"],)
     yield ([*(bytes([b]) for b in "😀".encode()), b" ok"],)
     yield ([b"Ruth ", *(bytes([b]) for b in "好é".encode()), "露丝".encode(), b"!"],)
+    yield ([b"a\xc3", b"\xa9b"],)
 
 
 @shown_as_it_comes.answer
@@ -444,6 +457,21 @@ def as_latin_1(tokens: list[bytes]) -> list[str]:
 )
 def all_at_the_end(tokens: list[bytes]) -> list[str]:
     return [""] * (len(tokens) - 1) + [b"".join(tokens).decode()]
+
+
+@shown_as_it_comes.mistake(
+    "what is complete waits as well, until nothing is left over. A character need not wait for the end of the next one."
+)
+def waits_for_all(tokens: list[bytes]) -> list[str]:
+    shown, waiting = [], b""
+    for token in tokens:
+        waiting += token
+        try:
+            shown.append(waiting.decode())
+            waiting = b""
+        except UnicodeDecodeError:
+            shown.append("")
+    return shown
 
 
 @shown_as_it_comes.mistake(

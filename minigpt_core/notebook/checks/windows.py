@@ -77,6 +77,12 @@ def cut_from_T(ids: Tensor, starts: Tensor, T: int) -> tuple[Tensor, Tensor]:
     return rows[:, :-1], rows[:, 1:]
 
 
+@shifted_batch.mistake("these are places in the text, not the ids that stand there.")
+def places(ids: Tensor, starts: Tensor, T: int) -> tuple[Tensor, Tensor]:
+    x = starts[:, None] + torch.arange(T)
+    return x, x + 1
+
+
 @shifted_batch.mistake("the windows begin at 0, 1, 2 and so on: starts says where each of them begins.")
 def own_places(ids: Tensor, starts: Tensor, T: int) -> tuple[Tensor, Tensor]:
     first = torch.arange(len(starts))
@@ -134,6 +140,13 @@ def stays_in_training(text: str, every: int) -> tuple[str, str]:
 )
 def marks_lost(text: str, every: int) -> tuple[str, str]:
     return _parted(text.split(END)[:-1], every, every - 1)
+
+
+@split_documents.mistake("the mark stands between the documents; each has it at its end, the last one too.")
+def marks_between(text: str, every: int) -> tuple[str, str]:
+    documents = text.split(END)[:-1]
+    held = documents[every - 1 :: every]
+    return END.join(d for i, d in enumerate(documents) if i % every != every - 1), END.join(held)
 
 
 @split_documents.mistake(
@@ -329,6 +342,15 @@ def divides_by_zero(ids: list[int], before: int, V: int) -> list[float]:
     return [(seen[w] + len(seen) * shorter[w]) / (seen.total() + len(seen)) for w in range(V)]
 
 
+@witten_bell.mistake("where nothing follows before, you answer 1 / V; the shorter context answers there.")
+def equal_shares_alone(ids: list[int], before: int, V: int) -> list[float]:
+    return (
+        _mixed(_followers(ids, before), len(_followers(ids, before)), _unigram(ids, V))
+        if _followers(ids, before)
+        else [1 / V] * V
+    )
+
+
 kneser_ney = Exercise(
     "02",
     "an evening",
@@ -412,6 +434,22 @@ def bare_shorter_context(ids: list[int], before: int, V: int, D: list[float]) ->
     return _discounted(_followers(ids, before), [met[w] / met.total() for w in range(V)], D)
 
 
+@kneser_ney.mistake("where nothing follows before, you answer 1 / V; the shorter context answers there.")
+def equal_shares_below(ids: list[int], before: int, V: int, D: list[float]) -> list[float]:
+    return (
+        _discounted(_followers(ids, before), _discounted(_before(ids), [1 / V] * V, D), D)
+        if _followers(ids, before)
+        else [1 / V] * V
+    )
+
+
+@kneser_ney.mistake("a count of 4 is looked up in D, which ends with D[3]: counts above 3 take D[3].")
+def beyond_the_discounts(ids: list[int], before: int, V: int, D: list[float]) -> list[float]:
+    seen, shorter = _followers(ids, before), _discounted(_before(ids), [1 / V] * V, D)
+    freed = sum(D[count] for count in seen.values())
+    return [(seen[w] - D[seen[w]] + freed * p) / seen.total() for w, p in enumerate(shorter)] if seen else shorter
+
+
 training_windows = Exercise(
     "02",
     "ten minutes",
@@ -474,8 +512,8 @@ def cut_at_the_split(ids: list[int], n_train: int, T: int) -> list[list[int]]:
 
 
 @training_windows.mistake(
-    "the windows are T + 1 apart now, so the id between two of them is no longer read. They begin at 0, T, 2 T and so "
-    "on."
+    "the windows are T + 1 apart now: the last id of each is only an answer and never stands in x, so the question "
+    "after it is lost. They begin at 0, T, 2 T and so on."
 )
 def too_far_apart(ids: list[int], n_train: int, T: int) -> list[list[int]]:
     return [ids[s : s + T + 1] for s in range(0, n_train - T, T + 1)]
