@@ -195,7 +195,11 @@ def folder(tmp_path_factory):
     for name in ("quiz", "progress"):
         (folder / f"{name}.js").write_text(widget_source(name), encoding="utf-8")
     (folder / "widgets.css").write_text(source("widgets.css"), encoding="utf-8")
-    chapters = [widgets.chapter(ROOT / "notebooks" / f"{name}.ipynb") | {"href": f"{name}.html"} for name in NAMES]
+    chapters = [
+        widgets.chapter(ROOT / "notebooks" / f"{name}.ipynb") | {"href": f"{name}.html"}
+        for name in NAMES
+        if name != LAST
+    ]
     pages = {"progress": widgets.progress(chapters)}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
