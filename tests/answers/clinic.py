@@ -71,6 +71,15 @@ def verdict_by_nan(training, validation, unigram, best):
     return next(name for name, holds in rules.items() if holds)
 
 
+def verdict_by_the_last_that_holds(training, validation, unigram, best):
+    end, low = validation[-1], np.min(validation)
+    verdicts = [("healthy", True), ("underfitting", 4 * (end - best) > unigram - best)]
+    verdicts.append(("overfitting", end / low > 1.03 and training[-1] - low < 0))
+    verdicts.append(("target leakage", end < best * 3 / 5))
+    verdicts.append(("diverged", not np.isfinite(np.concatenate([training, validation])).all()))
+    return [name for name, holds in verdicts if holds][-1]
+
+
 def gap_of_sums(loss, pieces, other_loss, other_pieces):
     nats = other_loss * len(other_pieces) - loss * len(pieces)
     return nats / sum(len(piece) for piece in pieces) * math.log2(math.e)
@@ -115,7 +124,7 @@ def parts_by_lists_of_tensors(ids, T, every):
 RIGHT = {
     "learned_share": [share_by_numpy, share_from_below],
     "best_step": [step_by_loop, step_by_slices, step_by_recursion],
-    "verdict": [verdict_by_torch, verdict_by_nan],
+    "verdict": [verdict_by_torch, verdict_by_nan, verdict_by_the_last_that_holds],
     "fair_gap": [gap_of_sums, gap_by_mean_lengths],
     "language_entropy": [entropy_by_torch, entropy_in_bits_first],
     "two_parts": [parts_by_loop, parts_by_numpy, parts_by_lists_of_tensors],

@@ -22,6 +22,12 @@ def nearest_by_topk(table, row, k):
     return cosines.topk(k).indices
 
 
+def nearest_by_distance_on_the_sphere(table, row, k):
+    table /= table.norm(dim=1, keepdim=True)
+    others = torch.cat([torch.arange(row), torch.arange(row + 1, len(table))])
+    return others[(table[others] - table[row]).norm(dim=1).argsort()][:k].int()
+
+
 def cosines_in_numpy(table):
     rows = table.numpy().astype(np.float64)
     rows = rows - rows.mean(1)[:, None] - rows.mean(0) + rows.mean()
@@ -71,6 +77,12 @@ def lift_by_means(shares, ids):
     return share / chance
 
 
+def lift_by_pairs(shares, ids):
+    pairs = (ids[:, None] == ids).tril(-1)
+    even = 1 / torch.arange(1.0, len(ids) + 1)
+    return shares[pairs].mean() / even[pairs.nonzero()[:, 0]].mean()
+
+
 def silenced_by_mask(joined, n_head):
     D = joined.shape[1] // n_head
     keep = 1 - torch.eye(n_head).repeat_interleave(D, dim=1)
@@ -96,11 +108,11 @@ def sum_by_counting(whole, alone, together):
 
 
 RIGHT = {
-    "nearest_rows": [nearest_by_sorting, nearest_by_topk],
+    "nearest_rows": [nearest_by_sorting, nearest_by_topk, nearest_by_distance_on_the_sphere],
     "fair_cosines": [cosines_in_numpy, cosines_by_correlation],
     "shown_share": [shown_by_eigenvalues, shown_by_projecting],
     "step_back_share": [step_back_by_loop, step_back_by_places],
-    "same_letter_lift": [lift_by_loop, lift_by_means],
+    "same_letter_lift": [lift_by_loop, lift_by_means, lift_by_pairs],
     "each_silenced": [silenced_by_mask, silenced_by_pieces],
     "beyond_the_sum": [sum_by_costs, sum_by_counting],
 }

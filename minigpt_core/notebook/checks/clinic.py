@@ -89,6 +89,7 @@ def _() -> Iterator[tuple[dict[int, float], int]]:
     yield {100: 3.0, 200: 3.1, 300: 2.8, 400: 2.9, 500: 2.5}, 2
     yield {100: 2.0, 200: 2.5, 300: 2.3, 400: 2.4, 500: 1.9}, 3
     yield {100: 1.5, 200: 1.5, 300: 1.4}, 1
+    yield {100: 2.0, 200: 1.5, 300: 1.6}, 2
 
 
 def _stop(
@@ -157,6 +158,23 @@ def equal_is_better(validation: Mapping[int, float], patience: int) -> int:
     return _stop(validation, patience, equal=True)
 
 
+@best_step.mistake(
+    "it ends the run too early: with a patience of 2 the first evaluation that is not below the lowest loss ends it, and only a second one "
+    "in a row should."
+)
+def one_too_impatient(validation: Mapping[int, float], patience: int) -> int:
+    return _stop(validation, max(1, patience - 1))
+
+
+@best_step.mistake(
+    "a run that never stops gives its last step. It has seen all losses, and the lowest of them need not be the last."
+)
+def last_of_an_unstopped_run(validation: Mapping[int, float], patience: int) -> int:
+    kept, end = _stop(validation, patience), _stop(validation, patience, last=True)
+    since = list(validation).index(end) - list(validation).index(kept)
+    return kept if since == patience else end
+
+
 verdict = Exercise(
     "09",
     "ten minutes",
@@ -183,6 +201,15 @@ def _() -> Iterator[tuple[list[float], list[float], float, float]]:
     yield [4.1, 0.1], [2.0, 0.06], 3.0, 1.2
     yield [4.1, math.inf, 2.0], [2.0], 3.0, 1.2
     yield [4.1, 3.0], [2.9, math.nan], 3.0, 1.2
+    yield [4.1, math.inf], [2.0, 1.6], 3.0, 1.2
+    yield [4.1, 1.5], [2.0, math.inf, 1.6], 3.0, 1.2
+    yield [4.1, 0.6, 0.9], [2.0, 0.7, 0.75], 3.0, 1.2
+    yield [4.1, 1.4], [2.0, 1.3, 1.45], 3.0, 1.2
+    yield [4.1, 1.62], [2.0, 1.6, 1.7], 3.0, 1.2
+    yield [4.1, 1.5], [2.0, 1.9], 3.0, 1.2
+    yield [4.1, 0.1], [0.5, 0.4, 0.6], 3.0, 1.2
+    yield [4.1, math.inf, 0.1], [2.0, 0.06], 3.0, 1.2
+    yield [4.1, 1.2], [1.5, 1.25], 2.0, 1.0
 
 
 def _verdict(
@@ -270,6 +297,51 @@ def too_suspicious(training: Sequence[float], validation: Sequence[float], unigr
     return _verdict(training, validation, unigram, best, leak=1.0)
 
 
+def _any_not_finite(losses: Sequence[float]) -> bool:
+    return not all(map(math.isfinite, losses))
+
+
+@verdict.mistake(
+    "an infinite loss gets past your first rule. A nan is found by it, and infinity is none: both are asked for."
+)
+def only_nan(training: Sequence[float], validation: Sequence[float], unigram: float, best: float) -> str:
+    return _verdict(training, validation, unigram, best, diverged=any(map(math.isnan, [*training, *validation])))
+
+
+@verdict.mistake("the first rule looks at the training losses alone. It asks for all losses of both lists.")
+def only_training(training: Sequence[float], validation: Sequence[float], unigram: float, best: float) -> str:
+    return _verdict(training, validation, unigram, best, diverged=_any_not_finite(training))
+
+
+@verdict.mistake("the first rule looks at the validation losses alone. It asks for all losses of both lists.")
+def only_validation(training: Sequence[float], validation: Sequence[float], unigram: float, best: float) -> str:
+    return _verdict(training, validation, unigram, best, diverged=_any_not_finite(validation))
+
+
+@verdict.mistake(
+    "a run is accused of leakage where its lowest validation loss is below the line. The rule looks at the end of validation."
+)
+def leak_by_the_lowest(training: Sequence[float], validation: Sequence[float], unigram: float, best: float) -> str:
+    if not _any_not_finite([*training, *validation]) and min(validation) < 0.6 * best:
+        return "target leakage"
+    return _verdict(training, validation, unigram, best)
+
+
+@verdict.mistake(
+    "the second half of the overfitting rule compares the two ends. It compares the end of training with the lowest validation loss."
+)
+def beside_the_end(training: Sequence[float], validation: Sequence[float], unigram: float, best: float) -> str:
+    return _verdict(training, validation, unigram, best, beside_training=training[-1] >= validation[-1])
+
+
+@verdict.mistake(
+    "overfitting is asked for before leakage. Where both rules hold, the verdict is the one that comes first in the list: mind the order."
+)
+def leakage_too_late(training: Sequence[float], validation: Sequence[float], unigram: float, best: float) -> str:
+    order = ("overfitting", "target leakage", "underfitting")
+    return _verdict(training, validation, unigram, best, order=order)
+
+
 fair_gap = Exercise(
     "09",
     "ten minutes",
@@ -290,6 +362,7 @@ def _() -> Iterator[tuple[float, list[str], float, list[str]]]:
     yield 1.2, list("the lamp"), 2.6, ["the", " ", "lamp"]
     yield 3.0, ["露", "丝", "船", "长"], 5.0, ["露丝", "船长"]
     yield 2.0, ["Wr", "en", " ", "saw"], 1.5, list("Wren saw")
+    yield 2.0, ["ha", "ha", "ha"], 0.75, list("hahaha")
 
 
 def _per_character(loss: float, pieces: Sequence[str]) -> float:
@@ -326,8 +399,8 @@ def bits_the_wrong_way(loss: float, pieces: Sequence[str], other_loss: float, ot
 
 
 @fair_gap.mistake(
-    "that is a mean over the pieces of 1 / length. A long piece holds more of the text's characters, so they don't count alike: "
-    "take the sum over the whole text first."
+    "that is a mean over the pieces of 1 / length. A long piece holds more of the text's characters than a short one, so the pieces "
+    "don't count alike: take the sum over the whole text first."
 )
 def mean_of_ratios(loss: float, pieces: Sequence[str], other_loss: float, other_pieces: Sequence[str]) -> float:
     mine, others = (sum(1 / len(piece) for piece in cut) / len(cut) for cut in (pieces, other_pieces))
@@ -340,11 +413,27 @@ def per_byte(loss: float, pieces: Sequence[str], other_loss: float, other_pieces
     return nats / len("".join(pieces).encode()) / math.log(2)
 
 
+@fair_gap.mistake(
+    "that is the difference of the two losses as they are, in nats per token. The two models' tokens differ in length, so this is no fair unit, "
+    "and bits are asked for."
+)
+def as_they_are(loss: float, pieces: Sequence[str], other_loss: float, other_pieces: Sequence[str]) -> float:
+    return other_loss - loss
+
+
+@fair_gap.mistake(
+    "a character that comes again is not counted again. The length of the text is the number of all its characters."
+)
+def each_character_once(loss: float, pieces: Sequence[str], other_loss: float, other_pieces: Sequence[str]) -> float:
+    nats = other_loss * len(other_pieces) - loss * len(pieces)
+    return nats / len(set("".join(pieces))) / math.log(2)
+
+
 language_entropy = Exercise(
     "09",
     "ten minutes",
     "language_entropy(words, chances): the entropy in nats per character of a language that draws its words independently with these chances "
-    "(each above 0, together 1). Each word ends with its space, which counts as a character.",
+    "(each above 0, together 1). Each string holds a word with the space that ends it, such as 'tick ', and the space counts as a character.",
     hints=[
         "How surprising is a word of chance p, in nats? That is -math.log(p). And how surprising is a word in the mean, if likely words come more often?",
         "How many characters does a word bring in the mean? A long word that is seldom drawn adds little.",
@@ -411,12 +500,27 @@ def without_the_space(words: Sequence[str], chances: Sequence[float]) -> float:
     return _surprise(chances) / sum(p * len(word.strip()) for word, p in zip(words, chances, strict=True))
 
 
+@language_entropy.mistake(
+    "the space is counted twice. Look at the strings that are given: each has its space at the end already."
+)
+def space_counted_twice(words: Sequence[str], chances: Sequence[float]) -> float:
+    return _surprise(chances) / sum(p * (len(word) + 1) for word, p in zip(words, chances, strict=True))
+
+
+@language_entropy.mistake(
+    "you divide by 5, as section 10 does. There every word has five characters with its space; here the words differ in length."
+)
+def always_five(words: Sequence[str], chances: Sequence[float]) -> float:
+    return _surprise(chances) / 5
+
+
 two_parts = Exercise(
     "09",
     "ten minutes",
     "two_parts(ids, T, every): cut ids (N,) into windows of T ids, and give two tensors, the training windows (A, T) and the validation windows "
-    "(B, T): the last window of each `every` windows is for validation, all others are for training, each in the order of the text. No id "
-    "may stand in two windows. The first window begins at the first id, no id is skipped, and what is too short for a window at the end is left out.",
+    "(B, T): the last window of each `every` windows is for validation, all others are for training, each in the order of the text. No place "
+    "of ids may belong to two windows. The first window begins at the first id, no id is skipped, and what is too short for a window at the end "
+    "is left out.",
     hints=[
         "Take ids = torch.arange(12), T = 3 and every = 2. Which numbers stand in a validation window, and which of them in a training window too?",
         "Print the first four windows. Where does the second one begin, and where has the first one ended?",
@@ -431,6 +535,7 @@ def _() -> Iterator[tuple[Tensor, int, int]]:
     yield torch.arange(12), 3, 2
     yield torch.arange(10, 31), 4, 3
     yield torch.randint(60, (43,), generator=torch.Generator().manual_seed(0)), 5, 4
+    yield torch.arange(20), 3, 4
 
 
 def _parts(ids: Tensor, T: int, every: int, step: int | None = None) -> tuple[Tensor, Tensor]:
@@ -494,3 +599,16 @@ def holds_out_the_first(ids: Tensor, T: int, every: int) -> tuple[Tensor, Tensor
     windows = ids.unfold(0, T, T)
     held = torch.arange(len(windows)) % every == 0
     return windows[~held], windows[held]
+
+
+@two_parts.mistake(
+    "a window begins each `every` ids. But `every` counts windows, and says which of them is held out: how many ids long is a window?"
+)
+def steps_by_every(ids: Tensor, T: int, every: int) -> tuple[Tensor, Tensor]:
+    return _parts(ids, T, every, step=every)
+
+
+@two_parts.mistake("the two parts are given in the wrong order: the training windows come first.")
+def validation_first(ids: Tensor, T: int, every: int) -> tuple[Tensor, Tensor]:
+    training, held = _parts(ids, T, every)
+    return held, training

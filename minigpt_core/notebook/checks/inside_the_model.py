@@ -28,6 +28,8 @@ def _() -> Iterator[tuple[Tensor, int, int]]:
     yield torch.tensor([[1.0, 0.0, 0.0], [4.0, 4.0, 0.0], [2.0, 1.0, 0.0]]), 0, 1
     yield torch.tensor([[1.0, 0.5, 2.0], [9.0, 0.0, 9.0], [-2.0, -1.5, -4.0], [0.0, 0.5, 0.5], [2.0, 1.5, 3.0]]), 0, 2
     yield torch.tensor([[3.0, 1.0, 2.0], [1.0, 3.0, 2.0], [8.0, 1.0, 9.0], [2.0, 1.0, 2.0], [4.0, 4.5, 4.0]]), 3, 3
+    yield torch.tensor([[3.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 1.0, 1.0]]), 1, 2
+    yield torch.tensor([[1.0, 0.0, 0.0], [-1.0, -1.0, 0.0], [-2.0, -1.0, 1.0], [-1.0, 2.0, 0.0]]), 0, 2
 
 
 def _cosines(table: Tensor, row: int) -> Tensor:
@@ -59,10 +61,17 @@ def by_distance(table: Tensor, row: int, k: int) -> list[int]:
     return _largest(-(table - table[row]).norm(dim=1), row, k)
 
 
+@nearest_rows.mistake("the row itself stands in the list: its cosine with itself is 1, and it says nothing.")
+def itself_in_the_list(table: Tensor, row: int, k: int) -> list[int]:
+    values: list[int] = _cosines(table, row).argsort(descending=True, stable=True).tolist()
+    return values[:k]
+
+
 @nearest_rows.mistake("the row itself comes first: its cosine with itself is 1, and it says nothing.")
 def itself_first(table: Tensor, row: int, k: int) -> list[int]:
-    values: list[int] = _cosines(table, row).argsort(descending=True).tolist()
-    return values[:k]
+    return [row, *_largest(_cosines(table, row), row, k)][
+        :k
+    ]  # before a row in the same direction too, as topk may put it
 
 
 @nearest_rows.mistake(
@@ -85,6 +94,40 @@ def either_way(table: Tensor, row: int, k: int) -> list[int]:
 )
 def centred_first(table: Tensor, row: int, k: int) -> list[int]:
     return _largest(_cosines(_without_means(table), row), row, k)
+
+
+@nearest_rows.mistake(
+    "the mean row was taken off before. That changes the directions; here the rows are taken as they are."
+)
+def mean_row_off_first(table: Tensor, row: int, k: int) -> list[int]:
+    return _largest(_cosines(table - table.mean(0), row), row, k)
+
+
+@nearest_rows.mistake(
+    "the first in the order is left out, whichever it is. A row of another length in the same direction has a cosine of 1 too, and may come "
+    "before the row itself."
+)
+def without_the_first(table: Tensor, row: int, k: int) -> list[int]:
+    order: list[int] = _cosines(table, row).argsort(descending=True, stable=True).tolist()
+    return order[1 : k + 1]
+
+
+@nearest_rows.mistake(
+    "the row itself counts as if its cosine were 0. Where the others point away, their cosines are below 0, and so it comes first."
+)
+def itself_as_zero(table: Tensor, row: int, k: int) -> list[int]:
+    cosines = _cosines(table, row)
+    cosines[row] = 0
+    order: list[int] = cosines.argsort(descending=True, stable=True).tolist()
+    return order[:k]
+
+
+@nearest_rows.mistake(
+    "these are numbers in a table without the row itself: there, all rows behind it have moved up by one."
+)
+def counted_without_it(table: Tensor, row: int, k: int) -> list[int]:
+    found = _largest(_cosines(table, row), row, k)
+    return [i - (i > row) for i in found]
 
 
 fair_cosines = Exercise(
@@ -171,6 +214,14 @@ def one_mean_of_all(table: Tensor) -> Tensor:
     return _all_cosines(table - table.mean())
 
 
+@fair_cosines.mistake(
+    "both means were measured on the table as it came, so what they have in common was taken off twice: add the same number to the whole "
+    "table, and the cosines change."
+)
+def both_from_the_same_table(table: Tensor) -> Tensor:
+    return _all_cosines(table - table.mean(0) - table.mean(1, keepdim=True))
+
+
 shown_share = Exercise(
     "12",
     "ten minutes",
@@ -242,6 +293,20 @@ def the_last_alone(table: Tensor, k: int) -> Tensor:
     return _along(table)[k - 1] / _along(table).sum()
 
 
+@shown_share.mistake("that is the share which the k directions do not show.")
+def the_rest(table: Tensor, k: int) -> Tensor:
+    return _along(table)[k:].sum() / _along(table).sum()
+
+
+@shown_share.mistake(
+    "each row's own mean was taken off too. The spread of this exercise is what is left without the mean row, and nothing else is taken off."
+)
+def both_means_off(table: Tensor, k: int) -> Tensor:
+    rows = table - table.mean(0)
+    squares = _along(rows - rows.mean(1, keepdim=True))
+    return squares[:k].sum() / squares.sum()
+
+
 step_back_share = Exercise(
     "12",
     "a minute",
@@ -302,6 +367,11 @@ def summed(shares: Tensor, d: int) -> Tensor:
 def counts_the_largest(shares: Tensor, d: int) -> Tensor:
     T = len(shares)
     return (shares.argmax(1)[d:] == torch.arange(T - d)).double().mean()
+
+
+@step_back_share.mistake("that is one position too far back: the diagonal itself is d = 0.")
+def one_too_far(shares: Tensor, d: int) -> Tensor:
+    return shares.diagonal(-d - 1).mean()
 
 
 same_letter_lift = Exercise(
@@ -400,6 +470,15 @@ def what_followed(shares: Tensor, ids: Tensor) -> Tensor:
     after = torch.zeros_like(shares)
     after[:, 1:] = _earlier(ids)[:, :-1]
     return (shares * after).sum() / (_even(len(ids)) * after).sum()
+
+
+@same_letter_lift.mistake(
+    "only the last earlier occurrence of each letter is counted. A letter may have come several times before, and all of these count."
+)
+def only_the_last_one(shares: Tensor, ids: Tensor) -> Tensor:
+    same = _earlier(ids)
+    last = same * (same.flip(1).cumsum(1).flip(1) == 1)
+    return (shares * last).sum() / (_even(len(ids)) * last).sum()
 
 
 each_silenced = Exercise(
@@ -503,6 +582,16 @@ def cut_away(joined: Tensor, n_head: int) -> Tensor:
     return torch.stack([torch.cat([p for g, p in enumerate(parts) if g != h], 1) for h in range(n_head)])
 
 
+@each_silenced.mistake(
+    "rows are silent, and a row is a position. What one head found stands in columns, at all positions."
+)
+def rows_for_columns(joined: Tensor, n_head: int) -> Tensor:
+    versions = joined.repeat(n_head, 1, 1)
+    for h in range(n_head):
+        versions[h, _columns(joined, n_head, h)] = 0
+    return versions
+
+
 beyond_the_sum = Exercise(
     "12",
     "a minute",
@@ -523,6 +612,7 @@ def _() -> Iterator[tuple[float, list[float], float]]:
     yield 1.2, [2.3, 1.7], 3.3
     yield 2.0, [2.5, 2.5, 2.25], 2.5
     yield 1.5, [1.75], 1.75
+    yield 2.0, [1.75, 2.5], 2.5
 
 
 @beyond_the_sum.answer
@@ -558,3 +648,17 @@ def the_other_way(whole: float, alone: list[float], together: float) -> float:
 )
 def against_the_mean(whole: float, alone: list[float], together: float) -> float:
     return together - whole - sum(loss - whole for loss in alone) / len(alone)
+
+
+@beyond_the_sum.mistake(
+    "a head without which the loss falls is counted as if it cost nothing. Its cost is below 0, and makes the sum smaller."
+)
+def no_cost_below_zero(whole: float, alone: list[float], together: float) -> float:
+    return together - whole - sum(max(0.0, loss - whole) for loss in alone)
+
+
+@beyond_the_sum.mistake(
+    "a head without which the loss falls is counted as if the loss rose as much. Its cost is below 0, and makes the sum smaller."
+)
+def without_the_sign(whole: float, alone: list[float], together: float) -> float:
+    return together - whole - sum(abs(loss - whole) for loss in alone)
