@@ -241,7 +241,7 @@ def test_what_is_no_number_is_compared_item_by_item():
         ({"a": 1, "b": 2}, {"a": 1}, "there is an entry 'b' too many"),
         ({"a": 1}, {"a": 3}, "the entry 'a' is wrong: it gives 1, and should give 3"),
         ([("a", 1)], {"a": 1}, "it gives back a list, and should give a dict"),
-        (["a", "x"], ["a", "b"], "in item 1, the texts part at character 0"),
+        (["a", "x"], ["a", "b"], "in item 1, it gives 'x', and should give 'b'"),
         (["a"], ["a", "b"], "it has 1 items, and should have 2"),
         ((0.5, True), (0.5, False), "in item 1, it gives True, and should give False"),
         ([None, 5], [9, 5], "item 0 is None, and should be 9"),

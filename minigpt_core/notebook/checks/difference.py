@@ -21,6 +21,8 @@ def difference(got: Any, right: Any) -> str:
         return _of_shapes(a, b) if a.shape != b.shape else _of_numbers(a, b)
     if got is None:
         return "it gives back None: does it end with return, on every way through it?"
+    if isinstance(right, str) and isinstance(got, str) and got[:1] != right[:1]:
+        return f"it gives {shown(got)}, and should give {shown(right)}"
     if isinstance(right, str) and isinstance(got, str):
         at = next((i for i, (g, r) in enumerate(zip(got, right, strict=False)) if g != r), min(len(got), len(right)))
         return f"the texts part at character {at}: {got[at : at + 12]!r}, should be {right[at : at + 12]!r}"

@@ -519,7 +519,7 @@ def _(joined: Tensor, n_head: int) -> Tensor:
 
 @each_silenced.mistake(
     "all versions are the same, so every head would cost the same. Compare version 0 with version 1, and print "
-    "`joined` before and after the call."
+    "`joined` and `silent` after each round."
 )
 def every_one_silent(joined: Tensor, n_head: int) -> Tensor:
     versions = []
