@@ -55,12 +55,12 @@ def test_the_counts_are_of_the_cells_that_are_there(tmp_path):
         code("", id="a-04"),
         drawn,
         panel,
-        code("silent = 1", id="a-07"),
+        code("silent = 1", "exercise", id="a-07"),
         new_markdown_cell(f"assert nothing\n\n{exercise.format('')}\n\n{exercise.format(' [✓](#a-03)')}"),
     ]
     nbformat.write(new_notebook(cells=cells), tmp_path / "a.ipynb")
     counted = receipts.count(tmp_path / "a.ipynb")
-    assert counted == {"cells": 6, "compared": 2, "asserts": 2, "exercises": 2, "checked": 1}
+    assert counted == {"cells": 6, "compared": 2, "asserts": 2, "exercises": 2, "answered": 1, "checked": 1}
 
 
 def built(folder: Path, index: str, *cells: nbformat.NotebookNode) -> tuple[str, str, str]:

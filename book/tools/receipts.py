@@ -1,7 +1,7 @@
 """Sphinx extension: claims with receipts. A cell tagged `check` folds to one line of the page, a tick and what was checked,
 and opens on a click, without a script. A tick in the prose, `[✓](#the-cell's-id)`, leads to the cell that holds the sentence.
 The role `count` writes how much is run and asserted, counted in the notebooks when the book is built: "cells", "compared",
-"asserts", "exercises" or "checked".
+"asserts", "exercises", "answered" or "checked".
 
     python book/tools/receipts.py       print these numbers
 """
@@ -65,7 +65,8 @@ def compared(cell: NotebookNode) -> bool:
 @functools.cache
 def count(*paths: Path) -> dict[str, int]:
     """Cells that were run; those whose output is compared when they are run again; what the chapters assert, the set-up cells
-    aside; exercises that have their solution below; and solutions in which a tick leads to the cell that checks them.
+    aside; exercises that have their solution below; those of them that a check answers; and solutions in which a tick leads to
+    the cell that checks them.
     """
     cells = [cell for path in paths for cell in nbformat.read(path, as_version=4).cells]
     codes = [cell for cell in cells if cell.cell_type == "code" and cell.source]
@@ -76,6 +77,7 @@ def count(*paths: Path) -> dict[str, int]:
         "compared": sum(map(compared, codes)),
         "asserts": sum(asserts(cell) for cell in codes if not tagged(cell, "setup")),
         "exercises": len(solutions),
+        "answered": sum(tagged(cell, "exercise") for cell in codes),
         "checked": sum("[✓](#" in solution for solution in solutions),
     }
 
