@@ -76,8 +76,9 @@ def compressed(html):
 
 def scroll_through(page) -> None:
     """As a reader does who skips all predictions, so that all widgets wake up."""
-    for skip in page.locator("[data-minigpt=predict]").get_by_role("button", name="Skip").all():
-        skip.click()
+    skips = page.locator("[data-minigpt=predict]").get_by_role("button", name="Skip")
+    for _ in range(skips.count()):
+        skips.first.click()  # which takes it away
     for y in range(0, page.evaluate("document.scrollingElement.scrollHeight"), 500):
         page.evaluate(f"window.scrollTo({{top: {y}, behavior: 'instant'}})")
         page.wait_for_timeout(20)
