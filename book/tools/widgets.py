@@ -133,6 +133,15 @@ def load_host(app: Sphinx, page: str, template: str, context: dict[str, Any], do
         app.add_js_file("minigpt/predict.js", loading_method="defer")
 
 
+def lean(script: str) -> str:
+    """Without the lines that are comments alone: a page has a limit to its weight, and the sources keep them.
+
+    >>> lean("// why\\nlet x = 1; // what\\n")
+    'let x = 1; // what\\n'
+    """
+    return re.sub(r"(?m)^[ \t]*//.*\n", "", script)
+
+
 def write_files(app: Sphinx, failure: Exception | None) -> None:
     """What the host script loads, into _static/minigpt."""
     if failure or app.builder.format != "html":
@@ -140,11 +149,11 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
     target = Path(app.outdir) / "_static" / "minigpt"
     (target / "data").mkdir(parents=True, exist_ok=True)
     for name in WIDGETS:
-        (target / f"{name}.js").write_text(widget_source(name), encoding="utf-8")
+        (target / f"{name}.js").write_text(lean(widget_source(name)), encoding="utf-8")
     (target / "widgets.css").write_text(source("widgets.css"), encoding="utf-8")
-    host = "\n".join(map(source, ("bridge.js", "parts.js", "host.js")))
+    host = lean("\n".join(map(source, ("bridge.js", "parts.js", "host.js"))))
     (target / "host.js").write_text(host, encoding="utf-8")
-    (target / "engine.js").write_text(f"minigpt.engineSource = {json.dumps(engine_source())};", encoding="utf-8")
+    (target / "engine.js").write_text(f"minigpt.engineSource = {json.dumps(lean(engine_source()))};", encoding="utf-8")
     data = {name: model_file(*load_pretrained(name)) for name in PRETRAINED}
     data |= {name: record_file(name) for name in RECORDS}
     for name, raw in data.items():
