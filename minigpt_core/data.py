@@ -10,6 +10,7 @@ from torch import Tensor
 from .config import check_number, check_whole
 from .tokenizer import END_OF_TEXT
 
+MASKED = -100  # the target of a token that is not to be learned, as in F.cross_entropy
 MANY = 20  # documents: of fewer, one is too large a share of the text
 
 

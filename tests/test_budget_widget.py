@@ -12,9 +12,9 @@ import shutil
 import pytest
 from test_engine import engine
 
-from conftest import answered, number, serious_faults
+from conftest import answered, number, serious_faults, write_scripts
 from minigpt_core.study.scaling import Law
-from minigpt_core.widgets import budget, source, widget_source
+from minigpt_core.widgets import budget
 from minigpt_core.widgets.budget import Budget, costs, report, valley
 
 LETTERS = {
@@ -174,9 +174,7 @@ def test_what_makes_no_budget_is_refused_in_a_sentence(change, words):
 def page(tmp_path_factory):
     """A page that holds the widget twice, as the book publishes it, opened from a folder."""
     folder = tmp_path_factory.mktemp("budget")
-    (folder / "host.js").write_text("\n".join(map(source, ("bridge.js", "parts.js", "host.js"))), encoding="utf-8")
-    (folder / "budget.js").write_text(widget_source("budget"), encoding="utf-8")
-    (folder / "widgets.css").write_text(source("widgets.css"), encoding="utf-8")
+    write_scripts(folder, "budget")
     head = '<meta charset="utf-8"><title>A budget</title><link rel="stylesheet" href="widgets.css">'
     dark = ":root { color-scheme: light dark; } body { margin: 0 1rem; font: 17px sans-serif; } * { box-sizing: border-box; }"
     theme = 'document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";'

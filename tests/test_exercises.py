@@ -3,6 +3,7 @@ and breaks nothing; and the solutions that the chapters fold are run.
 """
 
 import ast
+import functools
 import importlib
 import re
 import time
@@ -29,6 +30,7 @@ def _own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@functools.cache
 def cells(chapter, kind):
     notebook = nbformat.read(NOTEBOOKS[chapter], as_version=4)
     return [cell for cell in notebook.cells if cell.cell_type == kind]

@@ -12,7 +12,8 @@ from test_training import CONFIG, TOKENIZER, TRAIN_IDS, VAL_IDS, curve, small_mo
 
 from minigpt_core import GPT, get_batch, resume, train
 from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
-from minigpt_core.beyond.large import MASKED, Large, add_gradients, recomputed_blocks
+from minigpt_core.beyond.large import Large, add_gradients, recomputed_blocks
+from minigpt_core.data import MASKED
 from minigpt_core.optimizer import make_optimizer
 from minigpt_core.training import saved_records
 

@@ -12,10 +12,9 @@ import pytest
 import torch
 import widgets
 
-from conftest import ROOT, press, serious_faults
+from conftest import ROOT, press, serious_faults, write_scripts
 from minigpt_core.notebook import predict as module
 from minigpt_core.notebook.predict import predict
-from minigpt_core.widgets import source, widget_source
 
 WHICH = ("Which of the four models is first below the `bigram`?", "average", "one head", "with places")
 HIGH = "How high is the loss before any training?"
@@ -159,9 +158,7 @@ def cell(output: str, code: str = "", tag: str = "") -> str:
 def folder(tmp_path_factory):
     """A page with two predictions, one inside the other's experiment, as the book publishes it."""
     folder = tmp_path_factory.mktemp("predict")
-    (folder / "host.js").write_text("\n".join(map(source, ("bridge.js", "parts.js", "host.js"))), encoding="utf-8")
-    (folder / "predict.js").write_text(widget_source("predict"), encoding="utf-8")
-    (folder / "widgets.css").write_text(source("widgets.css"), encoding="utf-8")
+    write_scripts(folder, "predict")
     which, high = predict(*WHICH), predict(HIGH, unit="nats")
     body = "".join(
         [

@@ -1,8 +1,6 @@
 """The projects: each rubric on a good and on a bad entry, what it refuses, the figure of a class, and the page that tells of them."""
 
-import contextlib
 import dataclasses
-import io
 import json
 import math
 import re
@@ -15,10 +13,11 @@ import pytest
 import torch
 from test_book import NO_MEASUREMENT, ROOT, numbers_in
 
+import conftest
 from minigpt_core import BPETokenizer, CharTokenizer, evaluate, load_corpus, split_text
 from minigpt_core.beyond import rubric_rung
 from minigpt_core.beyond.fast import FastConfig, FastGPT, fast_recipe
-from minigpt_core.cli import _build_parser, main
+from minigpt_core.cli import _build_parser
 from minigpt_core.notebook import class_figure
 from minigpt_core.study import apart, projects, rubric_patient, rubric_rival, rubric_tokenizer
 from minigpt_core.study.counting import ngram_loss
@@ -29,13 +28,8 @@ RECORDS = ROOT / "book" / "records" / "projects"
 
 
 def called(*arguments, cwd=".") -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(cwd):
-        try:
-            code = main([*map(str, arguments)])
-        except SystemExit as stop:
-            code = stop.code
-    return code, out.getvalue(), err.getvalue()
+    done = conftest.called(*arguments, cwd=cwd)
+    return done.returncode, done.stdout, done.stderr
 
 
 def met(result: Result) -> dict[str, bool | None]:

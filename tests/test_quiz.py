@@ -10,9 +10,9 @@ import nbformat
 import pytest
 import widgets
 
-from conftest import ROOT, press, serious_faults
+from conftest import ROOT, press, serious_faults, write_scripts
 from minigpt_core.notebook import rich
-from minigpt_core.widgets import quiz, source, widget_source
+from minigpt_core.widgets import quiz
 from minigpt_core.widgets.quiz import Quiz, check_quiz, load_quiz, meant
 
 FOLDER = ROOT / "notebooks" / "quizzes"
@@ -192,10 +192,7 @@ html[data-theme="dark"] body { color: #ddd; background: #121212; } * { box-sizin
 def folder(tmp_path_factory):
     """Pages that hold a quiz each, as the book publishes it, to be opened from a folder; and the panel of progress."""
     folder = tmp_path_factory.mktemp("quiz")
-    (folder / "host.js").write_text("\n".join(map(source, ("bridge.js", "parts.js", "host.js"))), encoding="utf-8")
-    for name in ("quiz", "progress"):
-        (folder / f"{name}.js").write_text(widget_source(name), encoding="utf-8")
-    (folder / "widgets.css").write_text(source("widgets.css"), encoding="utf-8")
+    write_scripts(folder, "quiz", "progress")
     chapters = [
         widgets.chapter(ROOT / "notebooks" / f"{name}.ipynb") | {"href": f"{name}.html"}
         for name in NAMES

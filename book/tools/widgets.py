@@ -1,6 +1,6 @@
 """Sphinx extension: the widgets' scripts, the shipped models and the records go into the built book, and pages that hold a
-widget load the host script, which loads the rest when the reader comes near. The directive `playground` puts the playground
-into a page that is no notebook; the directive `progress` puts there how far the reader has come with quizzes and predictions.
+widget load the host script, which loads the rest when the reader comes near. The directives `playground` and `quiz`
+put one of these into a page that is no notebook; `progress` puts there how far the reader has come with quizzes and predictions.
 """
 
 import html
@@ -18,7 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 from minigpt_core import load_pretrained
 from minigpt_core.notebook.rich import short_id
 from minigpt_core.pretrained import FOLDER, PRETRAINED
-from minigpt_core.widgets import WIDGETS, engine_source, source, widget_source
+from minigpt_core.widgets import WIDGETS, engine_source, host_source, source, widget_source
 from minigpt_core.widgets.export import as_script, model_file
 from minigpt_core.widgets.playground import Playground
 from minigpt_core.widgets.quiz import Quiz, load_quiz
@@ -151,8 +151,7 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
     for name in WIDGETS:
         (target / f"{name}.js").write_text(lean(widget_source(name)), encoding="utf-8")
     (target / "widgets.css").write_text(source("widgets.css"), encoding="utf-8")
-    host = lean("\n".join(map(source, ("bridge.js", "parts.js", "host.js"))))
-    (target / "host.js").write_text(host, encoding="utf-8")
+    (target / "host.js").write_text(lean(host_source()), encoding="utf-8")
     (target / "engine.js").write_text(f"minigpt.engineSource = {json.dumps(lean(engine_source()))};", encoding="utf-8")
     data = {name: model_file(*load_pretrained(name)) for name in PRETRAINED}
     data |= {name: record_file(name) for name in RECORDS}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..config import TrainConfig, check_whole
+from ..data import MASKED
 from ..devices import autocast, seeded_dropout
 from ..model import GPT
 from ..optimizer import Optimizer
@@ -24,7 +25,6 @@ from ..training import Record, Run, take_step
 from .parts import Experts
 
 M_MMAP_THRESHOLD = -3  # its number in malloc.h
-MASKED = -100  # the target of a token that is not to be learned, as in F.cross_entropy
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,12 @@ from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from ..data import MASKED
 from ..interrupts import SIGNALS
 from ..model import GPT
 from ..optimizer import MuonAndAdamW, Optimizer, make_optimizer
 from ..training import Record, take_step
-from .large import MASKED, Large, LargeRun
+from .large import Large, LargeRun
 
 
 def share_weights(model: nn.Module) -> None:

@@ -199,8 +199,8 @@ def sees_the_future(model: GPT, ids: Tensor) -> bool:
 def runs(rung: Rung, text: Text, kept: Path | None = None) -> tuple[list[list[dict[str, Any]]], int]:
     """All runs of the fast recipe and of the rung, by turns, and how many recipes were measured on this text. With a file
     `kept`, what stands there already is not run again, and each run is written there as soon as it is done."""
-    rows = _kept(kept)
-    asked = [(which, seed) for seed in SEEDS for which in (plain(), rung)]
+    rows, base = _kept(kept), plain()
+    asked = [(which, seed) for seed in SEEDS for which in (base, rung)]
     done = {(row["recipe"], row["seed"]): row for row in rows if row["text"] == text.digest}
     missing = [(which, seed) for which, seed in asked if (which.digest, seed) not in done]
     with tqdm(total=sum(which.config.steps for which, _ in missing), unit="step", desc="ten runs") as bar:
@@ -211,8 +211,8 @@ def runs(rung: Rung, text: Text, kept: Path | None = None) -> tuple[list[list[di
             rows.append(row)
             if kept is not None:
                 write_atomic(kept, "".join(json.dumps(each) + "\n" for each in rows).encode("utf-8"))
-    found = [[done[which.digest, seed] for seed in SEEDS] for which in (plain(), rung)]
-    return found, len({recipe for recipe, _ in done} - {plain().digest})
+    found = [[done[which.digest, seed] for seed in SEEDS] for which in (base, rung)]
+    return found, len({recipe for recipe, _ in done} - {base.digest})
 
 
 def _kept(path: Path | None) -> list[dict[str, Any]]:

@@ -29,14 +29,13 @@ from ..attention import CausalSelfAttention, KVCache, causal_mask
 from ..checks import check_logits
 from ..config import GPTConfig, check_whole
 from ..corpus import load_corpus
-from ..data import get_batch, split_text
+from ..data import MASKED, get_batch, split_text
 from ..model import GPT, evaluating
 from ..pretrained import load_pretrained
 from ..tokenizer import CharTokenizer
 
 Program = Callable[..., Any]
 Pair = tuple[Tensor, Tensor]  # x and y
-MASKED = -100  # the target of a token that is not to be learned, as in F.cross_entropy
 SEEDS = range(5)
 
 

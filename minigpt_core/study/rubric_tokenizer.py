@@ -169,7 +169,8 @@ def _judge(entry: Entry, train_text: str, held: str, name: str) -> Result:
     unknown += sum(c[1].count(UNKNOWN) for c in cut if not isinstance(c, str))
 
     used = Counter(i for row in ids for i in row)
-    learned = [c[0] for c in entry.cut(_pieces(train_text[:LEARNED])) if not isinstance(c, str)]
+    to_learn = _pieces(train_text[:LEARNED])
+    learned = [c[0] for c in entry.cut(to_learn) if not isinstance(c, str)]
     bits = _bits(learned, ids, entry.vocab_size) / characters
     letters = CharTokenizer.train(train_text + held)
     plain = _bits([letters.encode(train_text[:LEARNED])], [letters.encode(k) for k in kept], letters.vocab_size)
@@ -189,7 +190,7 @@ def _judge(entry: Entry, train_text: str, held: str, name: str) -> Result:
     }
     rows = [ours.encode(piece) for piece in kept]
     own_tokens, own_used = sum(map(len, rows)), len({i for row in rows for i in row})
-    own_bits = _bits([ours.encode(p) for p in _pieces(train_text[:LEARNED])], rows, ours.vocab_size)
+    own_bits = _bits([ours.encode(p) for p in to_learn], rows, ours.vocab_size)
     times, share = round(tokens / own_tokens, 4), round(len(used) / own_used, 4)
     figures |= {
         "vocabulary of our BPE": ours.vocab_size,

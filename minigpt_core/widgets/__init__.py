@@ -44,6 +44,11 @@ def widget_source(name: str) -> str:
     return "\n".join(map(source, WIDGETS[name]))
 
 
+def host_source() -> str:
+    """The script that brings the widgets of a page to life."""
+    return "\n".join(map(source, ("bridge.js", "parts.js", "host.js")))
+
+
 def live_module(name: str) -> str:
     """The same scripts as a module for Jupyter and Colab."""
     return "\n".join(

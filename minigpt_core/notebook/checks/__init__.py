@@ -6,6 +6,7 @@ A module a chapter, under the chapter's name. The functions in them that begin w
 the checks' own answers and mistakes: who wants to learn does not read them before solving.
 """
 
+import functools
 import importlib
 from typing import Any
 
@@ -34,6 +35,7 @@ CHAPTERS = {
 _told: dict[str, int] = {}
 
 
+@functools.cache
 def exercises() -> dict[str, Exercise]:
     """All exercises of the book by their names, in its order.
 

@@ -172,10 +172,14 @@ def _() -> Iterator[tuple[Any, ...]]:
     yield numbers(2, 3, seed=4), *(numbers(3, 3, seed=seed) for seed in (5, 6, 7)), 3
 
 
+def _owned(W_q: Tensor, W_k: Tensor, W_v: Tensor, n_head: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Of each head the columns that it owns of the three matrices."""
+    return zip(W_q.chunk(n_head, 1), W_k.chunk(n_head, 1), W_v.chunk(n_head, 1), strict=True)
+
+
 @many_heads.answer
 def _(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, n_head: int) -> Tensor:
-    own = zip(W_q.chunk(n_head, 1), W_k.chunk(n_head, 1), W_v.chunk(n_head, 1), strict=True)
-    return torch.cat([_head(x, *three) for three in own], dim=1)
+    return torch.cat([_head(x, *own) for own in _owned(W_q, W_k, W_v, n_head)], dim=1)
 
 
 @many_heads.mistake(
@@ -189,8 +193,7 @@ def one_wide_head(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, n_head: int)
     "the scores are divided by the root of C. A head's scores are sums of D = C / n_head products: divide by the root of D."
 )
 def scaled_by_the_whole_width(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, n_head: int) -> Tensor:
-    own = zip(W_q.chunk(n_head, 1), W_k.chunk(n_head, 1), W_v.chunk(n_head, 1), strict=True)
-    return torch.cat([_head(x, *three, scale=math.sqrt(x.shape[-1])) for three in own], dim=1)
+    return torch.cat([_head(x, *own, scale=math.sqrt(x.shape[-1])) for own in _owned(W_q, W_k, W_v, n_head)], dim=1)
 
 
 @many_heads.mistake(
@@ -222,8 +225,7 @@ def cut_by_rows_and_joined_so(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, 
 
 @many_heads.mistake("the heads' results are added up; they stand side by side, so that (T, C) comes out.")
 def added_up(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, n_head: int) -> Tensor:
-    own = zip(W_q.chunk(n_head, 1), W_k.chunk(n_head, 1), W_v.chunk(n_head, 1), strict=True)
-    return torch.stack([_head(x, *three) for three in own]).sum(0)
+    return torch.stack([_head(x, *own) for own in _owned(W_q, W_k, W_v, n_head)]).sum(0)
 
 
 split_heads = Exercise(

@@ -21,9 +21,10 @@ def same(got: Any, right: Any, forgiving: bool = True) -> bool:
     """
     a, b = as_numbers(got), as_numbers(right)
     if a is not None and b is not None:
-        if a.shape == b.shape and _whole(a) and _whole(b) and not (forgiving and _is_short(got)):
+        short = forgiving and _is_short(got)
+        if a.shape == b.shape and _whole(a) and _whole(b) and not short:
             return bool((a == b).all())
-        return a.shape == b.shape and close(a, b, SHORT if forgiving and _is_short(got) else ROUNDING)
+        return a.shape == b.shape and close(a, b, SHORT if short else ROUNDING)
     if isinstance(right, Mapping):
         return (
             isinstance(got, Mapping)

@@ -81,8 +81,8 @@ class Exercise:
     planted: bool = False  # the stub is a short broken program
     exact: bool = False  # numbers of 16 bits are not forgiven their rounding
     gives: Callable[..., str] | None = None
-    mistakes: dict[str, Mistake] = field(default_factory=dict)
-    name: str = ""
+    mistakes: dict[str, Mistake] = field(default_factory=dict, init=False)
+    name: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.name = self.asks.partition("(")[0]
@@ -143,7 +143,7 @@ class Exercise:
         got, expected = given[at], right[at]
         assert isinstance(expected, Value)
         for name, mistake in self.mistakes.items():
-            outcomes = [run(mistake.function, case, float("inf")) for case in self._cases()]
+            outcomes = (run(mistake.function, case, float("inf")) for case in self._cases())  # until one differs
             if all(map(self._equal, given, outcomes)):
                 value = got.value if isinstance(got, Value) else got
                 says = mistake.says if isinstance(mistake.says, str) else mistake.says(value)
@@ -162,11 +162,10 @@ class Exercise:
 
     def _measured(self, got: Value, expected: Value, pairs: list[tuple[Outcome, Outcome]]) -> str:
         """The difference in the first wrong case, and what all wrong cases have in common."""
-        values = [(g.value, r.value) for g, r in pairs if isinstance(g, Value) and isinstance(r, Value)]
-        common = {relation(g, r) for g, r in values} if len(values) == len(pairs) else set()
-        shared = f": {common.pop()}" if len(common) == 1 and "" not in common else ""
         if got.in_place:
             return "it gives back None: does it end with return? (And what it made of its first argument is not right.)"
+        common = {relation(g.value, r.value) if isinstance(g, Value) and isinstance(r, Value) else "" for g, r in pairs}
+        shared = f": {common.pop()}" if len(common) == 1 and "" not in common else ""
         return f"{difference(got.value, expected.value)}{shared}.".replace("?.", "?")
 
     def _equal(self, a: Outcome, b: Outcome) -> bool:

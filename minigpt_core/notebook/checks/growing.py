@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...beyond.large import MASKED
+from ...data import MASKED
 from ...study.scaling import Law
 from .exercise import Exercise, numbers
 

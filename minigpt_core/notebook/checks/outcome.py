@@ -75,17 +75,18 @@ def run(function: Callable[..., Any], arguments: Sequence[Any], until: float) ->
             raise _TooLong
         return trace if _is_readers(frame) else None
 
-    outside = sys.gettrace()
+    outside, value, raised = sys.gettrace(), None, None
     sys.settrace(trace)
     try:
         value = function(*arguments)
-    except _TooLong:
-        return Endless(stuck)
-    except (Exception, SystemExit) as error:
-        sys.settrace(outside)
-        return Raised(error, _line_of(error))
+    except (Exception, SystemExit, _TooLong) as error:
+        raised = error
     finally:
         sys.settrace(outside)
+    if isinstance(raised, _TooLong):
+        return Endless(stuck)
+    if raised is not None:
+        return Raised(raised, _line_of(raised))
     if value is None and arguments and _trace_of(arguments[0]) != before:
         return Value(arguments[0], in_place=True)
     return Value(value)
@@ -104,9 +105,10 @@ def _is_readers(frame: FrameType) -> bool:
 
 
 def _line_of(error: BaseException) -> str:
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if _is_readers(frame)]
-    numbers = [number for frame, number in traceback.walk_tb(error.__traceback__) if _is_readers(frame)]
-    return _line(frames[-1].f_code.co_filename, numbers[-1]) if frames else ""
+    places = [
+        (frame.f_code.co_filename, n) for frame, n in traceback.walk_tb(error.__traceback__) if _is_readers(frame)
+    ]
+    return _line(*places[-1]) if places else ""
 
 
 def _line(file: str, number: int) -> str:
