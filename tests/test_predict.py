@@ -278,6 +278,17 @@ def test_a_guess_by_the_keyboard_unfolds_is_compared_and_remembered_until_guesse
     assert which.get_by_role("status").text_content() == "You said with places. That is right."
 
 
+def test_a_double_click_guesses_once(opened):
+    page = opened()
+    which, high = panels(page)
+    which.get_by_label("average").check()
+    which.get_by_role("button", name="Guess", exact=True).dblclick()
+    assert which.get_by_role("status").text_content() == "You said average. It is with places."
+    high.get_by_role("button", name="Skip").dblclick()
+    assert high.get_by_role("status").text_content() == "Skipped."
+    assert kept(page) == {predict(*WHICH).id: "average", predict(HIGH).id: None}
+
+
 def test_skipping_unfolds_and_is_remembered(opened):
     page = opened()
     for panel in panels(page):

@@ -349,6 +349,7 @@ BAD_RUNGS = {
     "[1]": 'it must be {"model": {...}, "training": {...}}',
     '{"shape": {}}': 'it must be {"model": {...}, "training": {...}}',
     '{"model": {"wide": 3}}': "'wide' is no setting of its model: take ",
+    '{"training": {"learning_rte": 3}}': "'learning_rte' is no setting of its training: take training.batch_size, training.betas",
     '{"training": {"seed": 3}}': "seed is given by the rules, and no setting of a rung",
     '{"training": {"steps": "many"}}': "steps='many' must be a whole number",
     '{"model": {"n_embd": 97}}': "n_embd=97 is not divisible by n_head=2",

@@ -138,7 +138,8 @@ def _rung(model: dict[str, Any], training: dict[str, Any], text: str) -> Rung:
             if name in kept:
                 raise ValueError(f"{name} is given by the rules, and no setting of a rung: leave it out")
             if name not in known:
-                raise ValueError(f"{str(name)[:30]!r} is no setting of its {what}: take {', '.join(sorted(known))}")
+                paths = ", ".join(f"{what}.{each}" for each in sorted(known))  # so they are not taken for options
+                raise ValueError(f"{str(name)[:30]!r} is no setting of its {what}: take {paths}")
     config = fast_recipe(device="cpu", **training)
     config = replace(config, eval_every=config.steps, checkpoint_every=config.steps)
     FastConfig(11, end_id=0, **model)  # what cannot be is told before anything is trained

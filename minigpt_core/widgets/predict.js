@@ -81,7 +81,8 @@
       const button = (textContent, onclick) => make("button", { type: "button", textContent, onclick });
       const skip = button("Skip", () => this.commit(null));
       this.fields = make("div", {}, ...fields, make("div", { className: "mg-checks" }, make("button", { textContent: "Guess" }), skip));
-      this.again = button("Guess again", () => this.forget());
+      // It appears where "Guess" was: the second half of a double click on that is not meant for it.
+      this.again = button("Guess again", ({ detail }) => detail < 2 && this.forget());
       this.status = make("p", { role: "status" });
       const set = make("fieldset", {}, make("legend", {}, ...question.childNodes), this.fields, this.status, this.again);
       this.form = make("form", { noValidate: true }, set);
