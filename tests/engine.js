@@ -5,7 +5,7 @@ const path = require("node:path");
 const vm = require("node:vm");
 
 const folder = path.join(__dirname, "..", "minigpt_core", "widgets", "engine");
-for (const name of ["model.js", "sampling.js", "tokenizer.js", "worker.js", "../scaling.js"])
+for (const name of ["kernel.js", "model.js", "sampling.js", "tokenizer.js", "worker.js", "../scaling.js"])
   vm.runInThisContext(fs.readFileSync(path.join(folder, name), "utf8"), { filename: name });
 const { minigpt } = globalThis;
 
@@ -17,7 +17,7 @@ const refused = (action) => {
   }
 };
 const ask = JSON.parse(fs.readFileSync(0, "utf8"));
-const load = (file) => new minigpt.Model(new Uint8Array(fs.readFileSync(file)));
+const load = (file) => new minigpt.Model(minigpt.readModel(new Uint8Array(fs.readFileSync(file))));
 
 const answers = {
   logits: ({ model, prompts, muted }) => {

@@ -34,7 +34,7 @@
 
   const actions = {
     load: ({ name, bytes }) => {
-      const model = new minigpt.Model(bytes), tokenizer = new minigpt.Tokenizer(model.tokenizer);
+      const model = new minigpt.Model(minigpt.readModel(bytes)), tokenizer = new minigpt.Tokenizer(model.tokenizer);
       models.set(name, { model, tokenizer });
       return { config: model.config, names: tokenizer.pieces.map((_, id) => tokenizer.name(id)) };
     },
