@@ -18,7 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 from minigpt_core import load_pretrained
 from minigpt_core.notebook.rich import short_id
 from minigpt_core.pretrained import FOLDER, PRETRAINED
-from minigpt_core.widgets import WIDGETS, engine_source, host_source, source, widget_source
+from minigpt_core.widgets import WIDGETS, engine_source, host_source, source, training_source, widget_source
 from minigpt_core.widgets.export import as_script, model_file
 from minigpt_core.widgets.playground import Playground
 from minigpt_core.widgets.quiz import Quiz, load_quiz
@@ -129,6 +129,8 @@ def load_host(app: Sphinx, page: str, template: str, context: dict[str, Any], do
     if "data-minigpt=" in context.get("body", ""):
         app.add_css_file("minigpt/widgets.css")
         app.add_js_file("minigpt/host.js", loading_method="defer")
+    if 'data-minigpt="trainer"' in context.get("body", ""):
+        app.add_css_file("minigpt/trainer.css")
     if 'data-minigpt="predict"' in context.get("body", ""):  # at once: it folds what nobody should see before
         app.add_js_file("minigpt/predict.js", loading_method="defer")
 
@@ -150,9 +152,11 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
     (target / "data").mkdir(parents=True, exist_ok=True)
     for name in WIDGETS:
         (target / f"{name}.js").write_text(lean(widget_source(name)), encoding="utf-8")
-    (target / "widgets.css").write_text(source("widgets.css"), encoding="utf-8")
+    for name in ("widgets.css", "trainer.css"):
+        (target / name).write_text(source(name), encoding="utf-8")
     (target / "host.js").write_text(lean(host_source()), encoding="utf-8")
-    (target / "engine.js").write_text(f"minigpt.engineSource = {json.dumps(lean(engine_source()))};", encoding="utf-8")
+    for name, script in (("engine", engine_source()), ("training", training_source())):
+        (target / f"{name}.js").write_text(f"minigpt.{name}Source = {json.dumps(lean(script))};", encoding="utf-8")
     data = {name: model_file(*load_pretrained(name)) for name in PRETRAINED}
     data |= {name: record_file(name) for name in RECORDS}
     for name, raw in data.items():

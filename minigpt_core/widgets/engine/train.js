@@ -358,17 +358,26 @@
       }
     }
 
-    // The mean loss over `ids`, in windows side by side, so that every token but the first is predicted exactly once; B windows at once.
-    evaluate(ids, B) {
-      const { block_size: T } = this.config, count = ids.length - 1;
-      let total = 0;
-      for (let at = 0; at < count; ) {
-        const long = Math.min(T, count - at), windows = Math.min(B, Math.floor((count - at) / long)); // the last window is shorter
-        const inputs = ids.subarray(at, at + windows * long), targets = ids.subarray(at + 1, at + windows * long + 1);
-        this.forward(inputs, windows, long);
-        total += this.loss(targets, windows * long, false);
-        at += windows * long;
-      }
+    // The mean loss over `ids`, in windows side by side, so that every token but the first is predicted exactly once; B windows at
+    // once. Or over so many windows, evenly spread. As `evaluate` of minigpt_core/training.py.
+    evaluate(ids, B, windows = Infinity) {
+      const { block_size: T } = this.config, full = Math.floor((ids.length - 1) / T), some = windows < full;
+      const starts = Array.from({ length: some ? windows : full }, (_, i) =>
+        T * (some ? Math.round((i * (full - 1)) / Math.max(1, windows - 1)) : i));
+      let total = 0, count = 0;
+      const add = (parts, long) => {
+        const [inputs, targets] = [0, 1].map((move) => {
+          const joined = new Int32Array(parts.length * long);
+          parts.forEach((at, b) => joined.set(ids.subarray(at + move, at + move + long), b * long));
+          return joined;
+        });
+        this.forward(inputs, parts.length, long);
+        total += this.loss(targets, inputs.length, false);
+        count += inputs.length;
+      };
+      for (let i = 0; i < starts.length; i += B) add(starts.slice(i, i + B), T);
+      const rest = ids.length - 1 - full * T; // the last window is shorter
+      if (!some && rest) add([full * T], rest);
       return total / count;
     }
 
