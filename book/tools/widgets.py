@@ -1,5 +1,5 @@
 """Sphinx extension: the widgets' scripts, the shipped models and the records go into the built book, and pages that hold a
-widget load the host script, which loads the rest when the reader comes near. The directives `playground` and `quiz`
+widget load the host script, which loads the rest when the reader comes near. The directives `playground`, `trainer` and `quiz`
 put one of these into a page that is no notebook; `progress` puts there how far the reader has come with quizzes and predictions.
 """
 
@@ -23,6 +23,7 @@ from minigpt_core.widgets.export import as_script, model_file
 from minigpt_core.widgets.playground import Playground
 from minigpt_core.widgets.quiz import Quiz, load_quiz
 from minigpt_core.widgets.records import RECORDS, record_file
+from minigpt_core.widgets.trainer import Trainer
 
 
 class PlaygroundDirective(SphinxDirective):
@@ -46,6 +47,18 @@ class PlaygroundDirective(SphinxDirective):
         widget = Playground(prompt=self.arguments[0], length=self.options["length"])
         widget.state = widget.state | {"model": name, "folded": True}
         return [nodes.raw("", widget.still(), format="html")]
+
+
+class TrainerDirective(SphinxDirective):
+    """The panel that trains a model in the page, in its small form: one button.
+
+    ```{trainer}
+    ```
+    """
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency("book/records/film.json")
+        return [nodes.raw("", Trainer(small=True).still(), format="html")]
 
 
 class QuizDirective(SphinxDirective):
@@ -166,6 +179,7 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("playground", PlaygroundDirective)
     app.add_directive("quiz", QuizDirective)
+    app.add_directive("trainer", TrainerDirective)
     app.add_directive("progress", ProgressDirective)
     app.connect("html-page-context", load_host)
     app.connect("build-finished", write_files)
