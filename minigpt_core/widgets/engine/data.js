@@ -6,7 +6,7 @@
   const END_OF_TEXT = "<|endoftext|>";
   const MANY = 20; // documents
   const LEAST = 2_000, LITTLE = 50_000; // characters
-  const MOST_KINDS = 2_000, TOO_MANY_KINDS = 5_000; // of character
+  const MANY_KINDS = 2_000, MOST_KINDS = 5_000; // of character
   const FIRST = 50_000, RUN = 12; // characters in which repetitions are counted, and the length of one
   const OTHER_ENCODINGS = ["gb18030", "big5", "shift_jis", "windows-1252"];
   const INK = /[^\s\x1c-\x1f\x85]|\ufeff/; // what Python's strip() leaves
@@ -106,7 +106,7 @@
   // many kinds of character: this page does not learn pieces.
   function lookAt(text) {
     const at = places(text), characters = at.length - 1, kinds = new Set(text).size;
-    const usable = characters >= LEAST && kinds > 1 && kinds <= TOO_MANY_KINDS;
+    const usable = characters >= LEAST && kinds > 1 && kinds <= MOST_KINDS;
     const number = (value) => value.toLocaleString("en"), advice = [];
     const python = "Python cuts such a text into pieces (chapter “Your own text”)";
     if (characters < LEAST)
@@ -121,12 +121,12 @@
       advice.push(
         "it repeats itself: where what is held back stands in what is learned, a low validation loss means nothing",
       );
-    if (kinds > TOO_MANY_KINDS)
+    if (kinds > MOST_KINDS)
       advice.push(
         `${number(kinds)} kinds of character are too many: each is a token of its own here, ` +
-          `and there can be ${number(TOO_MANY_KINDS)}; ${python}`,
+          `and there can be ${number(MOST_KINDS)}; ${python}`,
       );
-    else if (kinds > MOST_KINDS)
+    else if (kinds > MANY_KINDS)
       advice.push(
         `many kinds of character: each of the ${number(kinds)} is a token of its own here, ` +
           `and training is slower; ${python}`,
