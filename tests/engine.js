@@ -138,6 +138,35 @@ const answers = {
     }),
   words: ({ values }) =>
     values.map((value) => ["amount", "power", "duration", "memory"].map((name) => minigpt.scaling[name](value))),
+  // Numbers of the Mersenne Twister: whole ones below `n`, or else shares.
+  twister: ({ cases }) =>
+    cases.map(({ seed, n, count }) => {
+      const random = new minigpt.MersenneTwister(seed);
+      return Array.from({ length: count }, () => (n ? random.below(n) : random.uniform()));
+    }),
+  normals: ({ seed, count }) => {
+    const random = new minigpt.MersenneTwister(seed);
+    return Array.from({ length: count }, () => random.normal());
+  },
+  stepSeeds: ({ cases }) => cases.map(([seed, step]) => minigpt.stepSeed(seed, step)),
+  splits: ({ texts, cases }) => cases.map(({ text, ...choice }) => refused(() => minigpt.splitText(texts[text], choice))),
+  batches: ({ cases }) => cases.map((each) => refused(() => Array.from(minigpt.batchStarts(...each)))),
+  looks: ({ texts }) => texts.map((text) => minigpt.lookAt(text)),
+  // The bytes come in base 64.
+  decodings: ({ cases }) =>
+    cases.map(({ bytes, encoding }) => {
+      try {
+        return minigpt.decodeText(new Uint8Array(Buffer.from(bytes, "base64")), encoding);
+      } catch (error) {
+        return { refused: error.message, guesses: error.guesses };
+      }
+    }),
+  // As texts, so that an endless loss can be told.
+  ngrams: ({ cases, narrow }) =>
+    cases.map(({ train, held_out, n, V }) => {
+      const [one, other] = [train, held_out].map((ids) => (narrow ? Uint16Array : Int32Array).from(ids));
+      return refused(() => Array.from(minigpt.ngramLosses(one, other, n, V), String));
+    }),
   open: ({ model }) => refused(() => Object.keys(load(model).weights).length),
 };
 Promise.resolve(answers[ask.task](ask)).then((answer) => process.stdout.write(JSON.stringify(answer)));
