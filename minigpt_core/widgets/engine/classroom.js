@@ -188,7 +188,7 @@
       const { training, validation, references, train, heldOut, split } = this;
       if (training.length < 2 || !validation.length) return null;
       const file = { training, validation, references, trainIds: train, heldOutIds: heldOut, split: split.how, dropout: 0 };
-      return minigpt.examine(file).findings[0];
+      return minigpt.examine(file)[0];
     }
   }
 
