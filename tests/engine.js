@@ -167,6 +167,8 @@ const answers = {
       const [one, other] = [train, held_out].map((ids) => (narrow ? Uint16Array : Int32Array).from(ids));
       return refused(() => Array.from(minigpt.ngramLosses(one, other, n, V), String));
     }),
+  // Reads a model file and writes what was read, as the page does with a model that it trained.
+  rewrite: ({ model, out }) => fs.writeFileSync(out, minigpt.modelFile(load(model))) ?? null,
   open: ({ model }) => refused(() => Object.keys(load(model).weights).length),
 };
 Promise.resolve(answers[ask.task](ask)).then((answer) => process.stdout.write(JSON.stringify(answer)));
