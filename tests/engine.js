@@ -169,6 +169,8 @@ const answers = {
     }),
   // Reads a model file and writes what was read, as the page does with a model that it trained.
   rewrite: ({ model, out }) => fs.writeFileSync(out, minigpt.modelFile(load(model))) ?? null,
+  // Writes what was read from a model file, as the page does with a model that it trained; with these settings, if given.
+  rewrite: ({ model, out, ...settings }) => fs.writeFileSync(out, minigpt.modelFile({ ...load(model), ...settings })) ?? null,
   open: ({ model }) => refused(() => Object.keys(load(model).weights).length),
 };
 Promise.resolve(answers[ask.task](ask)).then((answer) => process.stdout.write(JSON.stringify(answer)));

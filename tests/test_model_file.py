@@ -93,9 +93,9 @@ def rewritten(tmp_path):
     if shutil.which("node") is None:
         pytest.skip("Node is not installed: the page's way of writing model files is NOT tested")
 
-    def rewrite(raw: bytes) -> bytes:
+    def rewrite(raw: bytes, **settings) -> bytes:
         (tmp_path / "in.mgpt").write_bytes(raw)
-        engine("rewrite", model=str(tmp_path / "in.mgpt"), out=str(tmp_path / "out.mgpt"))
+        engine("rewrite", model=str(tmp_path / "in.mgpt"), out=str(tmp_path / "out.mgpt"), **settings)
         return (tmp_path / "out.mgpt").read_bytes()
 
     return rewrite
@@ -127,6 +127,7 @@ def test_what_the_page_writes_python_reads_to_the_bit(name, kind, rewritten, tmp
     assert same_weights(load_model_file(narrow)[0], widened(model))
     wide = rewritten(wide_file(model, tokenizer))
     assert wide == rewritten(wide), "the page does not write what it has read"
+    assert wide == rewritten(wide, config=header_of(wide)["config"]), "the settings of a header are not enough"
     assert header_of(wide)["tokenizer"] == describe(tokenizer)
     assert header_of(wide)["config"] == header_of(model_file(model, tokenizer))["config"]
     loaded, theirs = load_model_file(wide)
