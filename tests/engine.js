@@ -5,7 +5,7 @@ const path = require("node:path");
 const vm = require("node:vm");
 
 const folder = path.join(__dirname, "..", "minigpt_core", "widgets", "engine");
-for (const name of ["model.js", "sampling.js", "tokenizer.js", "worker.js", "../scaling.js"])
+for (const name of ["model.js", "sampling.js", "tokenizer.js", "worker.js", "clinic.js", "../scaling.js"])
   vm.runInThisContext(fs.readFileSync(path.join(folder, name), "utf8"), { filename: name });
 const { minigpt } = globalThis;
 
@@ -93,6 +93,14 @@ const answers = {
     }),
   words: ({ values }) =>
     values.map((value) => ["amount", "power", "duration", "memory"].map((name) => minigpt.scaling[name](value))),
+  // What the clinic finds in each run. A loss that JSON has no word for comes as "NaN", "Infinity" or "-Infinity".
+  examine: ({ texts, runs }) => {
+    const ids = texts.map(([trainIds, heldOutIds]) => ({ trainIds: Int32Array.from(trainIds), heldOutIds: Int32Array.from(heldOutIds) }));
+    return runs.map(({ text, training, validation, ...known }) => {
+      const losses = { training: training.map(Number), validation: validation.map(([step, loss]) => [step, Number(loss)]) };
+      return refused(() => minigpt.examine({ ...known, ...ids[text], ...losses }));
+    });
+  },
   open: ({ model }) => refused(() => Object.keys(load(model).weights).length),
 };
 Promise.resolve(answers[ask.task](ask)).then((answer) => process.stdout.write(JSON.stringify(answer)));
