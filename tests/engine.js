@@ -171,6 +171,14 @@ const answers = {
   rewrite: ({ model, out }) => fs.writeFileSync(out, minigpt.modelFile(load(model))) ?? null,
   // Writes what was read from a model file, as the page does with a model that it trained; with these settings, if given.
   rewrite: ({ model, out, ...settings }) => fs.writeFileSync(out, minigpt.modelFile({ ...load(model), ...settings })) ?? null,
+  // What the clinic finds in each run. A loss that JSON has no word for comes as "NaN", "Infinity" or "-Infinity".
+  examine: ({ texts, runs }) => {
+    const ids = texts.map(([trainIds, heldOutIds]) => ({ trainIds: Int32Array.from(trainIds), heldOutIds: Int32Array.from(heldOutIds) }));
+    return runs.map(({ text, training, validation, ...known }) => {
+      const losses = { training: training.map(Number), validation: validation.map(([step, loss]) => [step, Number(loss)]) };
+      return refused(() => minigpt.examine({ ...known, ...ids[text], ...losses }));
+    });
+  },
   open: ({ model }) => refused(() => Object.keys(load(model).weights).length),
 };
 Promise.resolve(answers[ask.task](ask)).then((answer) => process.stdout.write(JSON.stringify(answer)));
