@@ -122,7 +122,7 @@ const answers = {
       globalThis.postMessage = (message) => {
         if (message.part?.step === asleep) performance.now = () => now() + 3600_000; // an hour, in the middle of step asleep + 1
         if (message.done?.bytes) message.done.bytes = Buffer.from(message.done.bytes).toString("base64");
-        if (message.part?.step === data.until) globalThis.onmessage({ data: { job: 0, action: "pause", name: data.name } });
+        if (message.part && message.part.step === data.until) globalThis.onmessage({ data: { job: 0, action: "pause", name: data.name } });
         if (message.job) sent.push(message);
       };
       await globalThis.onmessage({ data: { job: 1, ...data } });
@@ -167,8 +167,6 @@ const answers = {
       const [one, other] = [train, held_out].map((ids) => (narrow ? Uint16Array : Int32Array).from(ids));
       return refused(() => Array.from(minigpt.ngramLosses(one, other, n, V), String));
     }),
-  // Reads a model file and writes what was read, as the page does with a model that it trained.
-  rewrite: ({ model, out }) => fs.writeFileSync(out, minigpt.modelFile(load(model))) ?? null,
   // Writes what was read from a model file, as the page does with a model that it trained; with these settings, if given.
   rewrite: ({ model, out, ...settings }) => fs.writeFileSync(out, minigpt.modelFile({ ...load(model), ...settings })) ?? null,
   // What the clinic finds in each run. A loss that JSON has no word for comes as "NaN", "Infinity" or "-Infinity".

@@ -20,7 +20,10 @@ TOKENIZER = CharTokenizer.train(TALES)
 TRAIN, HELD_OUT = (torch.tensor(TOKENIZER.encode(part)) for part in split_text(TALES))
 V, B = TOKENIZER.vocab_size, 16
 PLAIN = TrainConfig(steps=500, warmup_steps=50)  # the schedule of the page's plain model
-KINDS = {"fast": (lambda: FastGPT(FastConfig(V, end_id=0)), fast_recipe()), "plain": (lambda: GPT(GPTConfig(V, end_id=0)), PLAIN)}
+KINDS = {
+    "fast": (lambda: FastGPT(FastConfig(V, end_id=0)), fast_recipe()),
+    "plain": (lambda: GPT(GPTConfig(V, end_id=0)), PLAIN),
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +31,8 @@ def begun(tmp_path_factory):
     """A function: a model of that kind, as a file for the page and the same weights in PyTorch: at the start of a run, random,
     or before step 20."""
 
-    def begun(kind: str, weights: str = "start") -> tuple[str, GPT]:
-        torch.manual_seed(1)
+    def begun(kind: str, weights: str = "start", seed: int = 1) -> tuple[str, GPT]:
+        torch.manual_seed(seed)
         model = KINDS[kind][0]()
         if weights == "random":  # nothing is zero, and nothing symmetrical
             for p in model.parameters():
@@ -83,7 +86,9 @@ def test_the_gradient_of_each_weight_is_pytorchs(begun, kind, weights):
         away = torch.tensor(found["gradients"][name]) - d.flatten()
         rounding = 1e-7 * whole if name.endswith("key.bias") else 0
         assert away.norm() <= 1e-4 * d.norm() + rounding, name
-        assert d.norm() > 1e-3 * whole / len(expected) or name.endswith("key.bias"), f"{name}: too small to say anything"
+        assert d.norm() > 1e-3 * whole / len(expected) or name.endswith("key.bias"), (
+            f"{name}: too small to say anything"
+        )
 
 
 def test_a_hundred_losses_of_the_fast_recipe_are_pytorchs(begun):
@@ -103,16 +108,20 @@ def test_a_hundred_losses_of_the_plain_model_are_pytorchs_in_64_bits(begun):
 
 
 def test_the_plain_model_in_32_bits_strays_no_farther_than_pytorch_with_two_threads(begun):
-    """Two orders of adding round otherwise; where a ReLU then opens on one side alone, two runs part, and PyTorch's own do, too. Far
-    apart they never are: beyond the drift of two threads the page has a thousandth of a nat."""
-    file, model = begun("plain")
-    again = load_model_file(file)[0]
-    losses, _, windows = in_pytorch(model, PLAIN, 100)
-    others, _, _ = in_pytorch(again, PLAIN, 100, threads=2)
-    found = engine("learn", model=file, windows=windows, schedule=schedule_of(PLAIN))["losses"]
-    assert found[:5] == pytest.approx(losses[:5], abs=1e-5)
-    drift = [max(abs(a - b) for a, b in zip(losses, run, strict=True)) for run in (others, found)]
-    assert drift[1] <= drift[0] + 1e-3, drift
+    """Two orders of adding round otherwise; where a ReLU then opens on one side alone, two runs part, and so do PyTorch's own with
+    one thread and with two. How far is chance: so three runs are compared, by the mean over steps 51 to 100, as the record of the
+    drift does; there the page's three were 1.5 times as far from PyTorch's as those were from each other."""
+    drift = [0.0, 0.0]
+    for seed in range(3):
+        file, model = begun("plain", seed=seed)
+        again = load_model_file(file)[0]
+        losses, _, windows = in_pytorch(model, PLAIN, 100, size=4)
+        others, _, _ = in_pytorch(again, PLAIN, 100, size=4, threads=2)
+        found = engine("learn", model=file, windows=windows, schedule=schedule_of(PLAIN))["losses"]
+        assert found[:5] == pytest.approx(losses[:5], abs=1e-5)
+        for i, run in enumerate((others, found)):
+            drift[i] += sum(abs(a - b) for a, b in zip(losses[50:], run[50:], strict=True)) / 50 / 3
+    assert drift[1] < max(3 * drift[0], 1e-3), drift
 
 
 @pytest.mark.parametrize("kind", ["float32", "wasm"])
@@ -124,10 +133,14 @@ def test_where_webassembly_is_missing_the_same_is_learned(begun, kind):
 
 
 def test_the_schedule_is_the_packages():
-    recipes = [TrainConfig(steps=steps, warmup_steps=warmup) for steps, warmup in ((100, 10), (7, 0), (30, 30), (260, 1))]
+    recipes = [
+        TrainConfig(steps=steps, warmup_steps=warmup) for steps, warmup in ((100, 10), (7, 0), (30, 30), (260, 1))
+    ]
     found = engine("rates", schedules=[schedule_of(recipe) for recipe in recipes])
     for recipe, rates in zip(recipes, found, strict=True):
-        assert rates == pytest.approx([learning_rate_at(step, recipe) for step in range(1, recipe.steps + 1)], abs=1e-12)
+        assert rates == pytest.approx(
+            [learning_rate_at(step, recipe) for step in range(1, recipe.steps + 1)], abs=1e-12
+        )
 
 
 def lessons(*messages: dict, world: str = "") -> list[list[dict]]:
@@ -159,7 +172,9 @@ def test_a_whole_run_ends_where_pythons_ends(whole_run):
     records = list(train(model, TRAIN, HELD_OUT, recipe))
     parts = whole_run["parts"]
     assert [part["step"] for part in parts] == [*range(1, 261)]
-    assert [part["train_loss"] for part in parts[:100]] == pytest.approx([r.train_loss for r in records[:100]], abs=1e-3)
+    assert [part["train_loss"] for part in parts[:100]] == pytest.approx(
+        [r.train_loss for r in records[:100]], abs=1e-3
+    )
     assert parts[-1]["val_loss"] == pytest.approx(records[-1].val_loss, abs=0.01)
     learned, _ = load_model_file(whole_run["folder"] / "last.mgpt")
     assert evaluate(learned, HELD_OUT) == pytest.approx(parts[-1]["val_loss"], abs=1e-4)
@@ -197,7 +212,9 @@ def test_the_first_weights_are_those_of_the_recipe(whole_run):
     """Not Python's numbers, but drawn from the same distributions."""
     torch.manual_seed(0)
     model, _ = load_model_file(whole_run["folder"] / "first.mgpt")
-    for (name, ours), (_, theirs) in zip(model.named_parameters(), FastGPT(model.config).named_parameters(), strict=True):
+    for (name, ours), (_, theirs) in zip(
+        model.named_parameters(), FastGPT(model.config).named_parameters(), strict=True
+    ):
         assert ours.mean().item() == pytest.approx(theirs.mean().item(), abs=0.02), name
         assert ours.std().item() == pytest.approx(theirs.std().item(), rel=0.1, abs=1e-7) or len(ours) < 2, name
 
@@ -233,8 +250,8 @@ def test_what_was_opened_is_trained_further(whole_run):
 def test_a_slow_device_gets_a_smaller_model():
     [[*_, last]] = lessons(prepare(seconds=30), world="slow")
     plan, config = last["done"]["plan"], last["done"]["config"]
-    assert config["n_embd"] < 128 and f"{config['n_embd']} wide in place of 128" in plan["note"]
-    assert plan["seconds"] <= 30 or plan["steps"] < 260
+    assert config["n_embd"] == 32 and "the model is 32 wide in place of 128" in plan["note"]
+    assert plan["steps"] < 260 and f"the run has {plan['steps']} steps in place of 260" in plan["note"]
 
 
 def test_a_machine_that_slept_does_not_upset_the_estimate():
@@ -245,7 +262,10 @@ def test_a_machine_that_slept_does_not_upset_the_estimate():
 
 def test_memory_that_is_refused_is_a_sentence_and_the_worker_goes_on():
     first, second = lessons(prepare(), {"action": "look", "text": TALES}, world="no memory")
-    assert re.fullmatch(r"this browser gives no \d+ MB of memory, which this needs: close other pages, or take a smaller model", first[-1]["failed"])
+    assert re.fullmatch(
+        r"this browser gives no \d+ MB of memory, which this needs: close other pages, or take a smaller model",
+        first[-1]["failed"],
+    )
     assert second[-1]["done"]["usable"]
 
 
@@ -270,7 +290,9 @@ def test_a_text_that_cannot_be_learned_is_a_sentence(text, times, sentence):
 
 
 def test_one_line_over_and_over_is_trained_and_the_clinic_says_what_it_is_worth():
-    prepared, learned = lessons(prepare("Wren has a lamp, and Toby has none.\n", times=500, settings={"steps": 60}), LEARN)
+    prepared, learned = lessons(
+        prepare("Wren has a lamp, and Toby has none.\n", times=500, settings={"steps": 60}), LEARN
+    )
     assert any("repeats itself" in sentence for sentence in prepared[-1]["done"]["look"]["advice"])
     assert learned[-1]["done"]["verdict"]["name"] == "data leakage"
 
@@ -278,7 +300,11 @@ def test_one_line_over_and_over_is_trained_and_the_clinic_says_what_it_is_worth(
 def test_what_the_page_cannot_train_is_named(tmp_path):
     from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
 
-    for part, said in ((dict(norm="rms"), "RMSNorm"), (dict(tied=True), "a tied head"), (dict(feed_forward="swiglu"), "swiglu")):
+    for part, said in (
+        (dict(norm="rms"), "RMSNorm"),
+        (dict(tied=True), "a tied head"),
+        (dict(feed_forward="swiglu"), "swiglu"),
+    ):
         raw = model_file(ComposedGPT(ComposedConfig(V, n_layer=1, **part)), TOKENIZER)
         opened = {"action": "load", "name": "old", "bytes": base64.b64encode(raw).decode()}
         refused = lessons(opened, prepare(**{"from": "old"}))[1][-1]["failed"]

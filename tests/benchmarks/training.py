@@ -64,7 +64,11 @@ def in_pytorch(text: str, steps: int) -> float:
 def page_step(run: dict) -> float:
     """Seconds of a step that shows and evaluates nothing."""
     parts = run["learned"]["parts"]
-    plain = [b["at"] - a["at"] for a, b in zip(parts, parts[1:], strict=False) if b["sample"] is None and b["val_loss"] is None]
+    plain = [
+        b["at"] - a["at"]
+        for a, b in zip(parts, parts[1:], strict=False)
+        if b["sample"] is None and b["val_loss"] is None
+    ]
     return statistics.median(plain)
 
 
@@ -86,13 +90,21 @@ def main() -> None:
                     words = words_of(part["sample"]) or [""]
                     shares.append((part["at"], sum(word in known for word in words) / len(words)))
             final = statistics.fmean(share for _, share in shares[-3:])
-            smooth = [(at, statistics.fmean(s for _, s in shares[max(0, i - 1) : i + 2])) for i, (at, _) in enumerate(shares)]
-            reached = [next((f"{at:.1f} s" for at, share in smooth if share >= goal), "never") for goal in (0.8, 0.95 * final)]
+            smooth = [
+                (at, statistics.fmean(s for _, s in shares[max(0, i - 1) : i + 2])) for i, (at, _) in enumerate(shares)
+            ]
+            reached = [
+                next((f"{at:.1f} s" for at, share in smooth if share >= goal), "never") for goal in (0.8, 0.95 * final)
+            ]
             steps, torchs = [page_step(run)], []
             for _ in range(ROUNDS):
                 torchs.append(in_pytorch(text, 40))
                 steps.append(page_step(in_page(page, text, steps=40)))
-            step, theirs, operations = statistics.median(steps), statistics.median(torchs), step_operations(size, fast_recipe())
+            step, theirs, operations = (
+                statistics.median(steps),
+                statistics.median(torchs),
+                step_operations(size, fast_recipe()),
+            )
             last = run["learned"]["parts"][-1]
             print(
                 f"{name}: {config['n_embd']} wide, {plan['steps']} steps, prepared in {run['prepared']['seconds']:.1f} s, "

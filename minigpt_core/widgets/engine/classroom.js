@@ -56,7 +56,7 @@
   class Run {
     constructor(text, { recipe, settings = {}, seed, from }) {
       const look = minigpt.lookAt(text);
-      if (!look.usable) throw new Error(look.advice[0]);
+      if (!look.usable) throw new Error(look.advice.at(-1));
       const split = minigpt.splitText(text, {}), before = from && models.get(from).model;
       const tokenizer = before ? before.tokenizer : { kind: "char", characters: characters(text) };
       const coder = new minigpt.Tokenizer(tokenizer), stranger = coder.stranger(text);
@@ -128,17 +128,18 @@
       const { plan } = this, B = plan.batch_size, whole = operations(this.config, B), speed = whole / this.time(); // a millisecond
       const needed = (config) => (plan.steps * operations(config, B)) / speed / 1000;
       const gflops = speed / 1e6, own = this.config.n_embd;
-      plan.note = "";
       if (!this.first) {
         const widths = WIDTHS.filter((width) => width <= own), fits = (n_embd) => needed({ ...this.config, n_embd }) <= seconds;
         this.config = { ...this.config, n_embd: widths.find(fits) ?? widths.at(-1) };
       }
-      const { n_embd } = this.config, device = `This device computes ${gflops.toPrecision(2)} GFLOP/s`;
-      if (n_embd < own) plan.note = `${device}, so the model is ${n_embd} wide in place of ${own}.`;
+      const { n_embd } = this.config, smaller = [];
+      if (n_embd < own) smaller.push(`the model is ${n_embd} wide in place of ${own}`);
       if (needed(this.config) > seconds) {
-        plan.steps = Math.max(LEAST, Math.floor((plan.steps * seconds) / needed(this.config)));
-        plan.note = `${device}, so the run has ${plan.steps} steps only.`;
+        const steps = Math.max(LEAST, Math.floor((plan.steps * seconds) / needed(this.config)));
+        smaller.push(`the run has ${steps} steps in place of ${plan.steps}`);
+        plan.steps = steps;
       }
+      plan.note = smaller.length ? `This device computes ${gflops.toPrecision(2)} GFLOP/s, so ${smaller.join(" and ")}.` : "";
       plan.warmup_steps = Math.min(plan.warmup_steps, plan.steps);
       plan.eval_every = Math.max(1, Math.round(plan.steps / 13));
       Object.assign(plan, { seconds: needed(this.config), gflops });
