@@ -7,6 +7,7 @@ tokens a second; and how many seconds after the first step what it writes consis
 them, and nineteen in twenty of the share at the end. Chinese has no blanks: there pairs of neighbouring characters count as words.
 """
 
+import itertools
 import re
 import statistics
 import sys
@@ -41,7 +42,7 @@ def words_of(text: str) -> list[str]:
 
 
 def pairs_of(text: str) -> list[str]:
-    return [a + b for a, b in zip(text, text[1:], strict=False) if a.isalpha() and b.isalpha()]
+    return [a + b for a, b in itertools.pairwise(text) if a.isalpha() and b.isalpha()]
 
 
 def in_page(page: Page, text: str, **settings: float) -> dict:
@@ -64,11 +65,7 @@ def in_pytorch(text: str, steps: int) -> float:
 def page_step(run: dict) -> float:
     """Seconds of a step that shows and evaluates nothing."""
     parts = run["learned"]["parts"]
-    plain = [
-        b["at"] - a["at"]
-        for a, b in zip(parts, parts[1:], strict=False)
-        if b["sample"] is None and b["val_loss"] is None
-    ]
+    plain = [b["at"] - a["at"] for a, b in itertools.pairwise(parts) if b["sample"] is None and b["val_loss"] is None]
     return statistics.median(plain)
 
 
