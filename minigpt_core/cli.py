@@ -31,6 +31,7 @@ examples
   minigpt prepare web/*.jsonl.gz --out data/web    cut much text into tokens, for minigpt train --data data/web
   minigpt generate --model runs/alice --prompt "Alice "
   minigpt generate --model tales-char              a model that ships with the package
+  minigpt generate --model alice.mgpt              one that export, or a page of the book, wrote as a file
   minigpt chat --model smollm2                     talk with a real model, which is fetched once (93 MB)
   minigpt tokenize "The cat sat." --tokenizer bpe  see the pieces a text is cut into
   minigpt export --model runs/alice                one file, with which it writes in a page of the book
@@ -299,12 +300,11 @@ def prepare_command(a: argparse.Namespace) -> None:
     from .beyond.prepare import PIECES, prepare
     from .beyond.shards import PARTS
     from .interrupts import end_in_order
-    from .tokenizer import load_tokenizer
 
     if a.model and a.vocab_size is not None:
         raise ValueError("--model brings its own tokenizer: leave out --vocab-size")
     settings = {name: getattr(a, name) for name in ("fraction", "field", "encoding", "near", "workers")}
-    settings["tokenizer"] = load_tokenizer(_model_folder(a.model)) if a.model else None
+    settings["tokenizer"] = _load_tokenizer(a.model) if a.model else None
     settings["vocab_size"] = PIECES if a.vocab_size is None else a.vocab_size
     end_in_order()
     try:
@@ -406,10 +406,8 @@ def tokenize_command(a: argparse.Namespace) -> None:
         given = [name for name in _TEXT if getattr(a, name) is not None]
         if given:
             raise ValueError(f"--model brings its own tokenizer: leave out --{given[0].replace('_', '-')}")
-        from .tokenizer import load_tokenizer
-
         real = _load_real(a.model)
-        tokenizer = real[1] if real else load_tokenizer(_model_folder(a.model))
+        tokenizer = real[1] if real else _load_tokenizer(a.model)
     else:
         tokenizer = _prepare(_origin(a))[2]
     ids = tokenizer.encode(a.text)
@@ -426,7 +424,7 @@ def export_command(a: argparse.Namespace) -> None:
     from .files import write_atomic
     from .widgets.export import model_file
 
-    path = Path(a.out or f"{_model_folder(a.model).resolve().name}.mgpt")
+    path = Path(a.out or f"{_model_path(a.model).resolve().name.removesuffix('.mgpt')}.mgpt")
     if path.exists():
         raise ValueError(f"{path} is there already: name another --out")
     raw = model_file(*_load(a.model))
@@ -809,11 +807,18 @@ def _describe_steps(run: "Run") -> str:
     return f"{run.config.steps:,} steps of {run.config.batch_size} x {run.model.config.block_size} tokens"
 
 
-def _model_folder(name: str) -> Path:
-    """That of the shipped model called so, or the folder of that name."""
+def _model_path(name: str) -> Path:
+    """The folder of the shipped model called so, or the folder or file of that name. That there is none is a `ValueError`."""
+    from .beyond.real import PUBLISHED
     from .pretrained import FOLDER, PRETRAINED
 
-    return FOLDER / name if name in PRETRAINED else Path(name)
+    path = FOLDER / name if name in PRETRAINED else Path(name)
+    if not path.exists() and name not in PUBLISHED:
+        raise ValueError(
+            f"there is no model in {name}: name a folder, a file, one of the shipped models {', '.join(PRETRAINED)}, or of the "
+            f"published ones {', '.join(PUBLISHED)}"
+        )
+    return path
 
 
 def _load(name: str, device: str | None = None) -> "tuple[GPT, Coder]":
@@ -821,10 +826,23 @@ def _load(name: str, device: str | None = None) -> "tuple[GPT, Coder]":
     from .checkpoint import load_model
     from .devices import pick_device
     from .tokenizer import load_tokenizer
+    from .widgets.export import load_model_file
 
     chosen = pick_device(device or "cpu")
-    folder = _model_folder(name)
-    return _load_real(name, chosen) or (load_model(folder, chosen), load_tokenizer(folder))
+    if real := _load_real(name, chosen):
+        return real
+    path = _model_path(name)
+    model, tokenizer = load_model_file(path) if path.is_file() else (load_model(path), load_tokenizer(path))
+    return model.to(chosen), tokenizer
+
+
+def _load_tokenizer(name: str) -> "Tokenizer":
+    """That of a shipped or saved model."""
+    from .tokenizer import load_tokenizer
+    from .widgets.export import load_model_file
+
+    path = _model_path(name)
+    return load_model_file(path)[1] if path.is_file() else load_tokenizer(path)
 
 
 def _load_real(name: str, device: "torch.device | str" = "cpu") -> "tuple[GPT, Coder] | None":
@@ -847,7 +865,7 @@ def _show_saved(name: str, data: str | None) -> None:
     from .runs import load_run
     from .training import saved_records
 
-    folder = _model_folder(name)
+    folder = _model_path(name)
     model, tokenizer = _load(name)
     print(f"tokenizer        {type(tokenizer).__name__}, {tokenizer.vocab_size} tokens")
     _show_size(model.config)
@@ -985,8 +1003,8 @@ def _build_parser() -> argparse.ArgumentParser:
 
     p = add_command("generate", generate_command, "let a trained model write")
     text = (
-        "a shipped model (tales-char, tales-bpe, tales-zh, shakespeare-char), a published one (smollm2, gpt2), a GGUF file, or the "
-        "folder of one; ./NAME is always a folder"
+        "a shipped model (tales-char, tales-bpe, tales-zh, shakespeare-char), a published one (smollm2, gpt2), a file (.mgpt or "
+        "GGUF), or the folder of one; ./NAME is always a folder or a file"
     )
     p.add_argument("--model", required=True, metavar="MODEL", help=text)
     text = r"text to continue, with \n for a line break (default: begin a new one)"
@@ -1008,12 +1026,16 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_text(p)
 
     p = add_command("export", export_command, "write a model as one file, for the playground of a page")
-    text = "the folder of a run or of a saved model, or a shipped model; ./NAME is always a folder"
+    text = (
+        "the folder of a run or of a saved model, a shipped model, or such a file; ./NAME is always a folder or a file"
+    )
     p.add_argument("--model", required=True, metavar="MODEL", help=text)
     p.add_argument("--out", metavar="FILE", help="(default MODEL.mgpt, here)")
 
     p = add_command("info", info_command, "show what a run would take, or what a saved model is")
-    p.add_argument("--model", metavar="MODEL", help="a saved, a shipped or a published model")
+    p.add_argument(
+        "--model", metavar="MODEL", help="a saved, a shipped or a published model: a folder, a file or a name"
+    )
     for add in (_add_text, _add_size, _add_recipe, _add_how):
         add(p)
 

@@ -165,7 +165,8 @@ class BPETokenizer(ByteTable):
             self.processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except (RuntimeError, TypeError):
             raise ValueError(f"model must be the bytes of a SentencePiece model, not {reprlib.repr(model)}") from None
-        if self.processor.vocab_size() == 0 or self.processor.id_to_piece(END_ID) != END_OF_TEXT:
+        p = self.processor
+        if p.vocab_size() == 0 or p.id_to_piece(END_ID) != END_OF_TEXT or p.unk_id() < 0:
             raise ValueError("the SentencePiece model is empty or was not trained by this program")
         self.token_bytes = [self._bytes_of(i) for i in range(self.processor.vocab_size())]
         ids = {name: self.processor.piece_to_id(piece) for name, piece in CHAT.items()}

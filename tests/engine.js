@@ -5,7 +5,8 @@ const path = require("node:path");
 const vm = require("node:vm");
 
 const folder = path.join(__dirname, "..", "minigpt_core", "widgets", "engine");
-for (const name of ["model.js", "sampling.js", "tokenizer.js", "worker.js", "../scaling.js"])
+const TRAINING = ["random.js", "data.js", "counting.js", "clinic.js", "train.js", "classroom.js"];
+for (const name of ["kernel.js", "model.js", "sampling.js", "tokenizer.js", "worker.js", ...TRAINING, "../scaling.js"])
   vm.runInThisContext(fs.readFileSync(path.join(folder, name), "utf8"), { filename: name });
 const { minigpt } = globalThis;
 
@@ -17,7 +18,7 @@ const refused = (action) => {
   }
 };
 const ask = JSON.parse(fs.readFileSync(0, "utf8"));
-const load = (file) => new minigpt.Model(new Uint8Array(fs.readFileSync(file)));
+const load = (file) => new minigpt.Model(minigpt.readModel(new Uint8Array(fs.readFileSync(file))));
 
 const answers = {
   logits: ({ model, prompts, muted }) => {
@@ -85,6 +86,50 @@ const answers = {
     }
     return answers.slice(1);
   },
+  // A B by the kernel, of numbers that the question brings row by row; each of the two may lie turned.
+  products: ({ cases, kind }) =>
+    cases.map(({ m, k, n, a, b, turnedA, turnedB }) => {
+      const { Workspace, matrix, turned, padded } = minigpt;
+      const space = new Workspace({ C: m * n, row: padded(n), own: padded(n) * k }, { depth: k, widest: padded(n) * k, width: n }, kind);
+      const A = turnedA ? turned(matrix(Float64Array.from(a), k, m)) : matrix(Float64Array.from(a), m, k);
+      const B = turnedB ? turned(matrix(Float64Array.from(b), n, k)) : matrix(Float64Array.from(b), k, n);
+      space.multiply(matrix(space.arrays.C, m, n), A, B);
+      return Array.from(space.arrays.C);
+    }),
+  // Steps of training from a model file: the losses, and the gradients of the last one.
+  learn: ({ model, windows, schedule, kind, heldOut }) => {
+    const { config, weights } = minigpt.readModel(new Uint8Array(fs.readFileSync(model)));
+    const B = windows[0].length / (config.block_size + 1), trainer = new minigpt.Trainer(config, weights, B, kind);
+    const learned = windows.map((ids, n) => trainer.learn(ids, B, minigpt.learningRateAt(n + 1, schedule)));
+    const gradients = Object.fromEntries(trainer.names.map((name) => [name, Array.from(trainer.a[`d ${name}`])]));
+    const evaluated = heldOut && [Infinity, 7].map((some) => trainer.evaluate(Int32Array.from(heldOut), B, some));
+    return { kind: trainer.space.kind, losses: learned.map(({ loss }) => loss), norms: learned.map(({ norm }) => norm), gradients, evaluated };
+  },
+  rates: ({ schedules }) =>
+    schedules.map((schedule) => Array.from({ length: schedule.steps }, (_, n) => minigpt.learningRateAt(n + 1, schedule))),
+  // What the worker sends in answer to each message, without a model; `world` changes the browser that it finds.
+  lessons: async ({ messages, world }) => {
+    const answers = [], now = performance.now.bind(performance), changes = {
+      slow: () => (performance.now = () => 40 * now()),
+      "no memory": () => (WebAssembly.Memory = function () { throw new RangeError("could not allocate memory"); }),
+      "no WebAssembly": () => (WebAssembly.Module = function () { throw new WebAssembly.CompileError("no SIMD"); }),
+    };
+    changes[world]?.();
+    for (const { times = 1, asleep = 0, ...data } of messages) {
+      if (data.bytes) data.bytes = Uint8Array.from(Buffer.from(data.bytes, "base64"));
+      if (data.text) data.text = data.text.repeat(times);
+      const sent = [];
+      globalThis.postMessage = (message) => {
+        if (message.part?.step === asleep) performance.now = () => now() + 3600_000; // an hour, in the middle of step asleep + 1
+        if (message.done?.bytes) message.done.bytes = Buffer.from(message.done.bytes).toString("base64");
+        if (message.part?.step === data.until) globalThis.onmessage({ data: { job: 0, action: "pause", name: data.name } });
+        if (message.job) sent.push(message);
+      };
+      await globalThis.onmessage({ data: { job: 1, ...data } });
+      answers.push(sent);
+    }
+    return answers;
+  },
   // What each budget buys: the report, the valley, and the costs of the runs.
   budgets: ({ cases, runs }) =>
     cases.map(({ law, device, hours }) => {
@@ -93,6 +138,47 @@ const answers = {
     }),
   words: ({ values }) =>
     values.map((value) => ["amount", "power", "duration", "memory"].map((name) => minigpt.scaling[name](value))),
+  // Numbers of the Mersenne Twister: whole ones below `n`, or else shares.
+  twister: ({ cases }) =>
+    cases.map(({ seed, n, count }) => {
+      const random = new minigpt.MersenneTwister(seed);
+      return Array.from({ length: count }, () => (n ? random.below(n) : random.uniform()));
+    }),
+  normals: ({ seed, count }) => {
+    const random = new minigpt.MersenneTwister(seed);
+    return Array.from({ length: count }, () => random.normal());
+  },
+  stepSeeds: ({ cases }) => cases.map(([seed, step]) => minigpt.stepSeed(seed, step)),
+  splits: ({ texts, cases }) => cases.map(({ text, ...choice }) => refused(() => minigpt.splitText(texts[text], choice))),
+  batches: ({ cases }) => cases.map((each) => refused(() => Array.from(minigpt.batchStarts(...each)))),
+  looks: ({ texts }) => texts.map((text) => minigpt.lookAt(text)),
+  // The bytes come in base 64.
+  decodings: ({ cases }) =>
+    cases.map(({ bytes, encoding }) => {
+      try {
+        return minigpt.decodeText(new Uint8Array(Buffer.from(bytes, "base64")), encoding);
+      } catch (error) {
+        return { refused: error.message, guesses: error.guesses };
+      }
+    }),
+  // As texts, so that an endless loss can be told.
+  ngrams: ({ cases, narrow }) =>
+    cases.map(({ train, held_out, n, V }) => {
+      const [one, other] = [train, held_out].map((ids) => (narrow ? Uint16Array : Int32Array).from(ids));
+      return refused(() => Array.from(minigpt.ngramLosses(one, other, n, V), String));
+    }),
+  // Reads a model file and writes what was read, as the page does with a model that it trained.
+  rewrite: ({ model, out }) => fs.writeFileSync(out, minigpt.modelFile(load(model))) ?? null,
+  // Writes what was read from a model file, as the page does with a model that it trained; with these settings, if given.
+  rewrite: ({ model, out, ...settings }) => fs.writeFileSync(out, minigpt.modelFile({ ...load(model), ...settings })) ?? null,
+  // What the clinic finds in each run. A loss that JSON has no word for comes as "NaN", "Infinity" or "-Infinity".
+  examine: ({ texts, runs }) => {
+    const ids = texts.map(([trainIds, heldOutIds]) => ({ trainIds: Int32Array.from(trainIds), heldOutIds: Int32Array.from(heldOutIds) }));
+    return runs.map(({ text, training, validation, ...known }) => {
+      const losses = { training: training.map(Number), validation: validation.map(([step, loss]) => [step, Number(loss)]) };
+      return refused(() => minigpt.examine({ ...known, ...ids[text], ...losses }));
+    });
+  },
   open: ({ model }) => refused(() => Object.keys(load(model).weights).length),
 };
 Promise.resolve(answers[ask.task](ask)).then((answer) => process.stdout.write(JSON.stringify(answer)));

@@ -308,31 +308,36 @@ RUNS = sorted(
 )
 
 
-@pytest.fixture(scope="module")
-def parts():
-    """A function: the parts of a corpus as a record has them, the size of its vocabulary, and what counting reaches."""
-
-    @functools.cache
-    def parts(corpus: str, split: str, characters: int | None) -> tuple[torch.Tensor, torch.Tensor, int, tuple]:
-        text = load_corpus(corpus)
-        tokenizer = CharTokenizer.train(text)
-        cut = split_text(text, split, parts=3 if split == "documents" else 2)  # by documents, a test part is left alone
-        train_ids, val_ids = (torch.tensor(tokenizer.encode(part)) for part in cut[:2])
-        train_ids = train_ids[:characters]
-        return train_ids, val_ids, tokenizer.vocab_size, clinic._references(train_ids, val_ids, tokenizer.vocab_size)
-
-    return parts
+@functools.cache
+def parts(corpus: str, split: str, characters: int | None) -> tuple[torch.Tensor, torch.Tensor, int, tuple]:
+    """The parts of a corpus as a record has them, the size of its vocabulary, and what counting reaches."""
+    text = load_corpus(corpus)
+    tokenizer = CharTokenizer.train(text)
+    cut = split_text(text, split, parts=3 if split == "documents" else 2)  # by documents, a test part is left alone
+    train_ids, val_ids = (torch.tensor(tokenizer.encode(part)) for part in cut[:2])
+    train_ids = train_ids[:characters]
+    return train_ids, val_ids, tokenizer.vocab_size, clinic._references(train_ids, val_ids, tokenizer.vocab_size)
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_the_books_own_runs(name, parts, monkeypatch):
+def recorded(name: str) -> tuple[dict, tuple]:
+    """What `examine` takes of a recorded run, and what counting reaches on its text."""
     record = json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
     curve, settings = record["curve"], record["settings"]
     train_ids, val_ids, size, counted = parts(settings["corpus"], settings["split"], settings["characters"])
-    monkeypatch.setattr(
-        clinic, "_references", lambda *_: counted
-    )  # of the same parts: not again for each of forty runs
-    validation = dict(zip(curve["val_step"], curve["val_loss"], strict=True))
-    known = {"split": settings["split"], "dropout": settings["model"]["dropout"]}
-    report = clinic.examine(curve["train_loss"], validation, train_ids, val_ids, size, **known)
-    assert report.verdict == EXPECTED[name]
+    run = {
+        "training": curve["train_loss"],
+        "validation": dict(zip(curve["val_step"], curve["val_loss"], strict=True)),
+        "train_ids": train_ids,
+        "val_ids": val_ids,
+        "vocab_size": size,
+        "split": settings["split"],
+        "dropout": settings["model"]["dropout"],
+    }
+    return run, counted
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_books_own_runs(name, monkeypatch):
+    run, counted = recorded(name)
+    monkeypatch.setattr(clinic, "_references", lambda *_: counted)  # not again for each of fifty runs
+    assert clinic.examine(**run).verdict == EXPECTED[name]

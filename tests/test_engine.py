@@ -314,7 +314,7 @@ def message(**changed) -> dict:
 
 def texts(answer: list[dict]) -> list[str]:
     """The text of each token that the worker sent."""
-    return [sent["token"]["text"] for sent in answer if "token" in sent]
+    return [sent["part"]["text"] for sent in answer if "part" in sent]
 
 
 def test_its_text_is_that_of_pythons_stream_where_bytes_make_no_character_and_where_it_ends_within_one(bytes_file):
@@ -340,7 +340,7 @@ def test_tokens_that_are_kept_are_joined_as_bytes_and_what_follows_joins_them(by
         for each, answer in zip(chosen, engine("work", model=bytes_file, messages=messages), strict=True):
             new = list(generate(gpt, [tokenizer.end_id, *each], count, seed=1)) if count else []
             assert "".join(texts(answer)) == tokenizer.decode(each + new)
-            assert [sent["token"]["id"] for sent in answer[:-1]] == each + new
+            assert [sent["part"]["id"] for sent in answer[:-1]] == each + new
 
 
 def test_the_end_among_the_alternatives_ends_the_text(bytes_file):

@@ -159,20 +159,6 @@ def test_the_front_page_loads_no_model_before_it_is_asked_to_write(browser, site
     page.close()
 
 
-def test_the_film_plays_when_it_is_asked_to(visit, site):
-    seen = visit(f"{site}/book/index.html")
-    film = seen.page.locator("figure.film img")
-    assert film.get_attribute("src").endswith("film.png")  # nothing moves by itself
-    for _ in range(2):  # from its beginning
-        before = film.get_attribute("src")
-        seen.page.get_by_role("button", name="Play the training").click()
-        assert "film.webp" in film.get_attribute("src") != before
-        seen.page.wait_for_function("document.querySelector('figure.film img').complete")
-        assert film.evaluate("film => film.naturalWidth") == 840
-    assert seen.problems == [] and seen.outside == []
-    seen.page.close()
-
-
 @pytest.mark.parametrize("scheme", ["http", "file"])
 def test_the_search_finds_a_word(visit, site, html, scheme):
     seen = visit(f"{site}/book/index.html" if scheme == "http" else (html / "book/index.html").as_uri())

@@ -558,6 +558,14 @@ def test_a_foreign_sentencepiece_model_is_refused(tmp_path):
     refused(tmp_path, "cannot be read")
 
 
+def test_a_sentencepiece_model_that_has_lost_its_unknown_piece_is_refused(tmp_path):
+    model = BPETokenizer.train(SAMPLE, vocab_size=400).model
+    for kind in (1, 3, 4, 5, 6):  # a piece, control, user-defined, unused, a byte
+        (tmp_path / "tokenizer.json").write_text('{"version": 1, "kind": "bpe"}')
+        (tmp_path / "bpe.model").write_bytes(model.replace(b"\x18\x02", bytes([0x18, kind]), 1))
+        refused(tmp_path, "cannot be read")
+
+
 @pytest.mark.parametrize(
     "content",
     [

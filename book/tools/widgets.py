@@ -1,5 +1,5 @@
 """Sphinx extension: the widgets' scripts, the shipped models and the records go into the built book, and pages that hold a
-widget load the host script, which loads the rest when the reader comes near. The directives `playground` and `quiz`
+widget load the host script, which loads the rest when the reader comes near. The directives `playground`, `trainer` and `quiz`
 put one of these into a page that is no notebook; `progress` puts there how far the reader has come with quizzes and predictions.
 """
 
@@ -18,11 +18,12 @@ from sphinx.util.docutils import SphinxDirective
 from minigpt_core import load_pretrained
 from minigpt_core.notebook.rich import short_id
 from minigpt_core.pretrained import FOLDER, PRETRAINED
-from minigpt_core.widgets import WIDGETS, engine_source, host_source, source, widget_source
+from minigpt_core.widgets import WIDGETS, engine_source, host_source, source, training_source, widget_source
 from minigpt_core.widgets.export import as_script, model_file
 from minigpt_core.widgets.playground import Playground
 from minigpt_core.widgets.quiz import Quiz, load_quiz
 from minigpt_core.widgets.records import RECORDS, record_file
+from minigpt_core.widgets.trainer import Trainer
 
 
 class PlaygroundDirective(SphinxDirective):
@@ -46,6 +47,18 @@ class PlaygroundDirective(SphinxDirective):
         widget = Playground(prompt=self.arguments[0], length=self.options["length"])
         widget.state = widget.state | {"model": name, "folded": True}
         return [nodes.raw("", widget.still(), format="html")]
+
+
+class TrainerDirective(SphinxDirective):
+    """The panel that trains a model in the page, in its small form: one button.
+
+    ```{trainer}
+    ```
+    """
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency("book/records/film.json")
+        return [nodes.raw("", Trainer(small=True).still(), format="html")]
 
 
 class QuizDirective(SphinxDirective):
@@ -129,6 +142,8 @@ def load_host(app: Sphinx, page: str, template: str, context: dict[str, Any], do
     if "data-minigpt=" in context.get("body", ""):
         app.add_css_file("minigpt/widgets.css")
         app.add_js_file("minigpt/host.js", loading_method="defer")
+    if 'data-minigpt="trainer"' in context.get("body", ""):
+        app.add_css_file("minigpt/trainer.css")
     if 'data-minigpt="predict"' in context.get("body", ""):  # at once: it folds what nobody should see before
         app.add_js_file("minigpt/predict.js", loading_method="defer")
 
@@ -150,9 +165,11 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
     (target / "data").mkdir(parents=True, exist_ok=True)
     for name in WIDGETS:
         (target / f"{name}.js").write_text(lean(widget_source(name)), encoding="utf-8")
-    (target / "widgets.css").write_text(source("widgets.css"), encoding="utf-8")
+    for name in ("widgets.css", "trainer.css"):
+        (target / name).write_text(source(name), encoding="utf-8")
     (target / "host.js").write_text(lean(host_source()), encoding="utf-8")
-    (target / "engine.js").write_text(f"minigpt.engineSource = {json.dumps(lean(engine_source()))};", encoding="utf-8")
+    for name, script in (("engine", engine_source()), ("training", training_source())):
+        (target / f"{name}.js").write_text(f"minigpt.{name}Source = {json.dumps(lean(script))};", encoding="utf-8")
     data = {name: model_file(*load_pretrained(name)) for name in PRETRAINED}
     data |= {name: record_file(name) for name in RECORDS}
     for name, raw in data.items():
@@ -162,6 +179,7 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("playground", PlaygroundDirective)
     app.add_directive("quiz", QuizDirective)
+    app.add_directive("trainer", TrainerDirective)
     app.add_directive("progress", ProgressDirective)
     app.connect("html-page-context", load_host)
     app.connect("build-finished", write_files)

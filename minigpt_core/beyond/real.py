@@ -86,13 +86,15 @@ def load_real(source: str | Path, device: str | torch.device = "cpu") -> tuple[C
 
 
 def is_real(source: str | Path) -> bool:
-    """Whether `load_real` is who loads this: a published model, a file, or a folder of transformers.
+    """Whether `load_real` is who loads this: a published model, a GGUF file, or a folder of transformers.
 
     >>> is_real("smollm2"), is_real("runs/alice")
     (True, False)
     """
-    if source in PUBLISHED or Path(source).is_file():
+    if source in PUBLISHED:
         return True
+    if Path(source).is_file():
+        return _is_gguf(Path(source))
     try:
         return "model_type" in _read_json(Path(source) / "config.json")
     except ValueError:
@@ -243,11 +245,15 @@ def _read_safetensors(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def _is_gguf(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(4) == b"GGUF"
+
+
 def _load_gguf(path: Path) -> tuple[ComposedGPT, ByteLevelBPETokenizer]:
     gguf = optional("gguf", "to read GGUF files")
-    with open(path, "rb") as file:
-        if file.read(4) != b"GGUF":
-            raise ValueError(f"{path} is no GGUF file: it does not begin with GGUF")
+    if not _is_gguf(path):
+        raise ValueError(f"{path} is no GGUF file: it does not begin with GGUF")
     try:
         reader = gguf.GGUFReader(path)
         metadata = {name: field.contents() for name, field in reader.fields.items()}

@@ -8,7 +8,10 @@ import json
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-ENGINE = ("model", "sampling", "tokenizer", "worker")  # in this order
+ENGINE = ("kernel", "model", "sampling", "tokenizer", "worker")  # in this order
+# What a worker needs besides, to train; and the widgets that do so.
+TRAINING = ("random", "data", "counting", "clinic", "train", "classroom")
+TRAINERS = ("trainer",)
 # What each widget runs on the page's own thread; the model always runs in a worker.
 WIDGETS = {
     "playground": ("playground.js",),
@@ -22,6 +25,7 @@ WIDGETS = {
     "quiz": ("reader.js", "quiz.js"),
     "repetition": ("repetition.js",),
     "tokenizer": ("engine/tokenizer.js", "tokenizer.js"),
+    "trainer": ("playground.js", "trainer.js"),
 }
 
 
@@ -39,6 +43,11 @@ def engine_source() -> str:
     return "\n".join(source(f"engine/{name}.js") for name in ENGINE)
 
 
+def training_source() -> str:
+    """What is added to the engine for a worker that trains."""
+    return "\n".join(source(f"engine/{name}.js") for name in TRAINING)
+
+
 def widget_source(name: str) -> str:
     """The script of one widget."""
     return "\n".join(map(source, WIDGETS[name]))
@@ -51,10 +60,11 @@ def host_source() -> str:
 
 def live_module(name: str) -> str:
     """The same scripts as a module for Jupyter and Colab."""
+    engine = engine_source() + ("\n" + training_source() if name in TRAINERS else "")
     return "\n".join(
         [
             *map(source, ("bridge.js", "parts.js", "live.js")),
             widget_source(name),
-            f"export default globalThis.minigpt.live({json.dumps(name)}, {json.dumps(engine_source())});",
+            f"export default globalThis.minigpt.live({json.dumps(name)}, {json.dumps(engine)});",
         ]
     )

@@ -26,11 +26,11 @@
         if (!globalThis.Worker) throw new Error("this browser lacks Worker, which the widget needs: try a newer one");
         const text = await source();
         worker = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
-        worker.onmessage = ({ data: { job, token, done, failed } }) => {
+        worker.onmessage = ({ data: { job, part, done, failed } }) => {
           const asked = jobs.get(job);
           if (!asked) return; // it was stopped, and has no say any more
-          const { onToken, resolve, reject } = asked;
-          if (token) return onToken(token);
+          const { onPart, resolve, reject } = asked;
+          if (part) return onPart(part);
           jobs.delete(job);
           if (failed === undefined) resolve(done);
           else reject(new Error(failed));
@@ -41,9 +41,9 @@
       }));
 
     // A job of the worker: its number and a promise of its answer.
-    const post = (action, question, onToken) => {
+    const post = (action, question, onPart) => {
       const job = ++lastJob;
-      const answer = new Promise((resolve, reject) => jobs.set(job, { onToken, resolve, reject }));
+      const answer = new Promise((resolve, reject) => jobs.set(job, { onPart, resolve, reject }));
       worker.postMessage({ job, action, ...question });
       return { job, answer };
     };
@@ -69,23 +69,32 @@
     // A model of the reader's own, from a file: it can be asked by this name, if it is one.
     const add = async (name, bytes, signal) => {
       await until(signal, start());
-      const config = await until(signal, post("load", { name, bytes }).answer);
-      loaded.set(name, Promise.resolve(config));
+      adopt(name, await until(signal, post("load", { name, bytes }).answer));
     };
 
-    // The answer of the model `question.name`. The signal stops the job, begun or not: then neither token nor answer comes.
-    const ask = async (action, question, { signal, onToken }) => {
-      await load(question.name, signal);
-      const { job, answer } = post(action, question, onToken);
+    // The worker does something of which parts may come before the answer. The signal stops it, begun or not: then neither
+    // part nor answer comes.
+    const run = async (action, question, { signal, onPart }) => {
+      await until(signal, start());
+      const { job, answer } = post(action, question, onPart);
       signal.addEventListener("abort", () => jobs.delete(job) && worker.postMessage({ action: "stop", target: job }));
       return until(signal, answer);
     };
+
+    // The same of the model `question.name`, which is loaded first.
+    const ask = async (action, question, { signal, onPart }) => {
+      await load(question.name, signal);
+      return run(action, question, { signal, onPart });
+    };
+
+    // A model that the worker has made itself can be asked by this name.
+    const adopt = (name, config) => loaded.set(name, Promise.resolve(config));
 
     // A record: JSON.
     const read = (name) => once(files, name, async () => JSON.parse(new TextDecoder().decode(await fetchFile(name))));
 
     const close = () => worker?.terminate();
 
-    return { load, add, ask, read, close };
+    return { load, add, adopt, run, ask, read, close };
   };
 })();

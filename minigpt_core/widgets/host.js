@@ -33,16 +33,22 @@
     received.set(name, new Response(unpacked).arrayBuffer().then((buffer) => new Uint8Array(buffer)));
   };
 
-  const engine = minigpt.bridge(
-    async () => {
-      await script("engine.js");
-      return minigpt.engineSource;
-    },
-    async (name) => {
-      await script(`data/${name}.js`);
-      return received.get(name);
-    },
-  );
+  const fetchFile = async (name) => {
+    await script(`data/${name}.js`);
+    return received.get(name);
+  };
+  const engineText = async () => {
+    await script("engine.js");
+    return minigpt.engineSource;
+  };
+  const trainingText = async () => {
+    const engine = await engineText();
+    await script("training.js");
+    return `${engine}\n${minigpt.trainingSource}`;
+  };
+  const engine = minigpt.bridge(engineText, fetchFile);
+  // Training keeps its worker busy: it has one of its own.
+  const engines = { trainer: minigpt.bridge(trainingText, fetchFile) };
 
   const say = (root, sentence) => root.append(Object.assign(document.createElement("p"), { textContent: sentence }));
 
@@ -50,7 +56,7 @@
     const name = root.dataset.minigpt;
     try {
       if (!minigpt.widgets[name]) await script(`${name}.js`);
-      minigpt.widgets[name](root, JSON.parse(root.dataset.state ?? "{}"), engine, () => {});
+      minigpt.widgets[name](root, JSON.parse(root.dataset.state ?? "{}"), engines[name] ?? engine, () => {});
     } catch (error) {
       say(root, `This picture could not be brought to life: ${error.message}.`);
     }

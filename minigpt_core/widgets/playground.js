@@ -99,12 +99,12 @@
         this.text.replaceChildren(...texts.map((text) => make("span", { className: "mg-prompt", textContent: text })));
         written = () => `It has written ${count(this.shown, "token")}.`;
         const began = performance.now();
-        const onToken = (token) => {
+        const onPart = (token) => {
           this.tokens.push(token);
           this.reveal();
           if (this.tokens.length === kept.length) this.text.lastChild.focus(); // the button that was pressed is gone
         };
-        const { why } = await this.engine.ask("generate", { name, prompt, kept, knobs, seed, count: length, stop }, { signal, onToken });
+        const { why } = await this.engine.ask("generate", { name, prompt, kept, knobs, seed, count: length, stop }, { signal, onPart });
         if (this.tokens.length < kept.length) this.text.lastChild.focus(); // the end was chosen, which is no token of the text
         const n = this.tokens.length - kept.length, seconds = (performance.now() - began) / 1000;
         const speed = n > 20 && this.most === Infinity ? ` ${count(Math.round(n / seconds), "token")} a second, in this page.` : "";

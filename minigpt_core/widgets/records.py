@@ -162,11 +162,13 @@ def vocabularies(corpus: str) -> dict[str, Any]:
     }
 
 
-RECORDS: dict[str, Callable[[], dict[str, Any]]] = {
+RECORDS: dict[str, Callable[[], dict[str, Any] | str]] = {
     "curves": curves,
     "patients": patients,
     "film": lambda: film("film"),
     "film-zh": lambda: film("film-zh"),
+    "text-tales": lambda: load_corpus("tales"),
+    "text-tales_zh": lambda: load_corpus("tales_zh"),
     "vocabularies": lambda: {corpus: vocabularies(corpus) for corpus in SIZES},
 }
 

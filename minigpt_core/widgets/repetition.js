@@ -183,7 +183,7 @@
     async generate(kept, knobs, signal) {
       const { name, prompt } = this.made, { seed, length } = this.state, tokens = [];
       const question = { name, prompt, kept, knobs, seed, count: length - kept.length, stop: "" };
-      await this.engine.ask("generate", question, { signal, onToken: (token) => tokens.push(token) });
+      await this.engine.ask("generate", question, { signal, onPart: (token) => tokens.push(token) });
       return tokens;
     }
 

@@ -2,65 +2,12 @@
 // settings choose other parts, as minigpt_core/beyond/composed.py.
 (() => {
   "use strict";
-  const minigpt = (globalThis.minigpt ??= {});
+  const { minigpt } = globalThis;
+  const { matrix, turned } = minigpt;
   const VERSION = 2;
   // The parts of a plain GPT; what is not named here is absent: rope_base, n_kv_head, qk_norm, n_hidden, softcap,
   // previous_tokens, norm_input.
   const PLAIN = { norm: "layer", norm_eps: 1e-5, feed_forward: "relu", bias: true, logit_scale: 1 };
-
-  // The same for one row of x, which begins at `a`; its results begin at `b`. Each number of x serves eight rows of W
-  // at once.
-  function one(x, a, weight, bias, rows, columns, y, b) {
-    let row = 0;
-    for (; row + 8 <= rows; row += 8) {
-      const w0 = row * columns, w1 = w0 + columns, w2 = w1 + columns, w3 = w2 + columns;
-      const w4 = w3 + columns, w5 = w4 + columns, w6 = w5 + columns, w7 = w6 + columns;
-      let s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0;
-      for (let i = 0; i < columns; i++) {
-        const v = x[a + i];
-        s0 += weight[w0 + i] * v;
-        s1 += weight[w1 + i] * v;
-        s2 += weight[w2 + i] * v;
-        s3 += weight[w3 + i] * v;
-        s4 += weight[w4 + i] * v;
-        s5 += weight[w5 + i] * v;
-        s6 += weight[w6 + i] * v;
-        s7 += weight[w7 + i] * v;
-      }
-      y.set([s0, s1, s2, s3, s4, s5, s6, s7], b + row);
-    }
-    for (; row < rows; row++) {
-      let sum = 0;
-      for (let i = 0; i < columns; i++) sum += weight[row * columns + i] * x[a + i];
-      y[b + row] = sum;
-    }
-    if (bias) for (row = 0; row < rows; row++) y[b + row] += bias[row];
-  }
-
-  // y = x W^T + b for T rows of x: (T, columns) -> (T, rows). Four sums at a time keep the processor busy.
-  function linear(x, T, weight, bias, rows, columns, y) {
-    let t = 0;
-    for (; t + 4 <= T; t += 4) {
-      const a = t * columns, b = a + columns, c = b + columns, d = c + columns;
-      for (let row = 0, w = 0; row < rows; row++, w += columns) {
-        let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-        for (let i = 0; i < columns; i++) {
-          const v = weight[w + i];
-          s0 += v * x[a + i];
-          s1 += v * x[b + i];
-          s2 += v * x[c + i];
-          s3 += v * x[d + i];
-        }
-        const add = bias ? bias[row] : 0;
-        y[t * rows + row] = s0 + add;
-        y[(t + 1) * rows + row] = s1 + add;
-        y[(t + 2) * rows + row] = s2 + add;
-        y[(t + 3) * rows + row] = s3 + add;
-      }
-    }
-    for (; t < T; t++) one(x, t * columns, weight, bias, rows, columns, y, t * rows);
-    return y;
-  }
 
   // Each row of x, mean 0 and standard deviation 1, then stretched and shifted, where there is something to do it by.
   function layerNorm(x, T, C, weight, bias, eps, y) {
@@ -170,54 +117,89 @@
     if (!config.tied) yield ["head.weight", [V, C]];
   }
 
-  class Model {
-    // `bytes` is what minigpt_core.widgets.export wrote: "MGPT", version, length of the header, header, numbers.
-    constructor(bytes) {
-      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-      if (bytes.length < 12 || String.fromCharCode(...bytes.subarray(0, 4)) !== "MGPT")
-        throw new Error("this is no model file of minigpt_core");
-      if (view.getUint32(4, true) !== VERSION)
-        throw new Error(
-          `the model file has version ${view.getUint32(4, true)}, this page reads ${VERSION}: export it again`,
-        );
-      const begin = 12 + view.getUint32(8, true);
-      const truncated = new Error("the model file is truncated: load it again, or export it again");
-      if (bytes.length < begin) throw truncated;
-      const { config, tokenizer, size, places } = read(bytes.subarray(12, begin));
-      if (bytes.length < begin + size) throw truncated;
-      if (bytes.length !== begin + size) throw damaged("its length is not what its header says");
-      const { vocab_size, block_size, n_layer, n_head, n_embd, n_kv_head, feed_forward } = config;
-      const whole = [vocab_size, block_size, n_layer, n_embd / n_head, n_head / (n_kv_head ?? n_head)];
-      if (!whole.every((number) => Number.isInteger(number) && number > 0) || !ACTIVATIONS[feed_forward])
-        throw damaged("its settings are of no model that this page knows");
-      const { kind, characters, pieces, chat = [] } = tokenizer ?? {};
-      if ((kind === "char" ? 1 + characters?.length + chat.length : pieces?.length) !== vocab_size)
-        throw damaged("its tokenizer has another size than the model");
-      this.config = config;
-      this.tokenizer = tokenizer;
-      this.weights = {};
-      for (const [name, shape] of tensorsOf(config)) {
-        const there = places.get(name);
-        if (!there) throw damaged(`${name} is missing`);
-        if (`${there.shape}` !== `${shape}`)
-          throw damaged(`${name} has the shape (${there.shape}), expected (${shape})`);
-        const cut = (offset, length) => {
-          if (!Number.isInteger(offset) || offset < 0 || offset + length > size)
-            throw damaged(`${name} lies outside of it`);
-          const at = bytes.byteOffset + begin + offset;
-          return bytes.buffer.slice(at, at + length);
-        };
-        const count = shape.reduce((a, b) => a * b, 1);
-        if (there.scale === undefined) {
-          this.weights[name] = new Float32Array(cut(there.offset, 4 * count));
-          continue;
-        }
-        const scales = new Float32Array(cut(there.scale, 4 * shape[0]));
-        const narrow = new Int8Array(cut(there.offset, count));
-        const wide = new Float32Array(count);
-        for (let i = 0; i < count; i++) wide[i] = narrow[i] * scales[Math.floor(i / shape[1])];
-        this.weights[name] = wide;
+  // What a model file holds: { config, tokenizer, weights }. `bytes` is what minigpt_core.widgets.export wrote: "MGPT", version,
+  // length of the header, header, numbers.
+  function readModel(bytes) {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    if (bytes.length < 12 || String.fromCharCode(...bytes.subarray(0, 4)) !== "MGPT")
+      throw new Error("this is no model file of minigpt_core");
+    if (view.getUint32(4, true) !== VERSION)
+      throw new Error(
+        `the model file has version ${view.getUint32(4, true)}, this page reads ${VERSION}: export it again`,
+      );
+    const begin = 12 + view.getUint32(8, true);
+    const truncated = new Error("the model file is truncated: load it again, or export it again");
+    if (bytes.length < begin) throw truncated;
+    const { config, tokenizer, size, places } = read(bytes.subarray(12, begin));
+    if (bytes.length < begin + size) throw truncated;
+    if (bytes.length !== begin + size) throw damaged("its length is not what its header says");
+    const { vocab_size, block_size, n_layer, n_head, n_embd, n_kv_head, feed_forward } = config;
+    const whole = [vocab_size, block_size, n_layer, n_embd / n_head, n_head / (n_kv_head ?? n_head)];
+    if (!whole.every((number) => Number.isInteger(number) && number > 0) || !ACTIVATIONS[feed_forward])
+      throw damaged("its settings are of no model that this page knows");
+    const { kind, characters, pieces, chat = [] } = tokenizer ?? {};
+    if ((kind === "char" ? 1 + characters?.length + chat.length : pieces?.length) !== vocab_size)
+      throw damaged("its tokenizer has another size than the model");
+    const weights = {};
+    for (const [name, shape] of tensorsOf(config)) {
+      const there = places.get(name);
+      if (!there) throw damaged(`${name} is missing`);
+      if (`${there.shape}` !== `${shape}`)
+        throw damaged(`${name} has the shape (${there.shape}), expected (${shape})`);
+      const cut = (offset, length) => {
+        if (!Number.isInteger(offset) || offset < 0 || offset + length > size)
+          throw damaged(`${name} lies outside of it`);
+        const at = bytes.byteOffset + begin + offset;
+        return bytes.buffer.slice(at, at + length);
+      };
+      const count = shape.reduce((a, b) => a * b, 1);
+      if (there.scale === undefined) {
+        weights[name] = new Float32Array(cut(there.offset, 4 * count));
+        continue;
       }
+      const scales = new Float32Array(cut(there.scale, 4 * shape[0]));
+      const narrow = new Int8Array(cut(there.offset, count));
+      const wide = new Float32Array(count);
+      for (let i = 0; i < count; i++) wide[i] = narrow[i] * scales[Math.floor(i / shape[1])];
+      weights[name] = wide;
+    }
+    return { config, tokenizer, weights };
+  }
+
+  class Model {
+    constructor({ config, tokenizer, weights }) {
+      Object.assign(this, { config, tokenizer, weights, space: null });
+    }
+
+    // The rows of each linear layer's matrix, packed for the kernel: once, when the first token is read.
+    pack() {
+      const { block_size: T } = this.config, weights = { ...this.weights }, sizes = {};
+      weights["head.weight"] ??= weights["token_embedding.weight"]; // tied: each token is scored by its embedding
+      const matrices = [...tensorsOf(this.config), ["head.weight", [this.config.vocab_size, this.config.n_embd]]].filter(
+        ([name, shape]) => shape.length === 2 && !name.includes("embedding"));
+      let deep = 0, wide = 0;
+      for (const [name, [rows, columns]] of matrices) {
+        sizes[name] = minigpt.padded(rows) * columns;
+        [deep, wide] = [Math.max(deep, columns), Math.max(wide, rows)];
+      }
+      const out = T * minigpt.padded(wide);
+      this.space = new minigpt.Workspace({ ...sizes, in: T * deep, out }, { depth: deep, widest: 0, width: wide });
+      for (const [name, [rows, columns]] of matrices)
+        this.space.pack(turned(matrix(weights[name], rows, columns)), this.space.arrays[name]);
+    }
+
+    // y = x W^T + b for T rows of x: (T, columns) -> (T, rows).
+    linear(name, x, T, rows, y) {
+      if (!this.space) this.pack();
+      const { space } = this, packed = space.arrays[`${name}.weight`], bias = this.weights[`${name}.bias`];
+      const { in: input, out } = space.arrays, columns = x.length / T, wide = T === 1 ? minigpt.padded(rows) : rows;
+      input.set(x);
+      out.fill(0, 0, T * wide);
+      if (bias) for (let t = 0; t < T; t++) out.set(bias, t * wide);
+      if (T === 1) space.multiplyRow(out, input, columns, rows, packed);
+      else space.multiplyPacked(matrix(out, T, rows), matrix(input, T, columns), packed);
+      y.set(out.subarray(0, T * rows));
+      return y;
     }
 
     newCache() {
@@ -229,7 +211,7 @@
     // heads of `muted`, pairs of layer and head, pass on nothing, as in knocked_out of minigpt_core/study/ablation.py.
     forward(ids, cache, { blocks, muted = [] } = {}) {
       const { n_embd: C, n_head: H, n_layer, block_size, n_kv_head, n_hidden, feed_forward } = this.config;
-      const W = this.weights, T = ids.length, start = cache.length, D = C / H;
+      const T = ids.length, start = cache.length, D = C / H;
       const KC = D * (n_kv_head ?? H), M = n_hidden ?? 4 * C; // the widths of keys and of the feed-forward network
       const activate = ACTIVATIONS[feed_forward];
       if (start + T > block_size)
@@ -241,16 +223,15 @@
       for (let layer = 0; layer < n_layer; layer++) {
         const at = `blocks.${layer}`, block = blocks && { weights: [] };
         const note = (name, numbers) => block && (block[name] = numbers.slice());
-        const project = (part, x, columns, rows, y) =>
-          linear(x, T, W[`${at}.${part}.weight`], W[`${at}.${part}.bias`], rows, columns, y);
+        const project = (part, x, rows, y) => this.linear(`${at}.${part}`, x, T, rows, y);
         note("entering", x);
         const K = cache.keys[layer], U = cache.values[layer];
         const k = K.subarray(start * KC, (start + T) * KC), v = U.subarray(start * KC, (start + T) * KC);
         this.norm(`${at}.norm1`, x, T, h);
         note("norm1", h);
-        project("attention.query", h, C, C, q);
-        project("attention.key", h, C, KC, k);
-        project("attention.value", h, C, KC, v);
+        project("attention.query", h, C, q);
+        project("attention.key", h, KC, k);
+        project("attention.value", h, KC, v);
         this.prepare(at, q, k, T, start);
         note("query", q);
         note("key", K.subarray(0, (start + T) * KC));
@@ -259,19 +240,19 @@
         for (const [place, head] of muted)
           if (place === layer) for (let t = 0; t < T; t++) y.fill(0, t * C + head * D, t * C + (head + 1) * D);
         note("joined", y);
-        project("attention.output", y, C, C, h);
+        project("attention.output", y, C, h);
         note("attention", h);
         for (let i = 0; i < T * C; i++) x[i] += h[i];
         note("between", x);
         this.norm(`${at}.norm2`, x, T, h);
         note("norm2", h);
-        project("feed_forward.widen", h, C, M, wide);
+        project("feed_forward.widen", h, M, wide);
         note("widen", wide);
         if (gate) {
-          project("feed_forward.gate", h, C, M, gate);
+          project("feed_forward.gate", h, M, gate);
           for (let i = 0; i < T * M; i++) wide[i] *= activate(gate[i]);
         } else for (let i = 0; i < T * M; i++) wide[i] = activate(wide[i]);
-        project("feed_forward.narrow", wide, M, C, h);
+        project("feed_forward.narrow", wide, C, h);
         note("feed_forward", h);
         for (let i = 0; i < T * C; i++) x[i] += h[i];
         note("leaving", x);
@@ -316,10 +297,9 @@
 
     // What becomes of the last block's stream (T, C): the stream after its norm, (T, C), and the logits (T, V).
     unembed(stream) {
-      const { n_embd: C, vocab_size: V, logit_scale, softcap } = this.config, W = this.weights, T = stream.length / C;
+      const { n_embd: C, vocab_size: V, logit_scale, softcap } = this.config, T = stream.length / C;
       const norm = this.norm("norm", stream, T, new Float32Array(T * C));
-      const head = W["head.weight"] ?? W["token_embedding.weight"]; // tied: each token is scored by its embedding
-      const logits = linear(norm, T, head, null, V, C, new Float32Array(T * V));
+      const logits = this.linear("head", norm, T, V, new Float32Array(T * V));
       if (logit_scale !== 1) for (let i = 0; i < T * V; i++) logits[i] *= logit_scale;
       if (softcap) for (let i = 0; i < T * V; i++) logits[i] = softcap * Math.tanh(logits[i] / softcap);
       return { norm, logits };
@@ -377,5 +357,29 @@
     }
   }
 
-  minigpt.Model = Model;
+  // A model as the bytes of a file, which `Model` and load_model_file of minigpt_core.widgets.export read: each tensor as
+  // it is, in float32. A plain GPT's settings go without the parts that `read` adds to them.
+  function modelFile({ config, tokenizer, weights }) {
+    const settings = Object.entries(config).filter(([name]) => config.kind !== "gpt" || !(name in PLAIN));
+    const tensors = [];
+    let size = 0;
+    for (const [name, shape] of tensorsOf({ ...PLAIN, ...config })) {
+      tensors.push({ name, shape, offset: size });
+      size += weights[name].byteLength;
+    }
+    const header = { config: Object.fromEntries(settings), tokenizer, tensors, bytes: size };
+    const raw = new TextEncoder().encode(JSON.stringify(header)), begin = 12 + raw.length;
+    const file = new Uint8Array(begin + size), view = new DataView(file.buffer);
+    file.set(new TextEncoder().encode("MGPT"));
+    view.setUint32(4, VERSION, true);
+    view.setUint32(8, raw.length, true);
+    file.set(raw, 12);
+    for (const { name, offset } of tensors) {
+      const { buffer, byteOffset, byteLength } = weights[name];
+      file.set(new Uint8Array(buffer, byteOffset, byteLength), begin + offset);
+    }
+    return file;
+  }
+
+  Object.assign(minigpt, { Model, modelFile, readModel, tensorsOf });
 })();

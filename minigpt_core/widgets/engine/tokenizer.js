@@ -43,7 +43,14 @@
     }
 
     encode(text) {
-      return this.cut(text).flatMap(({ ids }) => ids);
+      if (this.kind !== "char") return this.cut(text).flatMap(({ ids }) => ids);
+      refuseHalves(text);
+      const ids = [];
+      text.split(END_OF_TEXT).forEach((part, n) => {
+        if (n) ids.push(0);
+        for (const character of part) ids.push(this.idOf(character));
+      });
+      return ids;
     }
 
     // The text as stretches, each with its ids: one, or those of its bytes. `steps` collects the merges in their order:

@@ -34,7 +34,7 @@
 
   const actions = {
     load: ({ name, bytes }) => {
-      const model = new minigpt.Model(bytes), tokenizer = new minigpt.Tokenizer(model.tokenizer);
+      const model = new minigpt.Model(minigpt.readModel(bytes)), tokenizer = new minigpt.Tokenizer(model.tokenizer);
       models.set(name, { model, tokenizer });
       return { config: model.config, names: tokenizer.pieces.map((_, id) => tokenizer.name(id)) };
     },
@@ -105,7 +105,7 @@
       return { means };
     },
 
-    // Sends { token } for each token as soon as its text is certain: the text, the probability that it was drawn with,
+    // Sends a part for each token as soon as its text is certain: the text, the probability that it was drawn with,
     // the model's own, the likeliest others, and how many tokens the model had read. Those `kept` of an earlier text
     // come first. Ends with the reason: "end", "stop" or "length".
     generate: async ({ job, name, prompt, kept, knobs, seed, count, stop }) => {
@@ -119,7 +119,7 @@
         while (pending.length && text.length - pending[0].text.length >= least) {
           const token = pending.shift();
           text = text.slice(token.text.length);
-          postMessage({ job, token });
+          postMessage({ job, part: token });
         }
       };
       // A byte may be part of a character, so its text waits for the next token.
@@ -169,6 +169,8 @@
 
     stop: ({ target }) => void running.delete(target),
   };
+
+  Object.assign(minigpt, { actions, models, breathe, running });
 
   globalThis.onmessage = async ({ data }) => {
     try {
