@@ -99,7 +99,7 @@
     take(file) {
       return this.alone(async (signal) => {
         this.letGo();
-        if (file.size > LONGEST) throw tooLong(file.name, file.size);
+        if (file.size > LONGEST) throw tooLong(`the file ${file.name}`, file.size);
         await this.decode(file.name, new Uint8Array(await file.arrayBuffer()), signal);
       });
     }

@@ -11,6 +11,7 @@
   const TIME = 30; // seconds that a training may take on the reader's device
   const PACE = 100, CALM = 2000; // milliseconds from one picture to the next; for readers who want less motion
   const LARGEST = 64e6; // bytes of a model
+  const FIRST = 24; // letters of a text
   const HIGH = 236, LOW = 150; // pixels: the chart, and the one of the small panel
   const LETTERS = ["A", "B"];
   const RATES = [0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.003, 0.006, 0.01, 0.02, 0.03, 0.06, 0.1];
@@ -24,10 +25,11 @@
   const GUIDE = "Training loss: on the text that it learns from. Held-out loss: on text that it never sees. Lower is better.";
   const KEPT = "This browser keeps the last model that was trained here, without its text, until another one takes its place. ";
 
-  // What a model may begin with that learned from this text: its first words.
+  // What a model may begin with that learned from this text: the first words of the first long line, since a title is short.
   const opening = (text) => {
-    const [line] = text.trimStart().slice(0, 24).split("\n");
-    return line.length === 24 && line.includes(" ") ? line.slice(0, line.lastIndexOf(" ")) : line;
+    const lines = text.slice(0, 5000).split("\n").map((line) => line.trim()).filter(Boolean);
+    const line = Array.from(lines.find((line) => line.length > FIRST) ?? lines[0]), words = line.slice(0, FIRST);
+    return words.includes(" ") ? words.slice(0, words.lastIndexOf(" ")).join("") : words.slice(0, FIRST / 3).join("");
   };
 
   // The sliders of one run. Its learning rate may be turned while it goes on.
@@ -227,6 +229,7 @@
       const recipe = this.recipe.value, seed = this.state.seed + this.begun;
       this.guide.textContent = GUIDE;
       this.enter("preparing", "Reading the text…");
+      this.main.scrollIntoView({ block: "nearest" }); // the button that was pressed may be far below
       try {
         const learned = await this.chosen();
         for (const [i, letter] of (this.two ? LETTERS : [""]).entries()) {
@@ -395,7 +398,7 @@
     open(file) {
       return this.opening(async (signal) => {
         if (file.size > LARGEST)
-          throw new Error(`${file.name} has ${size(file.size)}, more than the ${size(LARGEST)} that this page reads`);
+          throw new Error(`the file ${file.name} has ${size(file.size)}, and this page reads up to ${size(LARGEST)}`);
         await this.add(file.name, new Uint8Array(await file.arrayBuffer()), signal);
       });
     }
