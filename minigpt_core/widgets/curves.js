@@ -4,30 +4,14 @@
   "use strict";
   const { minigpt } = globalThis;
   const { make, draw, slider, field, choice, capital, sentence, alone, patiently } = minigpt.parts;
-  const { toLine, calm, player, hold, newId, fill, drawing, label } = minigpt.parts;
-  const LEFT = 34, RIGHT = 112, LINE = 14, GAP = 26, LOSS = 230, NORM = 90; // pixels
+  const { toLine, calm, player, hold, newId, fill, drawing, label, apart, lines } = minigpt.parts;
+  const LEFT = 34, RIGHT = 112, GAP = 26, LOSS = 230, NORM = 90; // pixels
   const BLUE = "var(--mg-accent)", VERMILION = "#d55e00", GREY = "#8888", OTHER = "var(--mg-grey)";
-  const LONG = 16; // letters of a name that stand in one line beside the curves
 
   // The last of the pairs [step, value] that is not after `step`.
   const before = (pairs, step) => pairs.filter(([at]) => at <= step).at(-1);
 
   const heldOut = ({ val }) => ({ steps: val.map(([step]) => step), values: val.map(([, loss]) => loss) });
-
-  // Names at the right end of lines, moved apart where they would touch.
-  const apart = (names) => {
-    const sorted = names.toSorted((a, b) => a.y - b.y);
-    for (let i = 1; i < sorted.length; i++) sorted[i].y = Math.max(sorted[i].y, sorted[i - 1].y + LINE);
-    return sorted;
-  };
-
-  // A long name, in two lines.
-  const lines = (name) => {
-    const spaces = [...name.matchAll(/ /g)].map(({ index }) => index);
-    if (name.length <= LONG || !spaces.length) return [name];
-    const off = (at) => Math.abs(at - name.length / 2), middle = spaces.reduce((a, b) => (off(b) < off(a) ? b : a));
-    return [name.slice(0, middle), name.slice(middle + 1)];
-  };
 
   class Curves {
     constructor(root, state, engine, tell) {

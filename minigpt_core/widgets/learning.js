@@ -1,0 +1,253 @@
+// What is seen of a model while it learns: its losses beside what counting reaches, what it writes, and where one head looks.
+(() => {
+  "use strict";
+  const { minigpt } = globalThis;
+  const { make, draw, capital, onColours, label, apart, lines } = minigpt.parts;
+  const LEFT = 34, RIGHT = 112, TOP = 26, FOOT = 26; // margins of the chart, in pixels
+  const BLUE = "var(--mg-accent)", VERMILION = "#d55e00", GREY = "#8888";
+  const MARK = 5, NAME = 180; // pixels: a mark, and how wide the names of two curves are
+  const BEFORE = [0, 1, 3, 7]; // the samples that stay in view
+
+  const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+  const number = (loss) => (Number.isFinite(loss) ? loss.toFixed(2) : "no number");
+  const seconds = (value) => (value < 90 ? `${Math.ceil(value)} s` : `${Math.round(value / 60)} min`);
+
+  // A training in the worker, and what it has told so far. Of two that are compared, each has its letter.
+  class Run {
+    constructor(engine, name, letter) {
+      Object.assign(this, { engine, name, letter, losses: [], held: [], samples: [], map: null, left: NaN, why: null });
+    }
+
+    ask(action, question = {}, signal = new AbortController().signal, onPart = () => {}) {
+      return this.engine.run(action, { name: this.name, ...question }, { signal, onPart });
+    }
+
+    // What needs no answer. That it comes too late is no harm.
+    tell(action, question) {
+      this.ask(action, question).catch(() => {});
+    }
+
+    async prepare(question, signal, onPart) {
+      const prepared = await this.ask("prepare", question, signal, onPart);
+      this.engine.adopt(this.name, prepared);
+      Object.assign(this, prepared);
+    }
+
+    // Until it ends or is paused; `heard` is told of each step.
+    async train(signal, heard) {
+      const onPart = (part) => {
+        if (part.step > this.step && part.val_loss !== null) this.held.push([part.step, part.val_loss]);
+        this.losses[part.step - 1] = part.train_loss; // where it pauses, a step is told again
+        if (part.sample !== null) this.samples.push([part.step, part.sample.trim().replace(/\n+/g, "\n")]);
+        this.map = part.map ?? this.map;
+        this.left = part.left;
+        heard(part);
+      };
+      this.why = null;
+      Object.assign(this, await this.ask("train", {}, signal, onPart));
+    }
+
+    // Its memory is given back.
+    forget() {
+      this.tell("pause");
+      this.tell("forget");
+    }
+
+    get step() {
+      return this.losses.length;
+    }
+
+    // What the losses are now: in training the mean of the last twentieth, since one batch is not like the next.
+    get now() {
+      return { training: mean(this.losses.slice(-Math.max(2, this.step / 20))), heldOut: this.held.at(-1)?.[1] };
+    }
+
+    // What its tokens are called: a script of many kinds has no letters.
+    get unit() {
+      return this.look.kinds > 256 ? "character" : "letter";
+    }
+
+    // The lines that it is read against, by the names that a reader knows.
+    get lines() {
+      const { "ln V": blind, "1-gram": single, "2-gram": pairs, "best count": best } = this.references;
+      return [["guessing blindly", blind], [`counting ${this.unit}s`, single], ["counting pairs", pairs], ["best count", best]];
+    }
+
+    // The last of these that the held-out loss has passed, in words.
+    get passed() {
+      const { heldOut } = this.now, last = this.lines.findLast(([, level]) => heldOut < level);
+      return heldOut === undefined ? "" : last ? `, now below ${last[0]}` : ", not yet below guessing blindly";
+    }
+
+    get where() {
+      return `${this.letter ? `${this.letter} at step` : "Step"} ${this.step} of ${this.plan.steps}`;
+    }
+
+    get standing() {
+      const { training, heldOut } = this.now, held = heldOut === undefined ? "" : `, held-out loss ${number(heldOut)}`;
+      return `training loss ${number(training)}${held}`;
+    }
+
+    // The end in words: where the losses stand, what counting reaches, which is told once for two runs, and what the clinic
+    // finds, with what it saw where the `whole` is asked for.
+    judged(whole) {
+      const { letter, step, verdict, unit } = this, after = `${step} steps in ${seconds(this.seconds)}`;
+      const found = verdict ? ` The clinic says: ${verdict.name}.${whole ? ` ${verdict.symptom}` : ""} Try: ${verdict.cure}` : "";
+      return `${letter ? `${letter}: ` : ""}${after}, ${this.standing} nats per ${unit}.${letter ? "" : ` ${this.counted}`}${found}`;
+    }
+
+    get counted() {
+      const { "2-gram": pairs, "best count": best } = this.references;
+      return `Counting reaches ${number(pairs)} with pairs, ${number(best)} at its best.`;
+    }
+  }
+
+  // The losses of one run, or of two, and the lines that they are read against.
+  class Chart {
+    constructor(height) {
+      Object.assign(this, { height, runs: [] });
+      this.svg = draw("svg", { height, role: "img", "aria-label": "The loss will be drawn here." });
+      this.root = make("div", { className: "mg-chart" }, this.svg);
+      new ResizeObserver(() => this.show()).observe(this.root);
+    }
+
+    x(step) {
+      return LEFT + ((this.right - LEFT) * (step - 1)) / (this.steps - 1);
+    }
+
+    y(loss) {
+      return TOP + ((this.height - TOP - FOOT) * (this.high - Math.min(loss, this.high))) / (this.high - this.low);
+    }
+
+    show(runs = this.runs) {
+      this.runs = runs;
+      const { clientWidth: width } = this.root, [first] = runs, levels = first?.lines ?? [];
+      const losses = runs.flatMap(({ losses, held }) => [...losses, ...held.map(([, loss]) => loss)]).filter(Number.isFinite);
+      const [[, blind]] = first ? levels : [["", 5]], all = [blind, ...levels.map(([, level]) => level), ...losses];
+      this.right = width - RIGHT;
+      this.steps = first?.plan.steps ?? 2;
+      this.low = first ? Math.floor(Math.min(...all)) : 0;
+      this.high = Math.min(2 * blind, Math.max(...all)); // a run may go far astray
+      const line = (y, attributes) => draw("line", { x1: LEFT, x2: this.right, y1: y, y2: y, ...attributes });
+      const found = runs.length === 1 && first.why ? first.passed : "";
+      const parts = [label(LEFT, TOP - 14, `loss (nats per ${first?.unit ?? "letter"})${found}`, { class: "mg-title" })];
+      for (let tick = this.low; tick <= this.high; tick += Math.ceil((this.high - this.low) / 5))
+        parts.push(line(this.y(tick), { class: "mg-grid" }), label(LEFT - 6, this.y(tick), String(tick), { "text-anchor": "end" }));
+      const names = levels.flatMap(([name, level]) => lines(name).map((words) => ({ words, y: this.y(level) })));
+      parts.push(...levels.map(([, level]) => line(this.y(level), { stroke: GREY, "stroke-dasharray": "4 4" })));
+      parts.push(...apart(names).map(({ words, y }) => label(this.right + 6, y, words, { class: "mg-grey" })));
+      if (first) {
+        parts.push(label(LEFT, this.height - 12, "1"));
+        parts.push(label(this.right, this.height - 12, `step ${this.steps}`, { "text-anchor": "end" }));
+      }
+      this.svg.setAttribute("width", width);
+      this.svg.replaceChildren(...parts, ...runs.flatMap((run) => this.curves(run)), ...this.names());
+    }
+
+    // The two curves of a run. Those of B have dashes, and square marks.
+    curves({ losses, held, letter }) {
+      const second = letter === "B", sound = held.filter(([, loss]) => Number.isFinite(loss));
+      const training = losses.map((loss, i) => [i + 1, loss]).filter(([, loss]) => Number.isFinite(loss));
+      const curve = (pairs, stroke, dashes) => {
+        const points = pairs.map(([step, loss]) => `${this.x(step).toFixed(1)},${this.y(loss).toFixed(1)}`).join(" ");
+        return draw("polyline", { points, fill: "none", stroke, "stroke-width": 1.3, ...(second && { "stroke-dasharray": dashes }) });
+      };
+      const marks = sound.map(([step, loss]) => {
+        const x = this.x(step) - MARK / 2, y = this.y(loss) - MARK / 2;
+        return draw("rect", { x, y, width: MARK, height: MARK, rx: second ? 0 : MARK / 2, fill: VERMILION });
+      });
+      return [curve(training, BLUE, "5 3"), curve(sound, VERMILION, "2 3"), ...marks];
+    }
+
+    // The names of the curves, at the right edge, above what is drawn there.
+    names() {
+      const names = this.runs.filter(({ step }) => step).map((run) => {
+        const { training, heldOut } = run.now, near = run.losses.filter((_, i) => this.x(i + 1) > this.right - NAME);
+        const high = Math.max(...[training, heldOut, ...near].filter(Number.isFinite));
+        const words = [draw("tspan", { fill: BLUE }, `${run.letter} training ${number(training)}`.trim())];
+        if (heldOut !== undefined) words.push(draw("tspan", { fill: VERMILION, dx: 8 }, `held out ${number(heldOut)}`));
+        return { words, y: Math.max(TOP + 12, this.y(high) - 12) };
+      });
+      return apart(names).map(({ words, y }) => {
+        const name = label(this.right, y, "", { class: "mg-name", "text-anchor": "end" });
+        name.append(...words);
+        return name;
+      });
+    }
+
+    // The same for those who do not see it.
+    say() {
+      const said = this.runs.map((run) => `${run.where}: ${run.standing}${run.passed}`);
+      this.svg.setAttribute("aria-label", `Loss over the training steps. ${said.join("; ")}.`);
+    }
+  }
+
+  // How much one head looks from each token at itself and at those before it, with the tokens where there is room.
+  class HeadMap {
+    constructor(words) {
+      this.map = null;
+      this.canvas = make("canvas");
+      this.canvas.setAttribute("role", "img");
+      this.root = make("div", { className: "mg-looks" }, this.canvas, make("p", { className: "mg-note", textContent: words }));
+      new ResizeObserver(() => this.show()).observe(this.canvas);
+      onColours(this.canvas, () => this.show());
+      this.say();
+    }
+
+    show(map = this.map) {
+      this.map = map;
+      const { canvas } = this, ratio = globalThis.devicePixelRatio || 1, { clientWidth: width } = canvas;
+      const { names, rows } = map ?? { names: [], rows: [] }, T = Math.max(1, rows.length);
+      const named = width / T > 7, margin = named ? 12 : 0, cell = (width - margin) / T, at = (t) => (t + 0.5) * cell;
+      const context = canvas.getContext("2d"), style = getComputedStyle(canvas);
+      canvas.width = canvas.height = width * ratio;
+      context.scale(ratio, ratio);
+      context.fillStyle = style.getPropertyValue("--mg-accent");
+      rows.forEach((row, t) => row.forEach((share, s) => {
+        context.globalAlpha = Math.sqrt(share); // as in the maps of the other panels
+        context.fillRect(margin + s * cell, t * cell, cell, cell);
+      }));
+      if (!named) return;
+      Object.assign(context, { globalAlpha: 1, fillStyle: style.color, textAlign: "center", textBaseline: "middle" });
+      context.font = `${Math.min(11, cell + 1)}px ui-monospace, monospace`;
+      names.forEach((name, t) => {
+        context.fillText(name, margin / 2, at(t), margin);
+        context.fillText(name, margin + at(t), width - margin / 2, cell);
+      });
+    }
+
+    // Where most rows have their largest share, in words.
+    say() {
+      const { names = [], rows = [] } = this.map ?? {}, backs = rows.slice(1).map((row, t) => t + 1 - row.indexOf(Math.max(...row)));
+      const often = (back) => backs.filter((other) => other === back).length;
+      const back = backs.reduce((a, b) => (often(b) > often(a) ? b : a), 0);
+      const where = ["itself", "the one just before"][back] ?? `the one ${back} before`;
+      const seen = `Of ${rows.length} tokens of “${names.join("").replace(/[▁↵]+/g, " ").trim()}”, ${often(back)} attend most to ${where}.`;
+      this.canvas.setAttribute("aria-label", `The attention of one head. ${this.map ? seen : "It will be drawn here."}`);
+    }
+  }
+
+  // What a run writes now; and what it wrote before, at first noise.
+  class Says {
+    constructor(letter) {
+      this.letter = letter;
+      this.caption = make("p", { className: "mg-caption" });
+      this.text = make("p", { className: "mg-says" });
+      this.before = make("ol", { className: "mg-trail" });
+      this.root = make("div", { className: "mg-writes" }, this.caption, this.text, this.before);
+    }
+
+    // Of two runs each is called by its letter.
+    name(two) {
+      this.caption.textContent = `${two ? this.letter : "It"} writes now:`;
+    }
+
+    show(samples) {
+      const before = BEFORE.filter((place) => place < samples.length - 1).map((place) => samples[place]);
+      this.text.textContent = samples.at(-1)?.[1] ?? "";
+      this.before.replaceChildren(...before.map(([step, text]) => make("li", {}, make("b", { textContent: `step ${step} ` }), text)));
+    }
+  }
+
+  minigpt.learning = { Run, Chart, HeadMap, Says, seconds };
+})();

@@ -1,0 +1,428 @@
+// A model that learns in the page: the reader presses Train and sees the loss fall, the text turn from noise into words, and
+// the map of one head come into being. Then the model writes, and can be kept as a file. The text is the book's or the
+// reader's own.
+(() => {
+  "use strict";
+  const { minigpt } = globalThis;
+  const { make, slider, field, choice, sentence, count, alone, calm, newId, fill } = minigpt.parts;
+  const { Run, Chart, HeadMap, Says, seconds } = minigpt.learning;
+  const { OwnText, button, fileField, save, shelf, size } = minigpt.own;
+  const OWN = "own"; // the choice that is no text of the book
+  const TIME = 30; // seconds that a training may take on the reader's device
+  const PACE = 100, CALM = 2000; // milliseconds from one picture to the next; for readers who want less motion
+  const LARGEST = 64e6; // bytes of a model
+  const FIRST = 24; // letters of a text
+  const HIGH = 236, LOW = 150; // pixels: the chart, and the one of the small panel
+  const LETTERS = ["A", "B"];
+  const RATES = [0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.003, 0.006, 0.01, 0.02, 0.03, 0.06, 0.1];
+  const RECIPES = { fast: "fast (chapter 14)", plain: "plain (chapter 07)" };
+  const USUAL = {
+    fast: { learning_rate: 0.006, warmup_steps: 10, batch_size: 16 },
+    plain: { learning_rate: 0.003, warmup_steps: 50, batch_size: 16 },
+  };
+  const MAIN = { idle: "Train", preparing: "Stop", training: "Pause", paused: "Go on", ended: "Write with it" };
+  const DOING = { counting: "Counting the text, to have something to compare with…", timing: "Timing this device…" };
+  const GUIDE = "Training loss: on the text that it learns from. Held-out loss: on text that it never sees. Lower is better.";
+  const KEPT = "This browser keeps the last model that was trained here, without its text, until another one takes its place. ";
+
+  // What a model may begin with that learned from this text: the first words of the first long line, since a title is short.
+  const opening = (text) => {
+    const lines = text.slice(0, 5000).split("\n").map((line) => line.trim()).filter(Boolean);
+    const line = Array.from(lines.find((line) => line.length > FIRST) ?? lines[0]), words = line.slice(0, FIRST);
+    return words.includes(" ") ? words.slice(0, words.lastIndexOf(" ")).join("") : words.slice(0, FIRST / 3).join("");
+  };
+
+  // The sliders of one run. Its learning rate may be turned while it goes on.
+  class Settings {
+    constructor(id, letter, turned) {
+      this.rate = slider(`${id}-rate`, ["learning rate", 0, 1, 1, 0], (place) => turned(RATES[place]));
+      this.warmup = slider(`${id}-warmup`, ["warm-up steps", 0, 100, 5, 0]);
+      this.batch = slider(`${id}-batch`, ["batch (windows)", 4, 32, 4, 4]);
+      this.panel = make("div", { className: "mg-knobs" }, this.rate.row, this.warmup.row, this.batch.row);
+      this.panel.setAttribute("role", "group");
+      this.panel.setAttribute("aria-label", `settings of run ${letter}`);
+      this.panel.dataset.title = letter;
+    }
+
+    take({ learning_rate, warmup_steps, batch_size }) {
+      this.rate.among(RATES, learning_rate);
+      this.warmup.set(warmup_steps);
+      this.batch.set(batch_size);
+    }
+
+    get values() {
+      const [rate, warmup_steps, batch_size] = [this.rate, this.warmup, this.batch].map(({ input }) => +input.value);
+      return { learning_rate: RATES[rate], warmup_steps, batch_size };
+    }
+
+    lock(locked) {
+      this.warmup.input.disabled = this.batch.input.disabled = locked;
+    }
+  }
+
+  class Trainer {
+    constructor(root, state, engine, tell) {
+      const id = newId("trainer"), { small = false } = state;
+      Object.assign(this, { id, root, state, engine, tell, runs: [], made: 0, begun: 0, drawn: 0, frame: null });
+      const still = root.querySelector(".mg-learning"); // the recorded run stands there until another one begins
+      this.text = choice(`${id}-text`, { ...state.texts, [OWN]: "your own text" }, state.own ? OWN : state.text);
+      this.recipe = choice(`${id}-recipe`, RECIPES, state.recipe);
+      this.compare = button("", () => this.beside(!this.two));
+      this.main = button(MAIN.idle, () => this.press());
+      this.main.className = "mg-main";
+      this.again = button("Start again", () => this.start());
+      this.writing = button("Write with it", () => this.write());
+      this.keeping = button("Keep", () => this.keep());
+      this.status = make("p", { className: "mg-status", role: "status" });
+      this.ticker = make("p", { className: "mg-status", ariaHidden: "true" }); // too fast to be spoken
+      this.progress = make("progress");
+      this.progress.setAttribute("aria-label", "training");
+      this.guide = make("p", { className: "mg-status" });
+      this.chart = new Chart(small ? LOW : HIGH);
+      this.says = LETTERS.map((letter) => new Says(letter));
+      this.map = new HeadMap(`where one head looks${small ? "" : ": from the letter of each row to those before it"}`);
+      const beside = make("div", { className: "mg-beside" }, ...this.says.map(({ root }) => root), this.map.root);
+      this.stage = make("div", { className: "mg-learning" }, this.chart.root, beside);
+      this.shown = make("div", {}, still ?? this.stage);
+      this.own = new OwnText(id, root, engine);
+      const set = (letter, i) => new Settings(`${id}-${letter}`, letter, (rate) => this.turn(i, rate));
+      this.settings = state.compare ? LETTERS.map(set) : [];
+      this.writer = make("section", { className: "mg-writer", hidden: true });
+      this.writer.setAttribute("aria-label", "Write with your model");
+      this.offer = make("p", { className: "mg-note", hidden: true });
+      this.alone = alone(root, (error) => this.speak(sentence(error)));
+      const choices = [field("text", this.text), field("model", this.recipe), ...(state.compare ? [this.compare] : [])];
+      const sliders = this.settings.map(({ panel }) => panel);
+      fill(
+        root,
+        make("div", { className: "mg-pair", hidden: small }, ...choices),
+        ...(small ? [] : [this.own.root]),
+        make("div", { className: "mg-settings" }, ...sliders),
+        make("div", { className: "mg-buttons" }, this.main, this.again, this.writing, this.keeping),
+        make("div", { className: "mg-now" }, this.status, this.ticker, this.progress, this.guide),
+        this.shown,
+        this.writer,
+        this.files(),
+        this.offer,
+      );
+      root.classList.add("mg-trainer");
+      root.classList.toggle("mg-small", small);
+      root.style.minHeight = "";
+      this.text.onchange = () => (this.own.root.hidden = !small && this.text.value !== OWN);
+      this.recipe.onchange = () => this.usual();
+      this.text.onchange();
+      this.usual();
+      this.beside(false);
+      this.drops();
+      const learned = small ? state.texts[state.text] : "the chosen text";
+      this.enter("idle", `Press Train. A small GPT learns ${learned} here in this page, from noise to words, in about half a minute.`);
+      this.remember();
+    }
+
+    // What is there for those who ask for it: models in files, and where the panel is small, a text of their own.
+    files() {
+      const { small } = this.state, file = fileField(`${this.id}-model`, "Open a model: choose a file, or drop it on this panel", ".mgpt",
+        (file) => this.open(file));
+      const train = button("Train on this text", () => (this.own.value ? this.start() : this.own.area.focus()));
+      const command = make("code", { textContent: "minigpt generate --model FILE" });
+      const note = make("p", { className: "mg-note" }, "Everything happens in this page: your text and your model are sent nowhere. ");
+      const kept = make("p", { className: "mg-note" }, KEPT, button("Forget it", () => this.forgetKept(kept)));
+      note.append(command, " writes with the file, too.");
+      this.opened = make("p", { className: "mg-status", role: "status" });
+      this.uses = make("div", { className: "mg-buttons" });
+      this.opening = alone(this.root, (error) => (this.opened.textContent = sentence(error)));
+      const summary = make("summary", { textContent: small ? "Your own text" : "Models in files" });
+      return (this.fold = make("details", {}, summary, ...(small ? [this.own.root, train] : []), file, this.opened, this.uses, note, kept));
+    }
+
+    // A file that is let go over the panel: a model, or a text.
+    drops() {
+      const { root } = this, hover = (over) => root.classList.toggle("mg-drop", over);
+      root.ondragover = (event) => {
+        if (event.defaultPrevented || !event.dataTransfer.types.includes("Files")) return; // the playground in here takes models
+        event.preventDefault();
+        hover(true);
+      };
+      root.ondragleave = ({ relatedTarget }) => root.contains(relatedTarget) || hover(false);
+      root.ondrop = (event) => {
+        const [file] = event.dataTransfer.files, model = file?.name.endsWith(".mgpt");
+        hover(false);
+        if (event.defaultPrevented || !file) return;
+        event.preventDefault();
+        if (model || this.state.small) this.unfold();
+        if (model) return this.open(file);
+        this.text.value = OWN;
+        this.text.onchange();
+        this.own.take(file);
+      };
+    }
+
+    unfold() {
+      this.root.classList.add("mg-asked");
+      this.fold.open = true;
+    }
+
+    // The settings of the chosen recipe, or those that the page asks for. B begins with another rate.
+    usual() {
+      const usual = { ...USUAL[this.recipe.value], ...(this.recipe.value === this.state.recipe && this.state.knobs) };
+      const [a, b] = this.settings;
+      a?.take(usual);
+      b?.take({ ...usual, learning_rate: usual.learning_rate > 0.001 ? 0.0003 : 0.01 });
+    }
+
+    // One setting, or two side by side.
+    beside(two) {
+      this.two = two;
+      this.compare.textContent = two ? "Back to one setting" : "Compare two settings";
+      this.settings.forEach(({ panel }, i) => (panel.hidden = i === 1 && !two));
+      this.root.classList.toggle("mg-comparing", two);
+      if (!this.runs.length) this.arrange(two);
+    }
+
+    // Room for what one run shows, or two.
+    arrange(two) {
+      for (const says of this.says) says.name(two);
+      this.says[1].root.hidden = !two;
+      this.map.root.hidden = two;
+    }
+
+    get works() {
+      return this.mode === "preparing" || this.mode === "training";
+    }
+
+    // Into another state: what is said, what the buttons do, and what may be changed.
+    enter(mode, words) {
+      this.mode = this.root.dataset.mode = mode;
+      const { works } = this, rests = mode === "paused" || mode === "ended";
+      this.main.textContent = MAIN[mode];
+      this.again.hidden = this.keeping.hidden = !rests;
+      this.writing.hidden = mode !== "paused";
+      if (mode === "preparing") this.progress.removeAttribute("value");
+      this.progress.hidden = !works || (mode === "preparing" && calm()); // it would move all the time
+      this.ticker.hidden = mode !== "training";
+      this.guide.hidden = mode === "idle" || mode === "ended";
+      this.status.classList.toggle("mg-unseen", mode === "training"); // the ticker says the same, more often
+      for (const control of [this.text, this.recipe, this.compare]) control.disabled = works;
+      for (const each of this.settings) each.lock(works);
+      if (rests) this.root.classList.add("mg-asked");
+      this.speak(words);
+    }
+
+    speak(words) {
+      this.status.textContent = words;
+    }
+
+    press() {
+      const { mode } = this;
+      if (mode === "preparing") this.control.abort();
+      else if (mode === "training") this.pause();
+      else if (mode === "paused") this.go();
+      else if (mode === "ended") this.write();
+      else this.start();
+    }
+
+    // Learn the chosen text: anew, each time with another seed; or on from the model of that name. If that cannot begin, all
+    // stays as it was.
+    async start(from) {
+      if (this.works) return;
+      const { mode } = this, { signal } = (this.control = new AbortController()), runs = [];
+      const recipe = this.recipe.value, seed = this.state.seed + this.begun;
+      this.guide.textContent = GUIDE;
+      this.enter("preparing", "Reading the text…");
+      this.main.scrollIntoView({ block: "nearest" }); // the button that was pressed may be far below
+      try {
+        const learned = await this.chosen();
+        for (const [i, letter] of (this.two ? LETTERS : [""]).entries()) {
+          signal.throwIfAborted();
+          const settings = { ...this.settings[i]?.values, ...(i && { steps: runs[0].plan.steps }) };
+          const run = new Run(this.engine, `${this.id}-run-${++this.made}`, letter), { text } = learned;
+          runs.push(run);
+          await run.prepare({ text, recipe, settings, seed, seconds: TIME, from }, signal, ({ doing }) => this.speak(DOING[doing]));
+        }
+        this.forget();
+        Object.assign(this, { runs, learned, begun: this.begun + 1 });
+      } catch (error) {
+        for (const run of runs) run.forget();
+        this.root.classList.add("mg-asked"); // another text may be wanted
+        return this.enter(mode, signal.aborted ? "Stopped: press Train to begin again." : sentence(error));
+      }
+      const [{ plan }] = runs;
+      this.guide.textContent = plan.note || GUIDE;
+      this.progress.max = plan.steps;
+      this.offer.hidden = true;
+      this.shown.replaceChildren(this.stage);
+      this.arrange(runs.length > 1);
+      this.report();
+      await this.go();
+    }
+
+    // The text that is to be learned, its name, and that of the model's file.
+    async chosen() {
+      const file = this.text.value, { small, texts } = this.state, own = this.own.value;
+      if (file !== OWN && !(small && own)) return { label: texts[file], file, text: await this.engine.read(`text-${file}`) };
+      if (!own) throw new Error("there is no text yet: paste one, or choose a file");
+      return own;
+    }
+
+    // Until the runs end, or are paused.
+    async go() {
+      const { signal } = this.control;
+      this.tenth = null;
+      this.enter("training", "");
+      this.draw();
+      try {
+        await Promise.all(this.runs.map((run) => run.why === "end" || run.train(signal, (part) => this.hear(run, part))));
+        if (this.root.contains(this.main)) this.rest();
+      } catch (error) {
+        this.forget();
+        this.enter("idle", `${sentence(error)} Press Train to begin again.`);
+      }
+    }
+
+    rest() {
+      const { runs } = this, [first] = runs, ended = runs.every(({ why }) => why === "end");
+      const whole = !this.state.small && runs.length === 1; // where there is room, and the reader knows the words
+      const said = runs.map((run) => (ended ? run.judged(whole) : `${run.where}: ${run.standing}.`));
+      if (ended && runs.length > 1) said.push(first.counted);
+      this.draw();
+      this.enter(ended ? "ended" : "paused", said.join(" "));
+      this.chart.say();
+      this.map.say();
+      this.shelve(first);
+    }
+
+    hear(run, { val_loss }) {
+      if (!this.root.contains(this.main)) return run.forget(); // Python has had the panel drawn anew
+      if (val_loss !== null && run === this.runs[0]) this.shelve(run);
+      if (performance.now() - this.drawn < (calm() ? CALM : PACE) || (calm() && val_loss === null)) return;
+      this.frame ??= requestAnimationFrame(() => {
+        this.frame = null;
+        if (this.mode === "training") this.draw();
+      });
+    }
+
+    draw() {
+      const { runs } = this, [{ plan, map }] = runs, step = Math.min(...runs.map(({ step }) => step));
+      const left = Math.max(...runs.map(({ left }) => left)), rest = left >= 0 ? `, about ${seconds(left)} to go` : "";
+      this.drawn = performance.now();
+      this.chart.show(runs);
+      runs.forEach(({ samples }, i) => this.says[i].show(samples));
+      if (runs.length === 1) this.map.show(map);
+      this.progress.value = step;
+      this.ticker.textContent = `${runs.map(({ where }) => where).join(", ")}${rest}.`;
+      const tenth = Math.floor((10 * step) / plan.steps); // of the way: worth a spoken word
+      if (this.tenth !== tenth) this.speak(this.ticker.textContent);
+      this.tenth = tenth;
+    }
+
+    pause() {
+      this.ticker.textContent = "Pausing after this step…";
+      for (const run of this.runs) run.tell("pause");
+    }
+
+    turn(i, learning_rate) {
+      if (this.mode === "training" || this.mode === "paused") this.runs[i]?.tell("turn", { learning_rate });
+    }
+
+    // The runs before make room.
+    forget() {
+      for (const run of this.runs) run.forget();
+      this.runs = [];
+      this.writer.hidden = true;
+      this.chart.show([]);
+      for (const says of this.says) says.show([]);
+      this.map.show(null);
+    }
+
+    // The playground, with what was trained here, or with a model from a file.
+    write(models, prompt = "") {
+      if (!models) {
+        models = Object.fromEntries(this.runs.map(({ name, letter }) => [name, letter ? `model ${letter}` : "your model"]));
+        prompt = opening(this.learned.text);
+      }
+      const [model] = Object.keys(models), { writer } = this;
+      if (writer.hidden || writer.dataset.model !== model) {
+        const child = make("div");
+        writer.replaceChildren(make("p", { className: "mg-caption", textContent: "Write with your model" }), child);
+        writer.dataset.model = model;
+        writer.hidden = false;
+        minigpt.widgets.playground(child, { models, model, prompt, folded: true, knobs: {} }, this.engine, () => {});
+      }
+      const main = writer.querySelector(".mg-main");
+      if (main.textContent === "Write") main.click();
+    }
+
+    keep() {
+      return this.alone(async (signal) => {
+        for (const run of this.runs) {
+          const { bytes } = await run.ask("keep", {}, signal);
+          save(bytes, `${this.learned.file}${run.letter && `-${run.letter}`}.mgpt`);
+        }
+      });
+    }
+
+    // Into the browser's shelf: the model, never the text.
+    async shelve(run) {
+      try {
+        const { label } = this.learned, { step, plan } = run, { bytes } = await run.ask("keep");
+        await shelf("readwrite", (models) => models.put({ label, step, steps: plan.steps, date: Date.now(), bytes }, "last"));
+      } catch {
+        // without a shelf all else works
+      }
+    }
+
+    // A model of an earlier visit is offered.
+    async remember() {
+      const found = await shelf("readonly", (models) => models.get("last")).catch(() => null);
+      if (!found || this.mode !== "idle") return;
+      const { label, step, steps, date, bytes } = found;
+      const day = new Date(date).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+      const title = `${label}, step ${step} of ${steps}, ${day}`;
+      const open = button("Open it", () => {
+        this.offer.hidden = true;
+        this.unfold();
+        this.opening((signal) => this.add(title, bytes, signal));
+      });
+      this.offer.replaceChildren(
+        `A model that you trained here (${title}) is still in this browser, until another one takes its place. `,
+        open, " ", button("Forget it", () => this.forgetKept(this.offer)));
+      this.offer.hidden = false;
+    }
+
+    async forgetKept(place) {
+      await shelf("readwrite", (models) => models.delete("last")).catch(() => null);
+      place.replaceChildren("This browser keeps no model now.");
+      this.main.focus(); // the button that was pressed is gone
+    }
+
+    open(file) {
+      return this.opening(async (signal) => {
+        if (file.size > LARGEST)
+          throw new Error(`the file ${file.name} has ${size(file.size)}, and this page reads up to ${size(LARGEST)}`);
+        await this.add(file.name, new Uint8Array(await file.arrayBuffer()), signal);
+      });
+    }
+
+    // A model that came as bytes: what it is, and what can be done with it.
+    async add(title, bytes, signal) {
+      const name = `${this.id}-file-${++this.made}`;
+      this.uses.replaceChildren();
+      await this.engine.add(name, bytes, signal);
+      const { config, names } = await this.engine.load(name, signal), { n_layer, n_head, n_embd, block_size } = config;
+      const some = `${names.slice(0, 100).join(" ")}${names.length > 100 ? " …" : ""}`;
+      this.opened.textContent =
+        `${title}: ${size(bytes.length)}, ${count(n_layer, "layer")} of ${count(n_head, "head")}, ${n_embd} wide, ` +
+        `a window of ${block_size} tokens. ${count(names.length, "token")}: ${some}`;
+      const write = button("Write with it", () => this.write({ [name]: title }));
+      this.uses.replaceChildren(write, button("Train it further on the chosen text", () => this.start(name)));
+      if (this.fold.contains(document.activeElement) || document.activeElement === document.body) write.focus();
+    }
+
+    report() {
+      const { state } = this, text = this.text.value, own = text === OWN, knobs = this.settings[0]?.values ?? state.knobs;
+      this.tell({ state: { ...state, text: own ? state.text : text, own, recipe: this.recipe.value, knobs } });
+    }
+  }
+
+  minigpt.widgets.trainer = (root, state, engine, tell) => new Trainer(root, state, engine, tell);
+})();
