@@ -180,6 +180,14 @@ def test_a_whole_run_ends_where_pythons_ends(whole_run):
     assert evaluate(learned, HELD_OUT) == pytest.approx(parts[-1]["val_loss"], abs=1e-4)
 
 
+def test_the_plain_model_learns_too_and_python_reads_it():
+    prepared, learned, kept = lessons(prepare(recipe="plain", settings={"steps": 60}), LEARN, KEEP)
+    model, _ = load_model_file(base64.b64decode(kept[-1]["done"]["bytes"]))
+    assert type(model) is GPT and model.config.n_embd == prepared[-1]["done"]["config"]["n_embd"] == 64
+    assert evaluate(model, HELD_OUT) == pytest.approx(learned[-2]["part"]["val_loss"], abs=1e-4)
+    assert learned[-2]["part"]["val_loss"] < 3 and learned[-1]["done"]["verdict"]["name"]
+
+
 def test_it_goes_from_noise_to_words(whole_run):
     known = set(re.findall(r"[a-z]{2,}", TALES.lower()))
 

@@ -25,7 +25,7 @@ WIDGETS = {
     "quiz": ("reader.js", "quiz.js"),
     "repetition": ("repetition.js",),
     "tokenizer": ("engine/tokenizer.js", "tokenizer.js"),
-    "trainer": ("playground.js", "trainer.js"),
+    "trainer": ("playground.js", "learning.js", "own.js", "trainer.js"),
 }
 
 

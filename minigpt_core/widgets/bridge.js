@@ -35,6 +35,15 @@
           if (failed === undefined) resolve(done);
           else reject(new Error(failed));
         };
+        // What the worker did not foresee, such as the end of its memory: all that were asked hear of it, and the next asks a new one.
+        worker.onerror = ({ message }) => {
+          worker.terminate();
+          for (const { reject } of jobs.values())
+            reject(new Error(`the computation broke off (${message}): try again, with a shorter text or a smaller model`));
+          jobs.clear();
+          loaded.clear();
+          starting = null;
+        };
       })().catch((error) => {
         starting = null;
         throw error;

@@ -15,6 +15,7 @@ from ..notebook.lesson import load_record
 from . import live_module, source
 from .attention import BLUE as PIXEL
 from .base import Widget
+from .records import levels
 
 TEXTS = {"tales": "the tales of this book", "tales_zh": "the Chinese tales"}
 RECIPES = ("fast", "plain")
@@ -33,8 +34,8 @@ HIGH, LOW = 236, 150  # pixels: the chart, and the one of the small panel, as in
 class Trainer(Widget):
     """A GPT that learns while the reader watches: the loss beside what counting reaches, what the model writes, and where
     one head looks. Then it writes, and can be kept as a file. `own` opens the field for a text of the reader's own, and with
-    `compare` the learning rate, the warm-up and the batch can be set, and two settings trained side by side. A text or a
-    recipe that is not there is a `ValueError`.
+    `compare` the learning rate, the warm-up and the batch can be set, and two settings trained side by side; `small` is for a
+    front page, with one button. A text or a recipe that is not there is a `ValueError`.
 
     >>> Trainer(recipe="plain", compare=True)
     Trainer(tales, plain)
@@ -44,7 +45,15 @@ class Trainer(Widget):
     _esm = live_module(NAME)
     _css = source("widgets.css") + source("trainer.css")
 
-    def __init__(self, *, text: str = "tales", recipe: str = "fast", own: bool = False, compare: bool = False):
+    def __init__(
+        self,
+        *,
+        text: str = "tales",
+        recipe: str = "fast",
+        own: bool = False,
+        compare: bool = False,
+        small: bool = False,
+    ):
         if text not in TEXTS:
             raise ValueError(
                 f"there is no text {text!r} to learn: choose one of {', '.join(TEXTS)}, or paste yours in the panel"
@@ -57,7 +66,7 @@ class Trainer(Widget):
             "text": text,
             "recipe": recipe,
             "seed": 1,
-            "small": False,
+            "small": small,
             "own": own,
             "compare": compare,
             "knobs": {},
@@ -65,7 +74,7 @@ class Trainer(Widget):
 
     def picture(self) -> str:
         """A recorded run on the tales: its losses, what it wrote, and the last map of a head."""
-        record, small = load_record("trainer"), self.state["small"]
+        record, small = load_record("film") | {"references": levels()}, self.state["small"]
         *before, (_, last) = [(look["step"], re.sub(r"\n+", "\n", look["text"].strip())) for look in record["says"]]
         trail = "".join(
             f"<li><b>step {step} </b>{html.escape(text)}</li>"

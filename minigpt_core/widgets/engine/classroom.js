@@ -8,6 +8,7 @@
   const LONGEST = 9; // tokens of the longest runs that are counted
   const WINDOWS = 128; // of the held-out part that are read at each evaluation; at the end it is read whole
   const LOOKS = 20; // times in a run that the page is shown a text and a map
+  const SHOWN = 200; // tokens of such a text
   const LEAST = 20; // steps, however slow the device
   const WIDTHS = [128, 96, 64, 48, 32]; // from the book's own to what a slow phone can train
   const SLEEP = 10; // steps: who takes as long as that for one was asleep
@@ -23,7 +24,7 @@
       training: { steps: 260, batch_size: 16, learning_rate: 6e-3, warmup_steps: 10 },
     },
     plain: {
-      config: { kind: "gpt", block_size: 64, n_layer: 2, n_head: 4, n_embd: 64, dropout: 0, fused: true },
+      config: { ...minigpt.PLAIN, kind: "gpt", block_size: 64, n_layer: 2, n_head: 4, n_embd: 64, dropout: 0, fused: true },
       training: { steps: 500, batch_size: 16, learning_rate: 3e-3, warmup_steps: 50 },
     },
   };
@@ -178,10 +179,13 @@
       models.set(name, { model, tokenizer: coder });
       const ids = [], blocks = [];
       const knobs = { temperature: 0.8, top_p: 0.95 };
-      for (const { id } of minigpt.generate(model, opening, 200, knobs, 1)) ids.push(id);
-      const read = Array.from(heldOut.subarray(0, Math.min(24, block_size)));
+      while (ids.length < SHOWN) // on past an end mark, where there is one
+        for (const { id } of minigpt.generate(model, [...opening, ...ids], SHOWN - ids.length, knobs, 1 + ids.length)) ids.push(id);
+      const inside = Math.min(200, heldOut.length - 24); // past a title, from the beginning of a word where words have one
+      const at = heldOut.indexOf(coder.ids.get(" "), inside) + 1 || inside;
+      const read = Array.from(heldOut.subarray(at, at + Math.min(24, block_size)));
       model.forward(read, model.newCache(), { blocks });
-      const map = { names: read.map((id) => coder.name(id)), rows: blocks[0].weights[0] };
+      const map = { names: read.map((id) => coder.name(id)), rows: blocks.at(-1).weights[0] };
       return { sample: coder.decode(ids).replaceAll(END_OF_TEXT, "\n"), map };
     }
 
@@ -216,12 +220,13 @@
         postMessage({ job, part: { doing } });
         return breathe();
       };
+      running.add(job);
       await doing("counting");
       const run = new Run(text, chosen);
       Object.assign(run, counted(text, run));
       await doing("timing");
       run.fit(seconds);
-      runs.set(name, run);
+      if (running.delete(job)) runs.set(name, run); // else it was stopped meanwhile
       return run.summary;
     },
 

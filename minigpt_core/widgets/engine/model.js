@@ -381,5 +381,5 @@
     return file;
   }
 
-  Object.assign(minigpt, { Model, modelFile, readModel, tensorsOf });
+  Object.assign(minigpt, { PLAIN, Model, modelFile, readModel, tensorsOf });
 })();
