@@ -25,7 +25,7 @@
     },
     plain: {
       config: { ...minigpt.PLAIN, kind: "gpt", block_size: 64, n_layer: 2, n_head: 4, n_embd: 64, dropout: 0, fused: true },
-      training: { steps: 500, batch_size: 16, learning_rate: 3e-3, warmup_steps: 50 },
+      training: { steps: 500, batch_size: 16, learning_rate: 1e-2, warmup_steps: 50 },
     },
   };
 
