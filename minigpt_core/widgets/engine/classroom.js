@@ -103,12 +103,10 @@
       this.trainer = new minigpt.Trainer(config, first ?? minigpt.firstWeights(config, seed), plan.batch_size);
     }
 
-    batch(step) {
-      const { train, config, plan, seed } = this, { block_size: T } = config, B = plan.batch_size;
-      const windows = new Int32Array(B * (T + 1));
-      minigpt.batchStarts(train.length, T, B, seed, step).forEach((start, b) =>
-        windows.set(train.subarray(start, start + T + 1), b * (T + 1)));
-      return windows;
+    // Where the windows of a step begin.
+    starts(step) {
+      const { train, config, plan, seed } = this;
+      return minigpt.batchStarts(train.length, config.block_size, plan.batch_size, seed, step);
     }
 
     // Milliseconds of a step: the fastest of a few, since the first ones are still being compiled.
@@ -117,7 +115,7 @@
       const times = [];
       for (let n = 0; n < 6; n++) {
         const began = performance.now();
-        this.trainer.learn(this.batch(1), this.plan.batch_size, 0);
+        this.trainer.learn(this.train, this.starts(1), 0);
         times.push(performance.now() - began);
         if (times[n] > 2000) break;
       }
@@ -151,10 +149,10 @@
     advance(name) {
       const { trainer, plan } = this, began = performance.now(), step = trainer.step + 1;
       const learning_rate = minigpt.learningRateAt(step, plan);
-      const { loss, norm } = trainer.learn(this.batch(step), plan.batch_size, learning_rate);
+      const { loss, norm } = trainer.learn(this.train, this.starts(step), learning_rate);
       const last = step === plan.steps, part = { step, learning_rate, train_loss: loss, grad_norm: norm, val_loss: null };
       if (last || step % plan.eval_every === 0) {
-        part.val_loss = trainer.evaluate(this.heldOut, plan.batch_size, last ? Infinity : WINDOWS);
+        part.val_loss = trainer.evaluate(this.heldOut, last ? Infinity : WINDOWS);
         this.validation.push([step, part.val_loss]);
       }
       this.training.push(loss);

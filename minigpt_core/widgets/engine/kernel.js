@@ -73,10 +73,6 @@
   const turned = ({ x, at, rows, columns, down, across }) =>
     ({ x, at, rows: columns, columns: rows, down: across, across: down });
 
-  // How far the next rows or columns of a block are from its first: `step` more each. Those that are missing at the edge of a
-  // matrix are the last one again; what is computed with them is dropped.
-  const steps = (count, there, step) => Array.from({ length: count - 1 }, (_, i) => Math.min(i + 1, there - 1) * step);
-
   // Memory for named arrays of `sizes` numbers, and for products: of matrices with at most `depth` columns in A, `widest` numbers
   // in B's strips, and `width` columns in C. `kind` is "wasm", "float32" or "float64": what computes, and with which numbers.
   class Workspace {
@@ -117,10 +113,12 @@
       return this.unit * (x.byteOffset / x.BYTES_PER_ELEMENT + at);
     }
 
-    // B in strips of 8 columns, one after the other, into the array `to`.
+    // B in strips of 8 columns, one after the other, into the array `to`. A column that is missing in the last strip is the last one
+    // again: what is computed with it is dropped.
     pack({ x, at, rows, columns, down, across }, to) {
       for (let first = 0, place = 0; first < columns; first += COLUMNS) {
-        const [a, b, c, d, e, f, g] = steps(COLUMNS, columns - first, across);
+        const far = (n) => across * Math.min(n, columns - first - 1);
+        const a = far(1), b = far(2), c = far(3), d = far(4), e = far(5), f = far(6), g = far(7);
         for (let row = 0, from = at + first * across; row < rows; row++, from += down, place += COLUMNS) {
           to[place] = x[from];
           to[place + 1] = x[from + a];
@@ -134,9 +132,10 @@
       }
     }
 
-    // Six rows of A from `first` on, into the array `strip`.
+    // Six rows of A from `first` on, into the array `strip`; likewise where some are missing.
     packRows({ x, at, rows, columns, down, across }, first) {
-      const to = this.arrays.strip, [a, b, c, d, e] = steps(ROWS, rows - first, down);
+      const to = this.arrays.strip, far = (n) => down * Math.min(n, rows - first - 1);
+      const a = far(1), b = far(2), c = far(3), d = far(4), e = far(5);
       for (let column = 0, from = at + first * down, place = 0; column < columns; column++, from += across, place += ROWS) {
         to[place] = x[from];
         to[place + 1] = x[from + a];
