@@ -116,6 +116,7 @@ const answers = {
       "no WebAssembly": () => (WebAssembly.Module = function () { throw new WebAssembly.CompileError("no SIMD"); }),
     };
     changes[world]?.();
+    let job = 0;
     for (const { times = 1, asleep = 0, ...data } of messages) {
       if (data.bytes) data.bytes = Uint8Array.from(Buffer.from(data.bytes, "base64"));
       if (data.text) data.text = data.text.repeat(times);
@@ -126,7 +127,7 @@ const answers = {
         if (message.part && message.part.step === data.until) globalThis.onmessage({ data: { job: 0, action: "pause", name: data.name } });
         if (message.job) sent.push(message);
       };
-      await globalThis.onmessage({ data: { job: 1, ...data } });
+      await globalThis.onmessage({ data: { job: ++job, ...data } });
       answers.push(sent);
     }
     return answers;

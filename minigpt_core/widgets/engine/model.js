@@ -171,7 +171,7 @@
       Object.assign(this, { config, tokenizer, weights, space: null });
     }
 
-    // The rows of each linear layer's matrix, packed for the kernel: once, when the first token is read.
+    // The rows of each linear layer's matrix, packed for the kernel: when the first token is read, and when the weights change.
     pack() {
       const { block_size: T } = this.config, weights = { ...this.weights }, sizes = {};
       weights["head.weight"] ??= weights["token_embedding.weight"]; // tied: each token is scored by its embedding
@@ -183,7 +183,7 @@
         [deep, wide] = [Math.max(deep, columns), Math.max(wide, rows)];
       }
       const out = T * minigpt.padded(wide);
-      this.space = new minigpt.Workspace({ ...sizes, in: T * deep, out }, { depth: deep, widest: 0, width: wide });
+      this.space ??= new minigpt.Workspace({ ...sizes, in: T * deep, out }, { depth: deep, widest: 0, width: wide });
       for (const [name, [rows, columns]] of matrices)
         this.space.pack(turned(matrix(weights[name], rows, columns)), this.space.arrays[name]);
     }
