@@ -40,6 +40,9 @@
   const operations = ({ vocab_size: V, n_layer, n_embd: C, block_size: T }, windows) =>
     6 * windows * T * (n_layer * (12 * C * C + 13 * C) + V * C + 2 * n_layer * C * T);
 
+  // A run of so many steps, of which there may be at most so many.
+  const shortened = (steps, most) => Math.min(steps, Math.max(LEAST, Math.floor(most)));
+
   const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
   // What counting reaches on the held-out part, in nats per token: counted once for several runs on one text.
@@ -79,7 +82,7 @@
       const rate = from ? training.learning_rate / 3 : training.learning_rate; // what is trained already is disturbed less
       const plan = { ...training, learning_rate: rate, ...settings };
       const most = V <= 256 ? 60 : 30; // readings of the text, after which it would only be known by heart
-      plan.steps = Math.min(plan.steps, Math.max(LEAST, Math.floor((most * train.length) / (plan.batch_size * T))));
+      plan.steps = shortened(plan.steps, (most * train.length) / (plan.batch_size * T));
       Object.assign(this, { look, how, tokenizer, coder, train, heldOut, plan, seed, first, training: [], validation: [], times: [] });
       this.opening = how === "documents" ? [0] : Array.from(heldOut.subarray(0, 16)); // what the samples go on from
     }
@@ -128,7 +131,7 @@
       const { n_embd } = this.config, smaller = [];
       if (n_embd < own) smaller.push(`the model is ${n_embd} wide in place of ${own}`);
       if (needed(this.config) > seconds) {
-        const steps = Math.max(LEAST, Math.floor((plan.steps * seconds) / needed(this.config)));
+        const steps = shortened(plan.steps, (plan.steps * seconds) / needed(this.config));
         smaller.push(`the run has ${steps} steps in place of ${plan.steps}`);
         plan.steps = steps;
       }
@@ -182,9 +185,9 @@
       return { sample: coder.decode(ids).replaceAll(END_OF_TEXT, "\n"), map };
     }
 
+    // What the clinic finds, gravest first.
     verdict() {
       const { training, validation, references, train, heldOut, how } = this;
-      if (training.length < 2 || !validation.length) return null;
       return minigpt.examine({ training, validation, references, trainIds: train, heldOutIds: heldOut, split: how, dropout: 0 })[0];
     }
   }
@@ -235,9 +238,9 @@
         postMessage({ job, part: run.advance() });
         await breathe();
       }
-      const ended = run.trainer.step === run.plan.steps;
-      const shown = ended ? {} : run.show(); // after the last step it was shown already
-      return { why: ended ? "end" : "paused", verdict: run.verdict(), seconds: run.clock().elapsed, ...shown };
+      const { elapsed: seconds } = run.clock();
+      if (run.trainer.step < run.plan.steps) return { why: "paused", verdict: null, seconds, ...run.show() };
+      return { why: "end", verdict: run.verdict(), seconds }; // after the last step it was shown already
     },
 
     pause: ({ name }) => void running.delete(runOf(name).job),
