@@ -1,7 +1,6 @@
 """The panel that trains, in a real browser and with the real engine: what it shows is what the worker told, the model that it
 gives is the one that learned, and whatever is brought to it, it answers in a sentence and goes on."""
 
-import base64
 import doctest
 import math
 import re
@@ -11,7 +10,7 @@ import pytest
 import torch
 from test_playground import ended
 
-from conftest import FLAGS, Visit, called, press, serious_faults
+from conftest import FLAGS, Visit, called, drop, press, serious_faults
 from minigpt_core import CharTokenizer, evaluate, load_corpus, load_pretrained, split_text, stream
 from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
 from minigpt_core.beyond.fast import FastConfig, FastGPT
@@ -219,6 +218,13 @@ def kept(panel) -> tuple[str, bytes]:
     return download.value.suggested_filename, download.value.path().read_bytes()
 
 
+def wrote(panel) -> str:
+    """What the model has written in the panel, at its end."""
+    writer = panel.get_by_role("region", name="Write with your model")
+    writer.get_by_text("to see what else could have been").wait_for()
+    return writer.locator(".mg-text").first.text_content()
+
+
 def test_what_is_kept_is_the_model_that_learned_for_python_for_the_command_and_for_the_playground(learned, tmp_path):
     name, raw = kept(learned)
     assert name == "tales.mgpt"
@@ -238,13 +244,8 @@ def test_what_is_kept_is_the_model_that_learned_for_python_for_the_command_and_f
     press(playground, "Write")
     written = "Wren " + "".join(stream(model, tokenizer, "Wren ", 100, temperature=0.8, seed=1))
     assert ended(page) == written
-
-
-def test_it_writes_with_what_it_has_learned(learned):
     press(learned, "Write with it")
-    writer = learned.get_by_role("region", name="Write with your model")
-    writer.get_by_text("to see what else could have been").wait_for()
-    assert writer.get_by_label("prompt").input_value() and len(writer.locator(".mg-text").first.text_content()) > 100
+    assert wrote(learned) == (prompt := TALES[: TALES.index(" ", 15)]) + "".join(stream(model, tokenizer, prompt, 200, temperature=0.8, seed=1))
 
 
 def test_a_tab_that_was_closed_has_lost_nothing_until_the_reader_forgets_it(learned):
@@ -269,3 +270,99 @@ def test_a_tab_that_was_closed_has_lost_nothing_until_the_reader_forgets_it(lear
     assert not panel.get_by_text("A model that you trained here").is_visible()
     assert second.problems == [] and second.outside == []
     second.page.close()
+
+
+# From a folder, in all forms
+
+
+def test_from_a_folder_one_click_on_a_slow_device_trains_a_smaller_model(opened):
+    panel = opened("front")
+    learn(panel)
+    shows_what_was_told(panel)
+    assert len(parts(panel)[-1]["map"]["rows"]) == 24
+    note = answers(panel, "prepare")[-1]["plan"]["note"]
+    assert re.fullmatch(r"This device computes [\d.]+ GFLOP/s, so the model is 32 wide in place of 128 and the run has 20 .* of 260.", note)
+
+
+def test_it_is_paused_goes_on_and_begins_anew(opened):
+    panel = opened("whole", SOME)
+    bring(panel, TEXT)
+    press(panel, "Train")
+    panel.page.wait_for_function("told.filter(({ part }) => part?.step).length > 5")
+    press(panel, "Pause")
+    reaches(panel, "paused")
+    here = parts(panel)
+    last, steps = [part["train_loss"] for part in here][-2:], answers(panel, "prepare")[-1]["plan"]["steps"]
+    assert says(panel).startswith(f"Step {len(here)} of {steps}: training loss {sum(last) / 2:.2f}")
+    assert panel.locator(".mg-says").first.text_content() == re.sub(r"\n+", "\n", answers(panel, "train")[-1]["sample"].strip())
+    panel.page.wait_for_timeout(200)
+    assert len(parts(panel)) == len(here) < steps
+    press(panel, "Go on")
+    reaches(panel, "ended")
+    shows_what_was_told(panel)
+    press(panel, "Start again")
+    reaches(panel, "training")
+    panel.page.wait_for_function("told.findLast(({ part }) => part?.step).part.step === 2")
+    first, second = ([part["train_loss"] for part in parts(panel, run)][:2] for run in (0, -1))
+    assert first != second and [question["seed"] for question in asked(panel, "prepare")] == [1, 2]
+
+
+OPEN = "Open a model: choose a file, or drop it on this panel"
+
+
+def open_model(panel, name: str, raw: bytes) -> str:
+    """What is said of a model in a file."""
+    panel.locator("> details").evaluate("details => { details.open = true; }")
+    place = panel.locator("> details > [role=status]")
+    place.evaluate("place => { place.textContent = ''; }")
+    panel.get_by_label(OPEN).set_input_files(file(name, raw))
+    place.filter(has_text=".").wait_for()
+    return place.text_content()
+
+
+def fast_model() -> FastGPT:
+    torch.manual_seed(0)
+    model = FastGPT(FastConfig(load_pretrained("tales-char")[1].vocab_size, n_embd=32, end_id=0)).eval()
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    return model
+
+
+def test_a_model_from_a_file_of_pythons_writes_and_learns_on(opened):
+    panel, tokenizer = opened("whole"), load_pretrained("tales-char")[1]
+    bring(panel, TEXT)
+    for model, width in ((load_pretrained("tales-char")[0], 128), (fast_model(), 32)):
+        raw = model_file(model, tokenizer)
+        said = open_model(panel, "ship.mgpt", raw)
+        assert said.startswith(f"ship.mgpt: {math.ceil(len(raw) / 1000)} kB, ") and f", {width} wide, a window of " in said
+        press(panel.locator("> details"), "Write with it")
+        read, _ = load_model_file(raw)
+        assert wrote(panel) == "".join(stream(read, tokenizer, "", 200, temperature=0.8, seed=1))
+        press(panel, "Train it further on the chosen text")
+        reaches(panel, "training")
+        panel.page.wait_for_function("told.filter(({ part }) => part?.step).at(-1)?.part.step >= 2")
+        before = evaluate(read, torch.tensor(tokenizer.encode(split_text(TEXT)[0])))
+        assert parts(panel)[0]["train_loss"] == pytest.approx(before, abs=0.2)
+        if width == 128:
+            press(panel, "Pause")
+            reaches(panel, "paused")
+    reaches(panel, "ended")
+    shows_what_was_told(panel)
+    assert type(load_model_file(kept(panel)[1])[0]) is FastGPT
+
+
+def test_a_model_that_the_page_does_not_train_is_refused_in_a_sentence_and_the_panel_goes_on(opened):
+    panel, tokenizer = opened("whole"), load_pretrained("tales-char")[1]
+    assert open_model(panel, "x.mgpt", b"PK" + bytes(99)) == "This is no model file of minigpt_core."
+    drop(panel, "x.mgpt", b"", zeros=65_000_000)
+    panel.get_by_text("The file x.mgpt has 65.0 MB, and this page reads up to 64.0 MB.").wait_for()
+    other = ComposedGPT(ComposedConfig(tokenizer.vocab_size, n_layer=1, n_head=2, n_embd=16, norm="rms"))
+    assert "1 layer of 2 heads, 16 wide" in open_model(panel, "today.mgpt", model_file(other, tokenizer))
+    press(panel, "Train it further on the chosen text")
+    panel.get_by_text("The opened model has RMSNorm: the page trains the plain GPT and the fast one of chapter 14").wait_for()
+    bring(panel, "Grüße aus Øst. " * 300)
+    open_model(panel, "fast.mgpt", model_file(fast_model(), tokenizer))
+    press(panel, "Train it further on the chosen text")
+    panel.get_by_text("The opened model does not know the character “ü”, which the text has: train a new one on it.").wait_for()
+    learn(panel)
+    assert "nats per letter" in says(panel)
