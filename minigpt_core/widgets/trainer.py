@@ -80,7 +80,8 @@ class Trainer(Widget):
             f"<li><b>step {step} </b>{html.escape(text)}</li>"
             for step, text in (before[place] for place in BEFORE if place < len(before))
         )
-        words = "where one head looks" + ("" if small else ": from the letter of each row to those before it")
+        whole = "where one head looks: from the letter of each row to those before it"
+        words = "how one head looks back at earlier letters" if small else whole
         return (
             f'<div class="mg-learning{" mg-small" * small}">'
             f'<div class="mg-chart mg-recorded">{_chart(record, LOW if small else HIGH)}</div>'
