@@ -11,9 +11,10 @@ import torch
 from test_playground import ended
 
 from conftest import FLAGS, Visit, called, drop, press, serious_faults
-from minigpt_core import CharTokenizer, evaluate, load_corpus, load_pretrained, split_text, stream
+from minigpt_core import GPT, CharTokenizer, GPTConfig, TrainConfig, evaluate, load_corpus, load_pretrained, split_text, stream
 from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
 from minigpt_core.beyond.fast import FastConfig, FastGPT
+from minigpt_core.optimizer import learning_rate_at
 from minigpt_core.study.counting import ngram_loss
 from minigpt_core.tokenizer import END_OF_TEXT
 from minigpt_core.widgets import trainer
@@ -26,7 +27,12 @@ FORMS = {"whole": Trainer(), "own": Trainer(own=True), "compare": Trainer(compar
 # What is asked of the worker and what it tells, and a device that may take so many seconds for a training: of few seconds the
 # plan is 20 steps of a small model. `before` runs in the worker before the engine does.
 SPY = """([seconds, before]) => {
-  Object.assign(globalThis, { seconds, before, asked: [], told: [] });
+  const jobs = (action, name) => asked.filter((each) => each.action === action && (!name || each.name === name)).map(({ job }) => job);
+  const steps = (run) => {
+    const all = jobs("train", asked.filter(({ action }) => action === "train").at(run)?.name);
+    return told.filter(({ job, part }) => part && all.includes(job)).map(({ part }) => part);
+  };
+  Object.assign(globalThis, { seconds, before, asked: [], told: [], jobs, steps });
   const { Worker, Blob } = globalThis;
   globalThis.Worker = class extends Worker {
     constructor(address) {
@@ -118,20 +124,17 @@ def asked(panel, action: str) -> list[dict]:
 
 
 def parts(panel, run: int = -1) -> list[dict]:
-    """What the worker told of each step of that run: where it was paused, in order."""
-    find = """run => {
-        const { name } = asked.filter(({ action }) => action === "train").at(run);
-        const jobs = asked.filter((each) => each.action === "train" && each.name === name).map(({ job }) => job);
-        return told.filter(({ job, part }) => part?.step && jobs.includes(job)).map(({ part }) => part);
-    }"""
-    return panel.page.evaluate(find, run)
+    """What the worker told of each step of that run."""
+    return panel.page.evaluate("steps", run)
+
+
+def goes(panel, step: int) -> None:
+    """Wait until the last run has come so far."""
+    panel.page.wait_for_function("step => steps(-1).length >= step", arg=step)
 
 
 def answers(panel, action: str) -> list[dict]:
-    find = """action => {
-        const jobs = asked.filter((each) => each.action === action).map(({ job }) => job);
-        return told.filter(({ job, done }) => done && jobs.includes(job)).map(({ done }) => done);
-    }"""
+    find = "action => told.filter(({ job, done }) => done && jobs(action).includes(job)).map(({ done }) => done)"
     return panel.page.evaluate(find, action)
 
 
@@ -218,11 +221,13 @@ def kept(panel) -> tuple[str, bytes]:
     return download.value.suggested_filename, download.value.path().read_bytes()
 
 
-def wrote(panel) -> str:
-    """What the model has written in the panel, at its end."""
+def writes_as_in_python(panel, model, tokenizer) -> None:
+    """Until it has written in the panel."""
     writer = panel.get_by_role("region", name="Write with your model")
     writer.get_by_text("to see what else could have been").wait_for()
-    return writer.locator(".mg-text").first.text_content()
+    prompt = writer.get_by_label("prompt").input_value()
+    expected = prompt + "".join(stream(model, tokenizer, prompt, 200, temperature=0.8, seed=1))
+    assert writer.locator(".mg-text").first.text_content() == expected
 
 
 def test_what_is_kept_is_the_model_that_learned_for_python_for_the_command_and_for_the_playground(learned, tmp_path):
@@ -245,7 +250,7 @@ def test_what_is_kept_is_the_model_that_learned_for_python_for_the_command_and_f
     written = "Wren " + "".join(stream(model, tokenizer, "Wren ", 100, temperature=0.8, seed=1))
     assert ended(page) == written
     press(learned, "Write with it")
-    assert wrote(learned) == (prompt := TALES[: TALES.index(" ", 15)]) + "".join(stream(model, tokenizer, prompt, 200, temperature=0.8, seed=1))
+    writes_as_in_python(learned, model, tokenizer)
 
 
 def test_a_tab_that_was_closed_has_lost_nothing_until_the_reader_forgets_it(learned):
@@ -288,7 +293,7 @@ def test_it_is_paused_goes_on_and_begins_anew(opened):
     panel = opened("whole", SOME)
     bring(panel, TEXT)
     press(panel, "Train")
-    panel.page.wait_for_function("told.filter(({ part }) => part?.step).length > 5")
+    goes(panel, 5)
     press(panel, "Pause")
     reaches(panel, "paused")
     here = parts(panel)
@@ -302,7 +307,7 @@ def test_it_is_paused_goes_on_and_begins_anew(opened):
     shows_what_was_told(panel)
     press(panel, "Start again")
     reaches(panel, "training")
-    panel.page.wait_for_function("told.findLast(({ part }) => part?.step).part.step === 2")
+    goes(panel, 2)
     first, second = ([part["train_loss"] for part in parts(panel, run)][:2] for run in (0, -1))
     assert first != second and [question["seed"] for question in asked(panel, "prepare")] == [1, 2]
 
@@ -320,49 +325,167 @@ def open_model(panel, name: str, raw: bytes) -> str:
     return place.text_content()
 
 
-def fast_model() -> FastGPT:
+SHIPPED, TOKENIZER = load_pretrained("tales-char")
+KINDS = {
+    "plain": GPT(GPTConfig(TOKENIZER.vocab_size, n_layer=1, n_embd=32, end_id=0)),
+    "fast": FastGPT(FastConfig(TOKENIZER.vocab_size, n_embd=32, end_id=0)),
+}
+
+
+def randomised(kind: str) -> GPT:
     torch.manual_seed(0)
-    model = FastGPT(FastConfig(load_pretrained("tales-char")[1].vocab_size, n_embd=32, end_id=0)).eval()
+    model = KINDS[kind].eval()
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.2)
     return model
 
 
 def test_a_model_from_a_file_of_pythons_writes_and_learns_on(opened):
-    panel, tokenizer = opened("whole"), load_pretrained("tales-char")[1]
+    panel = opened("whole")
     bring(panel, TEXT)
-    for model, width in ((load_pretrained("tales-char")[0], 128), (fast_model(), 32)):
-        raw = model_file(model, tokenizer)
+    for model, width in ((SHIPPED, 128), (randomised("plain"), 32), (randomised("fast"), 32)):
+        raw = model_file(model, TOKENIZER)
         said = open_model(panel, "ship.mgpt", raw)
         assert said.startswith(f"ship.mgpt: {math.ceil(len(raw) / 1000)} kB, ") and f", {width} wide, a window of " in said
         press(panel.locator("> details"), "Write with it")
         read, _ = load_model_file(raw)
-        assert wrote(panel) == "".join(stream(read, tokenizer, "", 200, temperature=0.8, seed=1))
+        writes_as_in_python(panel, read, TOKENIZER)
+        if model is SHIPPED:
+            continue
         press(panel, "Train it further on the chosen text")
         reaches(panel, "training")
-        panel.page.wait_for_function("told.filter(({ part }) => part?.step).at(-1)?.part.step >= 2")
-        before = evaluate(read, torch.tensor(tokenizer.encode(split_text(TEXT)[0])))
+        reaches(panel, "ended")
+        before = evaluate(read, torch.tensor(TOKENIZER.encode(split_text(TEXT)[0])))
         assert parts(panel)[0]["train_loss"] == pytest.approx(before, abs=0.2)
-        if width == 128:
-            press(panel, "Pause")
-            reaches(panel, "paused")
-    reaches(panel, "ended")
-    shows_what_was_told(panel)
-    assert type(load_model_file(kept(panel)[1])[0]) is FastGPT
+        assert parts(panel)[-1]["train_loss"] < before - 0.2
+        shows_what_was_told(panel)
+        assert type(load_model_file(kept(panel)[1])[0]) is type(model)
 
 
 def test_a_model_that_the_page_does_not_train_is_refused_in_a_sentence_and_the_panel_goes_on(opened):
-    panel, tokenizer = opened("whole"), load_pretrained("tales-char")[1]
+    panel = opened("whole")
     assert open_model(panel, "x.mgpt", b"PK" + bytes(99)) == "This is no model file of minigpt_core."
     drop(panel, "x.mgpt", b"", zeros=65_000_000)
     panel.get_by_text("The file x.mgpt has 65.0 MB, and this page reads up to 64.0 MB.").wait_for()
-    other = ComposedGPT(ComposedConfig(tokenizer.vocab_size, n_layer=1, n_head=2, n_embd=16, norm="rms"))
-    assert "1 layer of 2 heads, 16 wide" in open_model(panel, "today.mgpt", model_file(other, tokenizer))
+    other = ComposedGPT(ComposedConfig(TOKENIZER.vocab_size, n_layer=1, n_head=2, n_embd=16, norm="rms"))
+    assert "1 layer of 2 heads, 16 wide" in open_model(panel, "today.mgpt", model_file(other, TOKENIZER))
     press(panel, "Train it further on the chosen text")
     panel.get_by_text("The opened model has RMSNorm: the page trains the plain GPT and the fast one of chapter 14").wait_for()
     bring(panel, "Grüße aus Øst. " * 300)
-    open_model(panel, "fast.mgpt", model_file(fast_model(), tokenizer))
+    open_model(panel, "fast.mgpt", model_file(randomised("fast"), TOKENIZER))
     press(panel, "Train it further on the chosen text")
     panel.get_by_text("The opened model does not know the character “ü”, which the text has: train a new one on it.").wait_for()
     learn(panel)
     assert "nats per letter" in says(panel)
+
+
+# A text of the reader's own
+
+PASTE = """(area, text) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text/plain", text);
+    return area.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+}"""
+TALE = "Wren has a lamp, and Toby has none. It is late, and the sea is loud."
+
+
+def test_what_cannot_be_learned_is_told_at_once_and_at_train_and_the_next_text_is_learned(opened):
+    panel = opened("own")
+    press(panel, "Train")
+    assert says(panel) == "There is no text yet: paste one, or choose a file."
+    area = panel.get_by_label("your own text: paste it here")
+    for text, told in (
+        (TALE[:50] * 2, "100 characters are too few: a model needs at least 2,000, and learns words from about 50,000."),
+        ("a" * 5000, "It is one character over and over: there is nothing to learn."),
+        ("".join(map(chr, range(0x4E00, 0x4E00 + 12_000))) * 5, "12,000 kinds of character are too many: "),
+    ):
+        area.fill(text)
+        panel.get_by_text(f"{len(text):,} characters, {len(set(text)):,} different. {told}").wait_for()
+        press(panel, "Train")
+        panel.locator(".mg-now [role=status]").filter(has_text=told).wait_for()
+    choose = panel.get_by_label("or choose a text file, or drop it on this panel")
+    for raw, told in (
+        (b"", "The file is empty: a model needs at least a few thousand characters to learn from."),
+        (bytes(range(256)) * 20, "The file is not text in utf-8: save it as plain text in UTF-8."),
+    ):
+        choose.set_input_files(file("x.txt", raw))
+        panel.get_by_text(told).wait_for()
+    drop(panel, "long.txt", b"", zeros=6_000_000)
+    panel.get_by_text("The file long.txt has 6.0 MB, and this page reads up to 5.0 MB: cut it, or train on it with Python").wait_for()
+    documents = "".join(f"{TALE} {i}.{END_OF_TEXT}" for i in range(40))
+    area.fill(documents)
+    learn(panel)
+    shows_what_was_told(panel)
+    assert answers(panel, "prepare")[-1]["split"]["how"] == "documents"
+    assert not any(END_OF_TEXT in (part["sample"] or "") for part in parts(panel))
+
+
+def test_a_long_text_that_is_pasted_or_dropped_is_held_and_given_back(opened):
+    panel = opened("whole")
+    drop(panel, "my ship.txt", TEXT.encode())
+    held = panel.locator(".mg-begins")
+    held.filter(has_text=f"Text: my ship.txt. It begins: “{TEXT[:20]}").wait_for()
+    learn(panel)
+    assert kept(panel)[0] == "my ship.mgpt"
+    press(panel, "Take another text")
+    area = panel.get_by_label("your own text: paste it here")
+    assert area.evaluate("area => area === document.activeElement")
+    assert area.evaluate(PASTE, "short") and not area.evaluate(PASTE, TALES)  # the field takes the first one itself
+    held.filter(has_text=f"Text: your own text. It begins: “{TALES[:20]}").wait_for()
+    panel.get_by_text(f"{len(TALES):,} characters").wait_for()
+
+
+def test_a_file_in_another_encoding_is_read_as_the_reader_chooses(opened):
+    panel, text = opened("own"), load_corpus("tales_zh")[:2500]
+    panel.get_by_label("or choose a text file, or drop it on this panel").set_input_files(file("zh.txt", text.encode("gb18030")))
+    panel.get_by_text("The file is not text in utf-8: choose the encoding in which it reads well.").wait_for()
+    guesses = panel.locator(".mg-paste .mg-buttons button")
+    assert guesses.first.text_content().startswith("gb18030: “") and guesses.first.text_content()[10:14] in text
+    guesses.first.press("Enter")
+    panel.locator(".mg-begins").filter(has_text=text[:30].strip()).wait_for()
+    assert panel.get_by_role("button", name="Take another text").evaluate("button => button === document.activeElement")
+    assert guesses.count() == 0 and f"{len(text):,} characters, " in note(panel)
+    learn(panel)
+    assert asked(panel, "prepare")[-1]["text"] == text and "nats per character" in says(panel)
+
+
+# Two settings side by side
+
+
+def test_two_settings_are_trained_side_by_side_and_the_rate_can_be_turned_on_the_way(opened):
+    panel = opened("compare", SOME)
+    press(panel, "Compare two settings")
+    sliders = {letter: panel.get_by_role("group", name=f"settings of run {letter}") for letter in "AB"}
+    shown = {letter: float(group.locator("output").first.text_content()) for letter, group in sliders.items()}
+    press(panel, "Train")
+    reaches(panel, "training")
+    assert [question["settings"]["learning_rate"] for question in asked(panel, "prepare")] == list(shown.values())
+    assert shown["A"] != shown["B"]
+    goes(panel, 8)
+    before = len(parts(panel, -2))
+    rate = sliders["A"].get_by_label("learning rate")
+    rate.focus()
+    for _ in range(3):
+        panel.page.keyboard.press("ArrowLeft")
+    turned = float(sliders["A"].locator("output").first.text_content())
+    assert sliders["A"].get_by_label("batch (windows)").is_disabled()
+    reaches(panel, "ended")
+    rates = [[part["learning_rate"] for part in parts(panel, run)] for run in (-2, -1)]
+    assert len(rates[0]) == len(rates[1]) == answers(panel, "prepare")[0]["plan"]["steps"]
+    plans = [plan["plan"] for plan in answers(panel, "prepare")]
+    for each, (first, last) in zip(rates, ((shown["A"], turned), (shown["B"], shown["B"])), strict=True):
+        assert each[:before] == pytest.approx(scheduled(plans[0], first)[:before])
+        assert each[-3:] == pytest.approx(scheduled(plans[0], last)[-3:])
+    curves, _ = heights(panel)
+    assert [len(curve) for curve in curves[::2]] == [len(rates[0])] * 2
+    for run, trained in zip((-2, -1), curves[::2], strict=True):
+        assert [loss for _, loss in trained] == pytest.approx([part["train_loss"] for part in parts(panel, run)], abs=0.02)
+    names = panel.locator(".mg-chart .mg-name").all_text_contents()
+    assert sorted(name[:10] for name in names) == ["A training", "B training"]
+    assert re.match(r"A: \d+ steps .* B: \d+ steps .* Counting reaches", says(panel))
+    assert not panel.locator("canvas").is_visible() and panel.locator(".mg-says:visible").count() == 2
+
+
+def scheduled(plan: dict, rate: float) -> list[float]:
+    recipe = TrainConfig(steps=plan["steps"], warmup_steps=plan["warmup_steps"], learning_rate=rate)
+    return [learning_rate_at(step, recipe) for step in range(1, plan["steps"] + 1)]
