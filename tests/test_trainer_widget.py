@@ -1,16 +1,14 @@
 """The panel that trains, in a real browser and with the real engine: what it shows is what the worker told, the model that it
 gives is the one that learned, and whatever is brought to it, it answers in a sentence and goes on."""
 
-import doctest
 import math
 import re
-import shutil
 
 import pytest
 import torch
 from test_playground import ended
 
-from conftest import FLAGS, Visit, called, drop, press, serious_faults
+from conftest import Visit, called, drop, press
 from minigpt_core import (
     GPT,
     CharTokenizer,
@@ -27,7 +25,6 @@ from minigpt_core.beyond.fast import FastConfig, FastGPT
 from minigpt_core.optimizer import learning_rate_at
 from minigpt_core.study.counting import ngram_loss
 from minigpt_core.tokenizer import END_OF_TEXT
-from minigpt_core.widgets import trainer
 from minigpt_core.widgets.export import load_model_file, model_file
 from minigpt_core.widgets.trainer import Trainer
 
