@@ -21,7 +21,7 @@
     plain: { learning_rate: 0.003, warmup_steps: 50, batch_size: 16 },
   };
   const MAIN = { idle: "Train", preparing: "Stop", training: "Pause", paused: "Go on", ended: "Write with it" };
-  const DOING = { counting: "Counting the text, to have something to compare with…", timing: "Timing this device…" };
+  const DOING = { counting: "Counting the text, to compare with…", timing: "Timing this device…" };
   const GUIDE = "Training loss: on the text that it learns from. Held-out loss: on text that it never sees. Lower is better.";
   const KEPT = "This browser keeps the last model that was trained here, without its text, until another one takes its place. ";
 
@@ -281,7 +281,7 @@
 
     rest() {
       const { runs } = this, [first] = runs, ended = runs.every(({ why }) => why === "end");
-      const whole = !this.state.small && runs.length === 1; // where there is room, and the reader knows the words
+      const room = this.root.clientWidth > 620, whole = room && !this.state.small && runs.length === 1;
       const said = runs.map((run) => (ended ? run.judged(whole) : `${run.where}: ${run.standing}.`));
       if (ended && runs.length > 1) said.push(first.counted);
       this.draw();
