@@ -1,23 +1,30 @@
 """The panel that trains, in a real browser and with the real engine: what it shows is what the worker told, the model that it
 gives is the one that learned, and whatever is brought to it, it answers in a sentence and goes on."""
 
-import doctest
 import math
 import re
-import shutil
 
 import pytest
 import torch
 from test_playground import ended
 
-from conftest import FLAGS, Visit, called, drop, press, serious_faults
-from minigpt_core import GPT, CharTokenizer, GPTConfig, TrainConfig, evaluate, load_corpus, load_pretrained, split_text, stream
+from conftest import Visit, called, drop, press
+from minigpt_core import (
+    GPT,
+    CharTokenizer,
+    GPTConfig,
+    TrainConfig,
+    evaluate,
+    load_corpus,
+    load_pretrained,
+    split_text,
+    stream,
+)
 from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
 from minigpt_core.beyond.fast import FastConfig, FastGPT
 from minigpt_core.optimizer import learning_rate_at
 from minigpt_core.study.counting import ngram_loss
 from minigpt_core.tokenizer import END_OF_TEXT
-from minigpt_core.widgets import trainer
 from minigpt_core.widgets.export import load_model_file, model_file
 from minigpt_core.widgets.trainer import Trainer
 
@@ -149,22 +156,34 @@ def heights(panel) -> tuple[list[list[tuple[float, float]]], list[float]]:
     scale = (ticks[low] - ticks[high]) / (high - low)
     curves = [
         [(float(x), low + (ticks[low] - float(y)) / scale) for x, y in re.findall(r"([\d.]+),([\d.]+)", points)]
-        for points in panel.locator(".mg-chart polyline").evaluate_all("all => all.map((l) => l.getAttribute('points'))")
+        for points in panel.locator(".mg-chart polyline").evaluate_all(
+            "all => all.map((l) => l.getAttribute('points'))"
+        )
     ]
-    dashed = panel.locator(".mg-chart line[stroke-dasharray]").evaluate_all("all => all.map((l) => +l.getAttribute('y1'))")
+    dashed = panel.locator(".mg-chart line[stroke-dasharray]").evaluate_all(
+        "all => all.map((l) => +l.getAttribute('y1'))"
+    )
     return curves, [low + (ticks[low] - y) / scale for y in dashed]
 
 
 def shows_what_was_told(panel) -> None:
     """The text and the curves of a run that has ended, beside what the worker told."""
-    (plan, lines), steps, end = map(answers(panel, "prepare")[-1].get, ("plan", "references")), parts(panel), answers(panel, "train")[-1]
+    (plan, lines), steps, end = (
+        map(answers(panel, "prepare")[-1].get, ("plan", "references")),
+        parts(panel),
+        answers(panel, "train")[-1],
+    )
     losses, held = [part["train_loss"] for part in steps], [part["val_loss"] for part in steps]
     assert [part["step"] for part in steps] == [*range(1, plan["steps"] + 1)] and end["why"] == "end"
     last = losses[-max(2, len(losses) // 20) :]
     training, held_out = f"{sum(last) / len(last):.2f}", f"{held[-1]:.2f}"
     text = f"{plan['steps']} steps in {math.ceil(end['seconds'])} s, training loss {training}, held-out loss {held_out} nats per letter. "
-    text += f"Counting reaches {lines['2-gram']:.2f} with pairs, {lines['best count']:.2f} at its best. The clinic says: "
-    assert says(panel).startswith(f"{text}{end['verdict']['name']}.") and says(panel).endswith(f"Try: {end['verdict']['cure']}")
+    text += (
+        f"Counting reaches {lines['2-gram']:.2f} with pairs, {lines['best count']:.2f} at its best. The clinic says: "
+    )
+    assert says(panel).startswith(f"{text}{end['verdict']['name']}.") and says(panel).endswith(
+        f"Try: {end['verdict']['cure']}"
+    )
     (trained, checked), dashed = heights(panel)
     assert panel.locator(".mg-chart .mg-name").text_content() == f"training {training}held out {held_out}"
     assert [loss for _, loss in trained] == pytest.approx(losses, abs=0.01)
@@ -188,7 +207,10 @@ def test_one_click_trains_to_the_end_and_what_is_shown_is_what_the_worker_told(l
     shows_what_was_told(learned)
     prepared = answers(learned, "prepare")[-1]
     assert prepared["plan"]["steps"] == 260 and prepared["plan"]["note"] == ""
-    ids, V = [torch.tensor(CharTokenizer.train(TALES).encode(part)) for part in split_text(TALES)], prepared["vocab_size"]
+    ids, V = (
+        [torch.tensor(CharTokenizer.train(TALES).encode(part)) for part in split_text(TALES)],
+        prepared["vocab_size"],
+    )
     counted = [ngram_loss(*ids, n, V) for n in range(1, 10)]
     lines = {"ln V": math.log(V), "1-gram": counted[0], "2-gram": counted[1], "best count": min(counted)}
     assert {name: prepared["references"][name] for name in lines} == pytest.approx(lines, abs=1e-6)
@@ -204,12 +226,17 @@ def test_from_noise_to_words_and_the_map_of_a_head(learned):
         words = re.findall(r"[a-z]{2,}", text.lower())
         return sum(word in known for word in words) / max(1, len(words))
 
-    last, (first, *_) = learned.locator(".mg-says").first.text_content(), learned.locator(".mg-trail li").all_text_contents()
+    last, (first, *_) = (
+        learned.locator(".mg-says").first.text_content(),
+        learned.locator(".mg-trail li").all_text_contents(),
+    )
     assert first.startswith("step 1 ") and share(first.removeprefix("step 1 ")) < 0.3 and share(last) > 0.75
     maps = [part["map"] for part in parts(learned) if part["map"]]
     assert len(maps) >= 20 and [len(row) for row in maps[-1]["rows"]] == [*range(1, 25)]
     said = learned.locator("canvas").get_attribute("aria-label")
-    assert said.startswith(f"The attention of one head. Of 24 tokens of “{''.join(maps[-1]['names']).replace('▁', ' ').strip()}”")
+    assert said.startswith(
+        f"The attention of one head. Of 24 tokens of “{''.join(maps[-1]['names']).replace('▁', ' ').strip()}”"
+    )
     inked = "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
     assert learned.locator("canvas").evaluate(inked) > 50  # of many shades
 
@@ -263,7 +290,9 @@ def test_a_tab_that_was_closed_has_lost_nothing_until_the_reader_forgets_it(lear
     assert panel.get_by_role("button", name="Write with it").evaluate("button => button === document.activeElement")
     press(panel, "Write with it")
     panel.get_by_text("to see what else could have been").wait_for()
-    assert not [name for name in panel.page.evaluate("asked.map(({ action }) => action)") if name in ("prepare", "train")]
+    assert not [
+        name for name in panel.page.evaluate("asked.map(({ action }) => action)") if name in ("prepare", "train")
+    ]
     second.page.reload()
     panel = second.awake("trainer")
     press(panel, "Forget it")
@@ -286,7 +315,10 @@ def test_from_a_folder_one_click_on_a_slow_device_trains_a_smaller_model(opened)
     shows_what_was_told(panel)
     assert len(parts(panel)[-1]["map"]["rows"]) == 24
     note = answers(panel, "prepare")[-1]["plan"]["note"]
-    assert re.fullmatch(r"This device computes [\d.]+ GFLOP/s, so the model is 32 wide in place of 128 and the run has 20 .* of 260.", note)
+    assert re.fullmatch(
+        r"This device computes [\d.]+ GFLOP/s, so the model is 32 wide in place of 128 and the run has 20 .* of 260.",
+        note,
+    )
 
 
 def test_it_is_paused_goes_on_and_begins_anew(opened):
@@ -299,7 +331,9 @@ def test_it_is_paused_goes_on_and_begins_anew(opened):
     here = parts(panel)
     last, steps = [part["train_loss"] for part in here][-2:], answers(panel, "prepare")[-1]["plan"]["steps"]
     assert says(panel).startswith(f"Step {len(here)} of {steps}: training loss {sum(last) / 2:.2f}")
-    assert panel.locator(".mg-says").first.text_content() == re.sub(r"\n+", "\n", answers(panel, "train")[-1]["sample"].strip())
+    assert panel.locator(".mg-says").first.text_content() == re.sub(
+        r"\n+", "\n", answers(panel, "train")[-1]["sample"].strip()
+    )
     panel.page.wait_for_timeout(200)
     assert len(parts(panel)) == len(here) < steps
     press(panel, "Go on")
@@ -346,7 +380,9 @@ def test_a_model_from_a_file_of_pythons_writes_and_learns_on(opened):
     for model, width in ((SHIPPED, 128), (randomised("plain"), 32), (randomised("fast"), 32)):
         raw = model_file(model, TOKENIZER)
         said = open_model(panel, "ship.mgpt", raw)
-        assert said.startswith(f"ship.mgpt: {math.ceil(len(raw) / 1000)} kB, ") and f", {width} wide, a window of " in said
+        assert (
+            said.startswith(f"ship.mgpt: {math.ceil(len(raw) / 1000)} kB, ") and f", {width} wide, a window of " in said
+        )
         press(panel.locator("> details"), "Write with it")
         read, _ = load_model_file(raw)
         writes_as_in_python(panel, read, TOKENIZER)
@@ -370,11 +406,15 @@ def test_a_model_that_the_page_does_not_train_is_refused_in_a_sentence_and_the_p
     other = ComposedGPT(ComposedConfig(TOKENIZER.vocab_size, n_layer=1, n_head=2, n_embd=16, norm="rms"))
     assert "1 layer of 2 heads, 16 wide" in open_model(panel, "today.mgpt", model_file(other, TOKENIZER))
     press(panel, "Train it further on the chosen text")
-    panel.get_by_text("The opened model has RMSNorm: the page trains the plain GPT and the fast one of chapter 14").wait_for()
+    panel.get_by_text(
+        "The opened model has RMSNorm: the page trains the plain GPT and the fast one of chapter 14"
+    ).wait_for()
     bring(panel, "Grüße aus Øst. " * 300)
     open_model(panel, "fast.mgpt", model_file(randomised("fast"), TOKENIZER))
     press(panel, "Train it further on the chosen text")
-    panel.get_by_text("The opened model does not know the character “ü”, which the text has: train a new one on it.").wait_for()
+    panel.get_by_text(
+        "The opened model does not know the character “ü”, which the text has: train a new one on it."
+    ).wait_for()
     learn(panel)
     assert "nats per letter" in says(panel)
 
@@ -395,7 +435,10 @@ def test_what_cannot_be_learned_is_told_at_once_and_at_train_and_the_next_text_i
     assert says(panel) == "There is no text yet: paste one, or choose a file."
     area = panel.get_by_label("your own text: paste it here")
     for text, told in (
-        (TALE[:50] * 2, "100 characters are too few: a model needs at least 2,000, and learns words from about 50,000."),
+        (
+            TALE[:50] * 2,
+            "100 characters are too few: a model needs at least 2,000, and learns words from about 50,000.",
+        ),
         ("a" * 5000, "It is one character over and over: there is nothing to learn."),
         ("".join(map(chr, range(0x4E00, 0x4E00 + 12_000))) * 5, "12,000 kinds of character are too many: "),
     ):
@@ -411,7 +454,9 @@ def test_what_cannot_be_learned_is_told_at_once_and_at_train_and_the_next_text_i
         choose.set_input_files(file("x.txt", raw))
         panel.get_by_text(told).wait_for()
     drop(panel, "long.txt", b"", zeros=6_000_000)
-    panel.get_by_text("The file long.txt has 6.0 MB, and this page reads up to 5.0 MB: cut it, or train on it with Python").wait_for()
+    panel.get_by_text(
+        "The file long.txt has 6.0 MB, and this page reads up to 5.0 MB: cut it, or train on it with Python"
+    ).wait_for()
     documents = "".join(f"{TALE} {i}.{END_OF_TEXT}" for i in range(40))
     area.fill(documents)
     learn(panel)
@@ -437,7 +482,9 @@ def test_a_long_text_that_is_pasted_or_dropped_is_held_and_given_back(opened):
 
 def test_a_file_in_another_encoding_is_read_as_the_reader_chooses(opened):
     panel, text = opened("own"), load_corpus("tales_zh")[:2500]
-    panel.get_by_label("or choose a text file, or drop it on this panel").set_input_files(file("zh.txt", text.encode("gb18030")))
+    panel.get_by_label("or choose a text file, or drop it on this panel").set_input_files(
+        file("zh.txt", text.encode("gb18030"))
+    )
     panel.get_by_text("The file is not text in utf-8: choose the encoding in which it reads well.").wait_for()
     guesses = panel.locator(".mg-paste .mg-buttons button")
     assert guesses.first.text_content().startswith("gb18030: “") and guesses.first.text_content()[10:14] in text
@@ -479,7 +526,9 @@ def test_two_settings_are_trained_side_by_side_and_the_rate_can_be_turned_on_the
     curves, _ = heights(panel)
     assert [len(curve) for curve in curves[::2]] == [len(rates[0])] * 2
     for run, trained in zip((-2, -1), curves[::2], strict=True):
-        assert [loss for _, loss in trained] == pytest.approx([part["train_loss"] for part in parts(panel, run)], abs=0.02)
+        assert [loss for _, loss in trained] == pytest.approx(
+            [part["train_loss"] for part in parts(panel, run)], abs=0.02
+        )
     names = panel.locator(".mg-chart .mg-name").all_text_contents()
     assert sorted(name[:10] for name in names) == ["A training", "B training"]
     assert re.match(r"A: \d+ steps .* B: \d+ steps .* Counting reaches", says(panel))

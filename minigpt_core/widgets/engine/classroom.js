@@ -79,7 +79,9 @@
       plan.steps = Math.min(plan.steps, steps);
       const first = before?.weights;
       Object.assign(this, { look, split, tokenizer, coder, train, heldOut, plan, seed, first, training: [], validation: [], times: [] });
-      this.opening = split.how === "documents" ? [0] : Array.from(heldOut.subarray(0, 16)); // what the samples go on from
+      // What the samples go on from: the beginning of a document, or some words of the held-out part.
+      const words = heldOut.indexOf(coder.ids.get(" "), 16) + 1 || 16;
+      this.opening = split.how === "documents" ? [0] : Array.from(heldOut.subarray(0, Math.min(words, this.config.block_size >> 1)));
     }
 
     checkConfig() {
