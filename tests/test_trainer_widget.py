@@ -500,7 +500,7 @@ def test_a_file_in_another_encoding_is_read_as_the_reader_chooses(opened):
 
 
 def test_two_settings_are_trained_side_by_side_and_the_rate_can_be_turned_on_the_way(opened):
-    panel = opened("compare", SOME)
+    panel = opened("compare", SOME / 2)
     press(panel, "Compare two settings")
     sliders = {letter: panel.get_by_role("group", name=f"settings of run {letter}") for letter in "AB"}
     shown = {letter: float(group.locator("output").first.text_content()) for letter, group in sliders.items()}
@@ -538,3 +538,95 @@ def test_two_settings_are_trained_side_by_side_and_the_rate_can_be_turned_on_the
 def scheduled(plan: dict, rate: float) -> list[float]:
     recipe = TrainConfig(steps=plan["steps"], warmup_steps=plan["warmup_steps"], learning_rate=rate)
     return [learning_rate_at(step, recipe) for step in range(1, plan["steps"] + 1)]
+
+
+# By the keyboard, by ear, in print
+
+
+def test_all_is_done_by_the_keyboard_and_the_focus_stays(opened):
+    panel = opened("whole", SOME)
+    page = panel.page
+
+    def here() -> str:
+        return page.evaluate("document.activeElement.labels?.[0]?.textContent || document.activeElement.textContent")
+
+    def presses(*keys: str) -> str:
+        for key in keys:
+            page.keyboard.press(key)
+        return here()
+
+    panel.get_by_label("text", exact=True).focus()
+    assert presses("Tab") == "model"
+    page.keyboard.press("End")
+    assert panel.get_by_label("model", exact=True).input_value() == "plain"
+    assert presses("Tab") == "Train"
+    page.keyboard.press("Enter")
+    reaches(panel, "training")
+    goes(panel, 3)
+    assert here() == "Pause" and presses("Space")
+    reaches(panel, "paused")
+    assert here() == "Go on" and presses("Tab", "Tab", "Tab") == "Keep"
+    with page.expect_download():
+        page.keyboard.press("Enter")
+    assert here() == "Keep" and presses(*["Shift+Tab"] * 3) == "Go on"
+    page.keyboard.press("Enter")
+    reaches(panel, "ended")
+    assert here() == "Write with it"
+    page.keyboard.press("Space")
+    panel.get_by_text("to see what else could have been").wait_for()
+    assert here() == "Write with it" and presses("Tab", "Tab", "Tab") == "prompt"
+    assert presses("Tab") == "Write"
+
+
+MUTATIONS = """root => {
+    globalThis.spoken = [];
+    globalThis.moves = 0;
+    const status = root.querySelector(".mg-now [role=status]"), all = { childList: true, characterData: true, subtree: true };
+    new MutationObserver(() => spoken.push(status.textContent)).observe(status, all);
+    new MutationObserver(() => moves++).observe(root.querySelector(".mg-says"), all);
+}"""
+
+
+def test_few_lines_are_spoken_and_who_wants_less_motion_sees_few_texts(opened):
+    counts = []
+    for motion in ("no-preference", "reduce"):
+        panel = opened("whole", SOME, reduced_motion=motion)
+        bring(panel, TEXT)
+        panel.evaluate(MUTATIONS)
+        learn(panel)
+        spoken, moves = panel.page.evaluate("[spoken, moves]")
+        assert 4 <= len(spoken) <= 16 and spoken[-1] == says(panel)
+        counts.append(moves)
+    assert counts[1] <= 5 and counts[0] > 2 * counts[1]
+
+
+@pytest.mark.parametrize(
+    "page, scheme, width", [("front", "light", 360), ("front", "dark", 1280), ("compare", "dark", 360), ("own", "light", 1280)]
+)
+def test_nothing_below_moves_nothing_is_too_wide_and_axe_finds_nothing_serious(opened, page, scheme, width):
+    panel = opened(page, 2, color_scheme=scheme, viewport={"width": width, "height": 900})
+    below = panel.page.locator("#below" if page != "front" else ".front + p")
+    place = "p => Math.round(p.getBoundingClientRect().top + scrollY)"
+    tops = [below.evaluate(place)]
+    if page == "compare":
+        press(panel, "Compare two settings")
+        tops = [below.evaluate(place)]
+    press(panel, "Train")
+    for mode in ("preparing", "training"):
+        reaches(panel, mode)
+        tops.append(below.evaluate(place))
+    goes(panel, 4)
+    press(panel, "Pause")
+    reaches(panel, "paused")
+    tops.append(below.evaluate(place))
+    faults = serious_faults(panel.page, "[data-minigpt=trainer]")
+    press(panel, "Go on")
+    reaches(panel, "ended")
+    tops.append(below.evaluate(place))
+    assert max(tops) - min(tops) <= 3, tops
+    panel.locator("> details").evaluate("details => { details.open = true; }")
+    press(panel, "Write with it")
+    panel.get_by_text("to see what else could have been").first.wait_for()
+    faults += serious_faults(panel.page, "[data-minigpt=trainer]")
+    assert faults == []
+    assert panel.page.evaluate("document.scrollingElement.scrollWidth") <= width
