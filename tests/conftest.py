@@ -1,5 +1,6 @@
 """The book, built once for all tests that read it, and a browser whose network ends at this machine."""
 
+import base64
 import contextlib
 import functools
 import http.server
@@ -107,6 +108,19 @@ def answered(widget) -> None:
 
 def press(widget, name: str) -> None:
     widget.get_by_role("button", name=name, exact=True).click()
+
+
+def drop(target, name: str, raw: bytes, zeros: int = 0) -> None:
+    """Let a file of these bytes and some zeros go over this part of a panel, after it was held there."""
+    make = """([name, data, zeros]) => {
+        const files = new DataTransfer(), bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+        files.items.add(new File([bytes, new Uint8Array(zeros)], name));
+        return files;
+    }"""
+    files = target.page.evaluate_handle(make, [name, base64.b64encode(raw).decode(), zeros])
+    for event in ("dragenter", "dragover", "drop"):
+        target.dispatch_event(event, {"dataTransfer": files})
+        assert target.page.locator(".mg-drop").count() == (event == "dragover")
 
 
 def number(text: str) -> float:

@@ -1,6 +1,5 @@
 """The playground of the front page in a real browser: it does what Python does."""
 
-import base64
 import html as html_module
 import itertools
 import re
@@ -9,7 +8,7 @@ import pytest
 import torch
 from test_engine import model_of_bytes
 
-from conftest import answered, press, serious_faults
+from conftest import answered, drop, press, serious_faults
 from minigpt_core import GPT, generate, load_model, load_pretrained, save_model, stream
 from minigpt_core.beyond.fast import FastConfig, FastGPT
 from minigpt_core.sampling import shape_logits
@@ -28,9 +27,14 @@ def knob(page, label: str, setting: str = "A"):
     return page.get_by_role("group", name=f"knobs of setting {setting}").get_by_label(label, exact=True)
 
 
-def choose(page, model: str) -> None:
+def model(page):
+    """The playground's choice of a model: the panel beside it has one, too."""
+    return page.locator("[data-minigpt=playground]").get_by_label("model", exact=True)
+
+
+def choose(page, name: str) -> None:
     knob(page, "seed")
-    page.get_by_label("model", exact=True).select_option(model)
+    model(page).select_option(name)
     answered(page.locator("[data-minigpt=playground]"))
 
 
@@ -157,7 +161,7 @@ def test_going_on_ends_the_text_that_is_being_written(playground):
     knob(playground, "length").fill("500")
     press(playground, "Write")
     playground.wait_for_selector(".mg-token >> nth=12")
-    assert playground.locator(".mg-main").text_content() == "Stop"
+    assert playground.locator("[data-minigpt=playground] .mg-main").text_content() == "Stop"
     go_on(playground, 3, 1)
     kept = tokenizer.encode("Wren ") + list(generate(gpt, tokenizer.encode("Wren "), 3, seed=SEED, **KNOBS))
     kept.append(others_at(gpt, kept, KNOBS).topk(2).indices[1].item())
@@ -257,7 +261,7 @@ def test_each_further_text_has_a_seed_of_its_own_until_the_reader_sets_one(widge
 
 def test_a_double_click_before_anything_is_loaded_stops_it_in_a_sentence(widget):
     page = widget("book/index.html", "playground").page  # the fixture asserts that no error was uncaught
-    write_button = page.locator(".mg-main")
+    write_button = page.locator("[data-minigpt=playground] .mg-main")
     write_button.dblclick()
     status = page.locator(".mg-status").first
     assert status.text_content() == "Stopped. It has written nothing yet. Press Write to begin again."
@@ -470,7 +474,7 @@ def test_it_ends_before_the_stop_string_and_can_be_stopped(playground):
     stop = text[40:43]
     found = write(playground, **{"stop at": stop})
     assert found == text[: text.index(stop, 5)]
-    write_button = playground.locator(".mg-main")
+    write_button = playground.locator("[data-minigpt=playground] .mg-main")
     playground.get_by_label("stop at").fill("")
     knob(playground, "length").fill("500")
     write_button.click()
@@ -576,23 +580,14 @@ OWN = "Your own model: choose a file"
 STATUS = ".mg-status >> nth=0"
 
 
-def drop(page, name: str, raw: bytes, zeros: int = 0) -> None:
-    """Let a file of these bytes and some zeros go over the text of the playground, after it was held there."""
-    make = """([name, data, zeros]) => {
-        const files = new DataTransfer(), bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-        files.items.add(new File([bytes, new Uint8Array(zeros)], name));
-        return files;
-    }"""
-    files = page.evaluate_handle(make, [name, base64.b64encode(raw).decode(), zeros])
-    target = page.locator(".mg-text").first
-    for event in ("dragenter", "dragover", "drop"):
-        target.dispatch_event(event, {"dataTransfer": files})
-        assert page.locator(".mg-drop").count() == (event == "dragover")
+def let_go(page, name: str, raw: bytes, zeros: int = 0) -> None:
+    """Let a file go over the text of the playground."""
+    drop(page.locator(".mg-text").first, name, raw, zeros)
     answered(page.locator("[data-minigpt=playground]"))
 
 
 def models(page) -> list[str]:
-    return page.get_by_label("model", exact=True).locator("option").all_text_contents()
+    return model(page).locator("option").all_text_contents()
 
 
 @pytest.mark.parametrize("scheme", ["http", "file"])
@@ -603,7 +598,7 @@ def test_a_model_of_the_readers_own_writes_in_the_page(widget, own, how, scheme)
     knob(page, "seed")
     page.get_by_label("prompt").fill("Wren ")
     if how == "drop":
-        drop(page, "my ship.mgpt", raw)
+        let_go(page, "my ship.mgpt", raw)
     else:  # by the keyboard alone
         with page.expect_file_chooser() as chooser:
             page.get_by_role("button", name="Compare two settings").focus()
@@ -619,7 +614,7 @@ def test_a_model_of_the_readers_own_writes_in_the_page(widget, own, how, scheme)
     assert len(write(page, model="tales-bpe", length="20")) > 20  # and back
     found = write(page, model="file:my ship", seed="4", length="90")
     assert found == "Wren " + "".join(stream(own, tokenizer, "Wren ", 90, temperature=0.8, seed=4))
-    drop(page, "my ship.mgpt", model_file(*load_pretrained("tales-zh")))
+    let_go(page, "my ship.mgpt", model_file(*load_pretrained("tales-zh")))
     assert models(page) == [*shipped, "my ship", "my ship (2)"]
     assert load_pretrained("tales-zh")[1].encode(page.get_by_label("prompt").input_value()) == []  # it has no opening
     assert page.locator(".mg-shared .mg-note").first.text_content().startswith("The model does not know the character")
@@ -651,12 +646,12 @@ def test_a_file_that_is_no_model_is_told_in_a_sentence_and_the_others_go_on(play
     tokenizer = load_pretrained("tales-char")[1]
     choose(playground, "tales-char")
     listed = models(playground)
-    drop(playground, "x.mgpt", damage(model_file(own, tokenizer)))
+    let_go(playground, "x.mgpt", damage(model_file(own, tokenizer)))
     assert playground.locator(STATUS).text_content() == said
-    drop(playground, "x.mgpt", model_file(own, tokenizer), zeros=65_000_000)
+    let_go(playground, "x.mgpt", model_file(own, tokenizer), zeros=65_000_000)
     assert playground.locator(STATUS).text_content() == "The file has 65 MB, more than the 64 MB that this page reads."
     assert models(playground) == listed
-    assert playground.get_by_label("model", exact=True).input_value() == "tales-char"
+    assert model(playground).input_value() == "tales-char"
     turned = {"temperature": "0.8", "length": "30", "seed": "5"}
     expected = "Wren " + "".join(stream(*load_pretrained("tales-char"), "Wren ", 30, temperature=0.8, seed=5))
     assert write(playground, prompt="Wren ", **TURNED | turned) == expected

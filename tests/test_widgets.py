@@ -17,7 +17,18 @@ from minigpt_core import GPT, CharTokenizer, GPTConfig, attention_maps, load_pre
 from minigpt_core.attention import causal_mask
 from minigpt_core.pretrained import PRETRAINED
 from minigpt_core.study.lens import inner_values
-from minigpt_core.widgets import ENGINE, FOLDER, anatomy, engine_source, source
+from minigpt_core.widgets import (
+    ENGINE,
+    FOLDER,
+    TRAINERS,
+    TRAINING,
+    WIDGETS,
+    anatomy,
+    engine_source,
+    live_module,
+    source,
+    training_source,
+)
 from minigpt_core.widgets.anatomy import STEPS, Anatomy
 from minigpt_core.widgets.attention import AttentionMaps
 from minigpt_core.widgets.export import model_file
@@ -42,6 +53,7 @@ GRAPH = {
     "attention": BASE | {"study.lens"},
     "anatomy": BASE | {"study.lens"},
     "tokenizer": BASE | {"export", "records"},
+    "trainer": {"__init__", "attention", "base", "notebook.lesson", "records"},
 }
 
 
@@ -57,8 +69,14 @@ def test_every_script_is_a_classic_one_and_attaches_to_one_name():
         script = path.read_text(encoding="utf-8")
         assert not re.search(r"^\s*(import|export)\b", script, re.MULTILINE), path.name
         assert "globalThis" in script and '"use strict"' in script, path.name
-    assert all(source(f"engine/{name}.js") in engine_source() for name in ENGINE)
-    assert {path.stem for path in (FOLDER / "engine").glob("*.js")} == set(ENGINE)
+    for names, script in ((ENGINE, engine_source()), (TRAINING, training_source())):
+        assert all(source(f"engine/{name}.js") in script for name in names)
+    assert sorted(path.stem for path in (FOLDER / "engine").glob("*.js")) == sorted(ENGINE + TRAINING)
+
+
+def test_what_trains_is_brought_to_those_panels_alone_that_train():
+    training = json.dumps(training_source())[1:-1]
+    assert {name for name in WIDGETS if training in live_module(name)} == set(TRAINERS)
 
 
 class Faces(HTMLParser):

@@ -5,7 +5,7 @@
   const { make, draw, capital, onColours, label, apart, lines } = minigpt.parts;
   const LEFT = 34, RIGHT = 112, TOP = 26, FOOT = 26; // margins of the chart, in pixels
   const BLUE = "var(--mg-accent)", VERMILION = "#d55e00", GREY = "#8888";
-  const MARK = 5, NAME = 180; // pixels: a mark, and how wide the names of two curves are
+  const MARK = 5, NAME = 180, WIDE = 400; // pixels: a mark, how wide the names of two curves are, and a chart with a long title
   const BEFORE = [0, 1, 3, 7]; // the samples that stay in view
 
   const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
@@ -73,10 +73,20 @@
       return [["guessing blindly", blind], [`counting ${this.unit}s`, single], ["counting pairs", pairs], ["best count", best]];
     }
 
-    // The last of these that the held-out loss has passed, in words.
+    // The last of these that the held-out loss has passed, and the first that it has not.
+    get between() {
+      const { heldOut } = this.now, below = ([, level]) => heldOut < level;
+      return [this.lines.findLast(below), this.lines.find((line) => !below(line))];
+    }
+
     get passed() {
-      const { heldOut } = this.now, last = this.lines.findLast(([, level]) => heldOut < level);
-      return heldOut === undefined ? "" : last ? `, now below ${last[0]}` : ", not yet below guessing blindly";
+      const [last] = this.between;
+      return this.held.length ? (last ? `, now below ${last[0]}` : ", above guessing blindly") : "";
+    }
+
+    get compared() {
+      const [last, next] = this.between.map((line) => line && `${line[0].replace("best", "the best")} (${number(line[1])})`);
+      return last ? `better than ${last}${next ? `, not as good as ${next}` : ""}` : `no better than ${next}`;
     }
 
     get where() {
@@ -88,17 +98,12 @@
       return `training loss ${number(training)}${held}`;
     }
 
-    // The end in words: where the losses stand, what counting reaches, which is told once for two runs, and what the clinic
-    // finds, with what it saw where the `whole` is asked for.
+    // The end in words: where the losses stand, and what the clinic finds, with what it saw where the `whole` is asked for.
     judged(whole) {
-      const { letter, step, verdict, unit } = this, after = `${step} steps in ${seconds(this.seconds)}`;
-      const found = verdict ? ` The clinic says: ${verdict.name}.${whole ? ` ${verdict.symptom}` : ""} Try: ${verdict.cure}` : "";
-      return `${letter ? `${letter}: ` : ""}${after}, ${this.standing} nats per ${unit}.${letter ? "" : ` ${this.counted}`}${found}`;
-    }
-
-    get counted() {
-      const { "2-gram": pairs, "best count": best } = this.references;
-      return `Counting reaches ${number(pairs)} with pairs, ${number(best)} at its best.`;
+      const { letter, step, verdict, unit } = this, after = `${letter ? `${letter}: ` : ""}${step} steps in ${seconds(this.seconds)}`;
+      const saw = whole && verdict.name !== "healthy" ? ` ${verdict.symptom}` : ""; // of a healthy run no more than is said here
+      const found = `The clinic (chapter 09) says: ${verdict.name}.${saw} Try: ${verdict.cure}`;
+      return `${after}, ${this.standing} nats per ${unit}. That is ${this.compared}. ${found}`;
     }
   }
 
@@ -129,7 +134,7 @@
       this.low = first ? Math.floor(Math.min(...all)) : 0;
       this.high = Math.min(2 * blind, Math.max(...all)); // a run may go far astray
       const line = (y, attributes) => draw("line", { x1: LEFT, x2: this.right, y1: y, y2: y, ...attributes });
-      const found = runs.length === 1 && first.why ? first.passed : "";
+      const found = runs.length === 1 && first.why && width > WIDE ? first.passed : "";
       const parts = [label(LEFT, TOP - 14, `loss (nats per ${first?.unit ?? "letter"})${found}`, { class: "mg-title" })];
       for (let tick = this.low; tick <= this.high; tick += Math.ceil((this.high - this.low) / 5))
         parts.push(line(this.y(tick), { class: "mg-grid" }), label(LEFT - 6, this.y(tick), String(tick), { "text-anchor": "end" }));
@@ -159,17 +164,18 @@
       return [curve(training, BLUE, "5 3"), curve(sound, VERMILION, "2 3"), ...marks];
     }
 
-    // The names of the curves, at the right edge, above what is drawn there.
+    // The names of the curves: where they end, or as soon as there is no room for that, above what is drawn at the right edge.
     names() {
       const names = this.runs.filter(({ step }) => step).map((run) => {
-        const { training, heldOut } = run.now, near = run.losses.filter((_, i) => this.x(i + 1) > this.right - NAME);
+        const { training, heldOut } = run.now, tip = this.x(run.step) + 8, room = this.right - tip > NAME;
+        const near = run.losses.filter((_, i) => this.x(i + 1) > this.right - NAME);
         const high = Math.max(...[training, heldOut, ...near].filter(Number.isFinite));
         const words = [draw("tspan", { fill: BLUE }, `${run.letter} training ${number(training)}`.trim())];
         if (heldOut !== undefined) words.push(draw("tspan", { fill: VERMILION, dx: 8 }, `held out ${number(heldOut)}`));
-        return { words, y: Math.max(TOP + 12, this.y(high) - 12) };
+        return { words, y: Math.max(TOP + 12, this.y(high) - 12), place: room ? [tip, "start"] : [this.right, "end"] };
       });
-      return apart(names).map(({ words, y }) => {
-        const name = label(this.right, y, "", { class: "mg-name", "text-anchor": "end" });
+      return apart(names).map(({ words, y, place: [x, anchor] }) => {
+        const name = label(x, y, "", { class: "mg-name", "text-anchor": anchor });
         name.append(...words);
         return name;
       });
@@ -209,9 +215,9 @@
       }));
       if (!named) return;
       Object.assign(context, { globalAlpha: 1, fillStyle: style.color, textAlign: "center", textBaseline: "middle" });
-      context.font = `${Math.min(11, cell + 1)}px ui-monospace, monospace`;
+      context.font = `${Math.min(11, cell)}px ui-monospace, monospace`;
       names.forEach((name, t) => {
-        context.fillText(name, margin / 2, at(t), margin);
+        context.fillText(name, margin / 2, at(t) - (name === "▁" ? 3 : 0), margin); // it would touch the name below
         context.fillText(name, margin + at(t), width - margin / 2, cell);
       });
     }

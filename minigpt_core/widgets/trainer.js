@@ -18,11 +18,13 @@
   const RECIPES = { fast: "fast (chapter 14)", plain: "plain (chapter 07)" };
   const USUAL = {
     fast: { learning_rate: 0.006, warmup_steps: 10, batch_size: 16 },
-    plain: { learning_rate: 0.003, warmup_steps: 50, batch_size: 16 },
+    plain: { learning_rate: 0.01, warmup_steps: 50, batch_size: 16 },
   };
   const MAIN = { idle: "Train", preparing: "Stop", training: "Pause", paused: "Go on", ended: "Write with it" };
   const DOING = { counting: "Counting the text, to have something to compare with…", timing: "Timing this device…" };
-  const GUIDE = "Training loss: on the text that it learns from. Held-out loss: on text that it never sees. Lower is better.";
+  const guide = (unit = "letter") =>
+    `Loss: how badly it guesses the next ${unit}, in the text that it learns from (training) and in text that it never sees ` +
+    "(held out). Dashed lines: what counting alone reaches.";
   const KEPT = "This browser keeps the last model that was trained here, without its text, until another one takes its place. ";
 
   // What a model may begin with that learned from this text: the first words of the first long line, since a title is short.
@@ -73,14 +75,16 @@
       this.again = button("Start again", () => this.start());
       this.writing = button("Write with it", () => this.write());
       this.keeping = button("Keep", () => this.keep());
+      this.keeping.title = "the model as a file";
       this.status = make("p", { className: "mg-status", role: "status" });
       this.ticker = make("p", { className: "mg-status", ariaHidden: "true" }); // too fast to be spoken
       this.progress = make("progress");
       this.progress.setAttribute("aria-label", "training");
-      this.guide = make("p", { className: "mg-status" });
+      this.guide = make("p", { className: "mg-status", textContent: guide() });
       this.chart = new Chart(small ? LOW : HIGH);
       this.says = LETTERS.map((letter) => new Says(letter));
-      this.map = new HeadMap(`where one head looks${small ? "" : ": from the letter of each row to those before it"}`);
+      const whole = "where one head looks: from the letter of each row to those before it";
+      this.map = new HeadMap(small ? "how one head looks back at earlier letters" : whole);
       const beside = make("div", { className: "mg-beside" }, ...this.says.map(({ root }) => root), this.map.root);
       this.stage = make("div", { className: "mg-learning" }, this.chart.root, beside);
       this.shown = make("div", {}, still ?? this.stage);
@@ -103,6 +107,8 @@
         this.shown,
         this.writer,
         this.files(),
+        this.opened,
+        this.uses,
         this.offer,
       );
       root.classList.add("mg-trainer");
@@ -115,7 +121,8 @@
       this.beside(false);
       this.drops();
       const learned = small ? state.texts[state.text] : "the chosen text";
-      this.enter("idle", `Press Train. A small GPT learns ${learned} here in this page, from noise to words, in about half a minute.`);
+      const words = `Press Train. A small GPT reads ${learned} and learns to guess the next letter. So it learns to write.`;
+      this.enter("idle", small ? words : `${words} That takes about half a minute.`);
       this.remember();
     }
 
@@ -131,8 +138,9 @@
       this.opened = make("p", { className: "mg-status", role: "status" });
       this.uses = make("div", { className: "mg-buttons" });
       this.opening = alone(this.root, (error) => (this.opened.textContent = sentence(error)));
-      const summary = make("summary", { textContent: small ? "Your own text" : "Models in files" });
-      return (this.fold = make("details", {}, summary, ...(small ? [this.own.root, train] : []), file, this.opened, this.uses, note, kept));
+      const summary = make("summary", { textContent: small ? "Your own text, and models in files" : "Models in files" });
+      const own = small ? [this.own.root, make("div", { className: "mg-buttons" }, train)] : [];
+      return (this.fold = make("details", {}, summary, ...own, file, note, kept));
     }
 
     // A file that is let go over the panel: a model, or a text.
@@ -149,17 +157,13 @@
         hover(false);
         if (event.defaultPrevented || !file) return;
         event.preventDefault();
-        if (model || this.state.small) this.unfold();
         if (model) return this.open(file);
+        root.classList.add("mg-asked");
+        this.fold.open ||= this.state.small; // there the field for a text is in it
         this.text.value = OWN;
         this.text.onchange();
         this.own.take(file);
       };
-    }
-
-    unfold() {
-      this.root.classList.add("mg-asked");
-      this.fold.open = true;
     }
 
     // The settings of the chosen recipe, or those that the page asks for. B begins with another rate.
@@ -193,6 +197,7 @@
     // Into another state: what is said, what the buttons do, and what may be changed.
     enter(mode, words) {
       this.mode = this.root.dataset.mode = mode;
+      this.words = words;
       const { works } = this, rests = mode === "paused" || mode === "ended";
       this.main.textContent = MAIN[mode];
       this.again.hidden = this.keeping.hidden = !rests;
@@ -200,7 +205,7 @@
       if (mode === "preparing") this.progress.removeAttribute("value");
       this.progress.hidden = !works || (mode === "preparing" && calm()); // it would move all the time
       this.ticker.hidden = mode !== "training";
-      this.guide.hidden = mode === "idle" || mode === "ended";
+      this.guide.hidden = mode === "ended";
       this.status.classList.toggle("mg-unseen", mode === "training"); // the ticker says the same, more often
       for (const control of [this.text, this.recipe, this.compare]) control.disabled = works;
       for (const each of this.settings) each.lock(works);
@@ -227,7 +232,7 @@
       if (this.works) return;
       const { mode } = this, { signal } = (this.control = new AbortController()), runs = [];
       const recipe = this.recipe.value, seed = this.state.seed + this.begun;
-      this.guide.textContent = GUIDE;
+      this.guide.textContent = guide();
       this.enter("preparing", "Reading the text…");
       this.main.scrollIntoView({ block: "nearest" }); // the button that was pressed may be far below
       try {
@@ -244,10 +249,11 @@
       } catch (error) {
         for (const run of runs) run.forget();
         this.root.classList.add("mg-asked"); // another text may be wanted
-        return this.enter(mode, signal.aborted ? "Stopped: press Train to begin again." : sentence(error));
+        const stopped = `Stopped: press ${mode === "idle" ? "Train to begin again" : "Start again"}.`;
+        return this.enter(mode, signal.aborted ? stopped : sentence(error));
       }
-      const [{ plan }] = runs;
-      this.guide.textContent = plan.note || GUIDE;
+      const [{ plan, unit }] = runs;
+      this.guide.textContent = this.state.small ? guide(unit) : `${guide(unit)} ${plan.note}`;
       this.progress.max = plan.steps;
       this.offer.hidden = true;
       this.shown.replaceChildren(this.stage);
@@ -280,15 +286,14 @@
     }
 
     rest() {
-      const { runs } = this, [first] = runs, ended = runs.every(({ why }) => why === "end");
+      const { runs } = this, ended = runs.every(({ why }) => why === "end");
       const whole = !this.state.small && runs.length === 1; // where there is room, and the reader knows the words
       const said = runs.map((run) => (ended ? run.judged(whole) : `${run.where}: ${run.standing}.`));
-      if (ended && runs.length > 1) said.push(first.counted);
       this.draw();
-      this.enter(ended ? "ended" : "paused", said.join(" "));
+      this.enter(ended ? "ended" : "paused", said.join("\n"));
       this.chart.say();
       this.map.say();
-      this.shelve(first);
+      this.shelve(runs[0]);
     }
 
     hear(run, { val_loss }) {
@@ -340,24 +345,28 @@
         models = Object.fromEntries(this.runs.map(({ name, letter }) => [name, letter ? `model ${letter}` : "your model"]));
         prompt = opening(this.learned.text);
       }
-      const [model] = Object.keys(models), { writer } = this;
+      const [model, second] = Object.keys(models), { writer } = this;
       if (writer.hidden || writer.dataset.model !== model) {
-        const child = make("div");
-        writer.replaceChildren(make("p", { className: "mg-caption", textContent: "Write with your model" }), child);
+        const child = make("div"), textContent = `Write with your model${second ? "s: model A, or under Knobs model B" : ""}`;
+        writer.replaceChildren(make("p", { className: "mg-caption", textContent }), child);
         writer.dataset.model = model;
         writer.hidden = false;
         minigpt.widgets.playground(child, { models, model, prompt, folded: true, knobs: {} }, this.engine, () => {});
       }
       const main = writer.querySelector(".mg-main");
       if (main.textContent === "Write") main.click();
+      writer.scrollIntoView({ block: "nearest" }); // the button that was pressed may be far from it
     }
 
     keep() {
       return this.alone(async (signal) => {
+        const names = [];
         for (const run of this.runs) {
-          const { bytes } = await run.ask("keep", {}, signal);
-          save(bytes, `${this.learned.file}${run.letter && `-${run.letter}`}.mgpt`);
+          const { bytes } = await run.ask("keep", {}, signal), name = `${this.learned.file}${run.letter && `-${run.letter}`}.mgpt`;
+          save(bytes, name);
+          names.push(name);
         }
+        this.speak(`${this.words} Kept as ${names.join(" and ")}, to be opened here or in Python.`);
       });
     }
 
@@ -380,11 +389,10 @@
       const title = `${label}, step ${step} of ${steps}, ${day}`;
       const open = button("Open it", () => {
         this.offer.hidden = true;
-        this.unfold();
         this.opening((signal) => this.add(title, bytes, signal));
       });
       this.offer.replaceChildren(
-        `A model that you trained here (${title}) is still in this browser, until another one takes its place. `,
+        `A model that you trained here (${title}) is still in this browser. `,
         open, " ", button("Forget it", () => this.forgetKept(this.offer)));
       this.offer.hidden = false;
     }

@@ -80,13 +80,14 @@ class Trainer(Widget):
             f"<li><b>step {step} </b>{html.escape(text)}</li>"
             for step, text in (before[place] for place in BEFORE if place < len(before))
         )
-        words = "where one head looks" + ("" if small else ": from the letter of each row to those before it")
+        whole = "where one head looks: from the letter of each row to those before it"
+        words = "how one head looks back at earlier letters" if small else whole
         return (
             f'<div class="mg-learning{" mg-small" * small}">'
             f'<div class="mg-chart mg-recorded">{_chart(record, LOW if small else HIGH)}</div>'
             '<div class="mg-beside"><div class="mg-writes"><p class="mg-caption">A recorded run wrote:</p>'
             f'<p class="mg-says">{html.escape(last)}</p><ol class="mg-trail">{trail}</ol></div>'
-            f'<div class="mg-looks">{_map(record["film"])}<p class="mg-note">{words}</p></div></div></div>'
+            f'<div class="mg-looks">{_map(record)}<p class="mg-note">{words}</p></div></div></div>'
         )
 
     def __repr__(self) -> str:
@@ -140,12 +141,15 @@ def _chart(record: dict[str, Any], height: int) -> str:
     return f'<svg width="100%" height="{height}" role="img" aria-label="{said}">{"".join(parts)}</svg>'
 
 
-def _map(film: dict[str, Any]) -> str:
-    """The last recorded map of the first head, a pixel for a pair of letters, as the maps of attention are drawn."""
-    T = len(film["text"])
+def _map(record: dict[str, Any]) -> str:
+    """The last recorded map of the last block's first head, which the panel shows too: a pixel for a pair of letters, as the maps
+    of attention are drawn."""
+    film, model = record["film"], record["settings"]["model"]
+    T, heads = len(film["text"]), (model["n_layer"] - 1) * model["n_head"]  # of the blocks before the last
     pixels = np.zeros((T, T, 4), np.uint8)
     pixels[..., :3] = PIXEL
-    shares = list(base64.b64decode(film["at"][-1]["percent"]))[: T * (T + 1) // 2]
+    pairs = T * (T + 1) // 2
+    shares = list(base64.b64decode(film["at"][-1]["percent"]))[heads * pairs : (heads + 1) * pairs]
     pixels[(*np.tril_indices(T), 3)] = (255 * np.sqrt(np.array(shares) / 100)).round()
     file = io.BytesIO()
     image.imsave(file, pixels, format="png", metadata={"Software": ""})

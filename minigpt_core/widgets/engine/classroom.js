@@ -84,7 +84,9 @@
       const most = V <= 256 ? 60 : 30; // readings of the text, after which it would only be known by heart
       plan.steps = shortened(plan.steps, (most * train.length) / (plan.batch_size * T));
       Object.assign(this, { look, how, tokenizer, coder, train, heldOut, plan, seed, first, training: [], validation: [], times: [] });
-      this.opening = how === "documents" ? [0] : Array.from(heldOut.subarray(0, 16)); // what the samples go on from
+      // What the samples go on from: the beginning of a document, or some words of the held-out part.
+      const words = Math.min(heldOut.indexOf(coder.ids.get(" "), 16) + 1 || 16, T >> 1);
+      this.opening = how === "documents" ? [0] : Array.from(heldOut.subarray(0, words));
     }
 
     get summary() {

@@ -1,0 +1,632 @@
+"""The panel that trains, in a real browser and with the real engine: what it shows is what the worker told, the model that it
+gives is the one that learned, and whatever is brought to it, it answers in a sentence and goes on."""
+
+import math
+import re
+
+import pytest
+import torch
+from test_playground import ended
+
+from conftest import Visit, called, drop, press
+from minigpt_core import (
+    GPT,
+    CharTokenizer,
+    GPTConfig,
+    TrainConfig,
+    evaluate,
+    load_corpus,
+    load_pretrained,
+    split_text,
+    stream,
+)
+from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
+from minigpt_core.beyond.fast import FastConfig, FastGPT
+from minigpt_core.optimizer import learning_rate_at
+from minigpt_core.study.counting import ngram_loss
+from minigpt_core.tokenizer import END_OF_TEXT
+from minigpt_core.widgets.export import load_model_file, model_file
+from minigpt_core.widgets.trainer import Trainer
+
+TALES = load_corpus("tales")
+TEXT = TALES[:3000]
+FORMS = {"whole": Trainer(), "own": Trainer(own=True), "compare": Trainer(compare=True)}
+# What is asked of the worker and what it tells, and a device that may take so many seconds for a training: of few seconds the
+# plan is 20 steps of a small model. `before` runs in the worker before the engine does.
+SPY = """([seconds, before]) => {
+  const jobs = (action, name) => asked.filter((each) => each.action === action && (!name || each.name === name)).map(({ job }) => job);
+  const steps = (run) => {
+    const all = jobs("train", asked.filter(({ action }) => action === "train").at(run)?.name);
+    return told.filter(({ job, part }) => part && all.includes(job)).map(({ part }) => part);
+  };
+  Object.assign(globalThis, { seconds, before, asked: [], told: [], jobs, steps });
+  const { Worker, Blob } = globalThis;
+  globalThis.Worker = class extends Worker {
+    constructor(address) {
+      super(address);
+      this.addEventListener("message", ({ data }) => told.push(data));
+    }
+    postMessage(question) {
+      asked.push(question);
+      super.postMessage(question.action === "prepare" ? { ...question, seconds: globalThis.seconds } : question);
+    }
+  };
+  globalThis.Blob = class extends Blob {
+    constructor(parts, options) {
+      super(options?.type === "text/javascript" ? [globalThis.before, ...parts] : parts, options);
+    }
+  };
+}"""
+SHORT, SOME, WHOLE = 0.01, 4, 1e6  # seconds
+HEAD = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A page</title>
+<style>:root { color-scheme: light dark; } body { margin: 0 1rem; font: 17px sans-serif; } * { box-sizing: border-box; }
+html[data-theme="dark"] body { color: #ddd; background: #121212; }</style>
+<script>document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";</script>"""
+
+
+@pytest.fixture(scope="module")
+def pages(html, tmp_path_factory):
+    """The address of a page for each form of the panel, to be opened from a folder, and of the front page."""
+    folder, scripts = tmp_path_factory.mktemp("trainer"), (html / "_static" / "minigpt").as_uri()
+    styles = "".join(f'<link rel="stylesheet" href="{scripts}/{name}.css">' for name in ("widgets", "trainer"))
+    for name, form in FORMS.items():
+        body = f'<body><main><h1>It learns</h1>{form.still()}<p id="below">Below.</p></main></body></html>'
+        text = f'{HEAD}{styles}<script defer src="{scripts}/host.js"></script></head>{body}'
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    return {name: (folder / f"{name}.html").as_uri() for name in FORMS} | {"front": (html / "book/index.html").as_uri()}
+
+
+@pytest.fixture(scope="module")
+def opened(browser, pages):
+    """A function: the panel of that page, awake, in a context of its own."""
+    seen = []
+
+    def opened(page: str, seconds: float = SHORT, before: str = "", browser=browser, **options):
+        context = browser.new_context(**options)
+        context.add_init_script(f"({SPY})([{seconds}, `{before}`])")
+        seen.append(Visit(context, pages.get(page, page)))
+        return seen[-1].awake("trainer")
+
+    yield opened
+    for each in seen:
+        assert each.outside == [] and each.problems == []
+        each.page.context.close()
+
+
+def reaches(panel, *modes: str) -> None:
+    script = "([root, modes]) => modes.includes(root.dataset.mode)"
+    panel.page.wait_for_function(script, arg=[panel.element_handle(), modes], timeout=180_000)
+
+
+def learn(panel, button: str = "Train") -> None:
+    press(panel, button)
+    reaches(panel, "training")
+    reaches(panel, "ended")
+
+
+def says(panel) -> str:
+    return panel.locator(".mg-now [role=status]").text_content()
+
+
+def note(panel) -> str:
+    """What is said of a text of the reader's own, as soon as something is."""
+    place = panel.locator(".mg-paste [role=status]")
+    place.filter(has_text=re.compile(r"[^…]$")).wait_for()
+    return place.text_content()
+
+
+def file(name: str, raw: bytes | str) -> dict:
+    return {"name": name, "mimeType": "", "buffer": raw.encode() if isinstance(raw, str) else raw}
+
+
+def bring(panel, text: str) -> None:
+    """A text of the reader's own, typed in the field."""
+    if not panel.locator("textarea").first.is_visible():
+        panel.get_by_label("text", exact=True).select_option("own")
+    panel.get_by_label("your own text: paste it here").fill(text)
+
+
+def asked(panel, action: str) -> list[dict]:
+    return panel.page.evaluate("action => asked.filter((each) => each.action === action)", action)
+
+
+def parts(panel, run: int = -1) -> list[dict]:
+    """What the worker told of each step of that run."""
+    return panel.page.evaluate("steps", run)
+
+
+def goes(panel, step: int) -> None:
+    """Wait until the last run has come so far."""
+    panel.page.wait_for_function("step => steps(-1).length >= step", arg=step)
+
+
+def answers(panel, action: str) -> list[dict]:
+    find = "action => told.filter(({ job, done }) => done && jobs(action).includes(job)).map(({ done }) => done)"
+    return panel.page.evaluate(find, action)
+
+
+def heights(panel) -> tuple[list[list[tuple[float, float]]], list[float]]:
+    """The curves of the chart and its dashed lines, in the units of its axis."""
+    ticks = {
+        int(tick.text_content()): float(tick.get_attribute("y"))
+        for tick in panel.locator(".mg-chart text[text-anchor=end]").all()
+        if tick.text_content().isdigit()
+    }
+    low, high = min(ticks), max(ticks)
+    scale = (ticks[low] - ticks[high]) / (high - low)
+    curves = [
+        [(float(x), low + (ticks[low] - float(y)) / scale) for x, y in re.findall(r"([\d.]+),([\d.]+)", points)]
+        for points in panel.locator(".mg-chart polyline").evaluate_all(
+            "all => all.map((l) => l.getAttribute('points'))"
+        )
+    ]
+    dashed = panel.locator(".mg-chart line[stroke-dasharray]").evaluate_all(
+        "all => all.map((l) => +l.getAttribute('y1'))"
+    )
+    return curves, [low + (ticks[low] - y) / scale for y in dashed]
+
+
+def shows_what_was_told(panel) -> None:
+    """The text and the curves of a run that has ended, beside what the worker told."""
+    (plan, lines), steps, end = (
+        map(answers(panel, "prepare")[-1].get, ("plan", "references")),
+        parts(panel),
+        answers(panel, "train")[-1],
+    )
+    losses, held = [part["train_loss"] for part in steps], [part["val_loss"] for part in steps]
+    assert [part["step"] for part in steps] == [*range(1, plan["steps"] + 1)] and end["why"] == "end"
+    last = losses[-max(2, len(losses) // 20) :]
+    training, held_out = f"{sum(last) / len(last):.2f}", f"{held[-1]:.2f}"
+    text = f"{plan['steps']} steps in {math.ceil(end['seconds'])} s, training loss {training}, held-out loss {held_out} nats per letter. "
+    text += (
+        f"Counting reaches {lines['2-gram']:.2f} with pairs, {lines['best count']:.2f} at its best. The clinic says: "
+    )
+    assert says(panel).startswith(f"{text}{end['verdict']['name']}.") and says(panel).endswith(
+        f"Try: {end['verdict']['cure']}"
+    )
+    (trained, checked), dashed = heights(panel)
+    assert panel.locator(".mg-chart .mg-name").text_content() == f"training {training}held out {held_out}"
+    assert [loss for _, loss in trained] == pytest.approx(losses, abs=0.01)
+    assert [loss for _, loss in checked] == pytest.approx([loss for loss in held if loss is not None], abs=0.01)
+    assert trained[-1][0] == checked[-1][0] == max(x for x, _ in trained)
+    assert dashed == pytest.approx([lines[name] for name in ("ln V", "1-gram", "2-gram", "best count")], abs=0.01)
+
+
+# The front page: one click
+
+
+@pytest.fixture(scope="module")
+def learned(opened, site):
+    """The front page's panel after one click, and a run as long as it is planned."""
+    panel = opened(f"{site}/book/index.html", WHOLE)
+    learn(panel)
+    return panel
+
+
+def test_one_click_trains_to_the_end_and_what_is_shown_is_what_the_worker_told(learned):
+    shows_what_was_told(learned)
+    prepared = answers(learned, "prepare")[-1]
+    assert prepared["plan"]["steps"] == 260 and prepared["plan"]["note"] == ""
+    ids, V = (
+        [torch.tensor(CharTokenizer.train(TALES).encode(part)) for part in split_text(TALES)],
+        prepared["vocab_size"],
+    )
+    counted = [ngram_loss(*ids, n, V) for n in range(1, 10)]
+    lines = {"ln V": math.log(V), "1-gram": counted[0], "2-gram": counted[1], "best count": min(counted)}
+    assert {name: prepared["references"][name] for name in lines} == pytest.approx(lines, abs=1e-6)
+    assert "now below counting pairs" in learned.locator(".mg-chart .mg-title").text_content()
+    said = learned.locator(".mg-chart svg").get_attribute("aria-label")
+    assert f"held-out loss {parts(learned)[-1]['val_loss']:.2f}, now below counting pairs." in said
+
+
+def test_from_noise_to_words_and_the_map_of_a_head(learned):
+    known = set(re.findall(r"[a-z]{2,}", TALES.lower()))
+
+    def share(text: str) -> float:
+        words = re.findall(r"[a-z]{2,}", text.lower())
+        return sum(word in known for word in words) / max(1, len(words))
+
+    last, (first, *_) = (
+        learned.locator(".mg-says").first.text_content(),
+        learned.locator(".mg-trail li").all_text_contents(),
+    )
+    assert first.startswith("step 1 ") and share(first.removeprefix("step 1 ")) < 0.3 and share(last) > 0.75
+    maps = [part["map"] for part in parts(learned) if part["map"]]
+    assert len(maps) >= 20 and [len(row) for row in maps[-1]["rows"]] == [*range(1, 25)]
+    said = learned.locator("canvas").get_attribute("aria-label")
+    assert said.startswith(
+        f"The attention of one head. Of 24 tokens of “{''.join(maps[-1]['names']).replace('▁', ' ').strip()}”"
+    )
+    inked = "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
+    assert learned.locator("canvas").evaluate(inked) > 50  # of many shades
+
+
+def kept(panel) -> tuple[str, bytes]:
+    """The file that Keep gives."""
+    with panel.page.expect_download() as download:
+        press(panel, "Keep")
+    return download.value.suggested_filename, download.value.path().read_bytes()
+
+
+def writes_as_in_python(panel, model, tokenizer) -> None:
+    """Until it has written in the panel."""
+    writer = panel.get_by_role("region", name="Write with your model")
+    writer.get_by_text("to see what else could have been").wait_for()
+    prompt = writer.get_by_label("prompt").input_value()
+    expected = prompt + "".join(stream(model, tokenizer, prompt, 200, temperature=0.8, seed=1))
+    assert writer.locator(".mg-text").first.text_content() == expected
+
+
+def test_what_is_kept_is_the_model_that_learned_for_python_for_the_command_and_for_the_playground(learned, tmp_path):
+    name, raw = kept(learned)
+    assert name == "tales.mgpt"
+    model, tokenizer = load_model_file(raw)
+    assert tokenizer.encode(TALES) == CharTokenizer.train(TALES).encode(TALES)
+    loss = evaluate(model, torch.tensor(tokenizer.encode(split_text(TALES)[1])))
+    assert loss == pytest.approx(parts(learned)[-1]["val_loss"], abs=1e-4)
+    (tmp_path / name).write_bytes(raw)
+    done = called("generate", "--model", name, "--prompt", "Wren ", "--max-new-tokens", 40, cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("Wren ")
+    page = learned.page
+    page.locator("[data-minigpt=playground] details").evaluate("details => { details.open = true; }")
+    page.get_by_label("Your own model: choose a file").set_input_files(file(name, raw))
+    page.get_by_text("Your model “tales” is here: press Write.").wait_for()
+    playground = page.locator("[data-minigpt=playground]")
+    playground.get_by_label("prompt").fill("Wren ")
+    press(playground, "Write")
+    written = "Wren " + "".join(stream(model, tokenizer, "Wren ", 100, temperature=0.8, seed=1))
+    assert ended(page) == written
+    press(learned, "Write with it")
+    writes_as_in_python(learned, model, tokenizer)
+
+
+def test_a_tab_that_was_closed_has_lost_nothing_until_the_reader_forgets_it(learned):
+    context, address = learned.page.context, learned.page.url
+    second = Visit(context, address)
+    panel = second.awake("trainer")
+    panel.get_by_text("A model that you trained here (the tales of this book, step 260 of 260").wait_for()
+    press(panel, "Open it")
+    panel.get_by_text("1 layer of 2 heads, 128 wide, a window of 64 tokens.").wait_for()
+    assert panel.get_by_role("button", name="Write with it").evaluate("button => button === document.activeElement")
+    press(panel, "Write with it")
+    panel.get_by_text("to see what else could have been").wait_for()
+    assert not [
+        name for name in panel.page.evaluate("asked.map(({ action }) => action)") if name in ("prepare", "train")
+    ]
+    second.page.reload()
+    panel = second.awake("trainer")
+    press(panel, "Forget it")
+    panel.get_by_text("This browser keeps no model now.").wait_for()
+    assert panel.locator(".mg-main").evaluate("button => button === document.activeElement")
+    second.page.reload()
+    panel = second.awake("trainer")
+    second.page.wait_for_timeout(300)
+    assert not panel.get_by_text("A model that you trained here").is_visible()
+    assert second.problems == [] and second.outside == []
+    second.page.close()
+
+
+# From a folder, in all forms
+
+
+def test_from_a_folder_one_click_on_a_slow_device_trains_a_smaller_model(opened):
+    panel = opened("front")
+    learn(panel)
+    shows_what_was_told(panel)
+    assert len(parts(panel)[-1]["map"]["rows"]) == 24
+    note = answers(panel, "prepare")[-1]["plan"]["note"]
+    assert re.fullmatch(
+        r"This device computes [\d.]+ GFLOP/s, so the model is 32 wide in place of 128 and the run has 20 .* of 260.",
+        note,
+    )
+
+
+def test_it_is_paused_goes_on_and_begins_anew(opened):
+    panel = opened("whole", SOME)
+    bring(panel, TEXT)
+    press(panel, "Train")
+    goes(panel, 5)
+    press(panel, "Pause")
+    reaches(panel, "paused")
+    here = parts(panel)
+    last, steps = [part["train_loss"] for part in here][-2:], answers(panel, "prepare")[-1]["plan"]["steps"]
+    assert says(panel).startswith(f"Step {len(here)} of {steps}: training loss {sum(last) / 2:.2f}")
+    assert panel.locator(".mg-says").first.text_content() == re.sub(
+        r"\n+", "\n", answers(panel, "train")[-1]["sample"].strip()
+    )
+    panel.page.wait_for_timeout(200)
+    assert len(parts(panel)) == len(here) < steps
+    press(panel, "Go on")
+    reaches(panel, "ended")
+    shows_what_was_told(panel)
+    press(panel, "Start again")
+    reaches(panel, "training")
+    goes(panel, 2)
+    first, second = ([part["train_loss"] for part in parts(panel, run)][:2] for run in (0, -1))
+    assert first != second and [question["seed"] for question in asked(panel, "prepare")] == [1, 2]
+
+
+OPEN = "Open a model: choose a file, or drop it on this panel"
+
+
+def open_model(panel, name: str, raw: bytes) -> str:
+    """What is said of a model in a file."""
+    panel.locator("> details").evaluate("details => { details.open = true; }")
+    place = panel.locator("> details > [role=status]")
+    place.evaluate("place => { place.textContent = ''; }")
+    panel.get_by_label(OPEN).set_input_files(file(name, raw))
+    place.filter(has_text=".").wait_for()
+    return place.text_content()
+
+
+SHIPPED, TOKENIZER = load_pretrained("tales-char")
+KINDS = {
+    "plain": GPT(GPTConfig(TOKENIZER.vocab_size, n_layer=1, n_embd=32, end_id=0)),
+    "fast": FastGPT(FastConfig(TOKENIZER.vocab_size, n_embd=32, end_id=0)),
+}
+
+
+def randomised(kind: str) -> GPT:
+    torch.manual_seed(0)
+    model = KINDS[kind].eval()
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    return model
+
+
+def test_a_model_from_a_file_of_pythons_writes_and_learns_on(opened):
+    panel = opened("whole")
+    bring(panel, TEXT)
+    for model, width in ((SHIPPED, 128), (randomised("plain"), 32), (randomised("fast"), 32)):
+        raw = model_file(model, TOKENIZER)
+        said = open_model(panel, "ship.mgpt", raw)
+        assert (
+            said.startswith(f"ship.mgpt: {math.ceil(len(raw) / 1000)} kB, ") and f", {width} wide, a window of " in said
+        )
+        press(panel.locator("> details"), "Write with it")
+        read, _ = load_model_file(raw)
+        writes_as_in_python(panel, read, TOKENIZER)
+        if model is SHIPPED:
+            continue
+        press(panel, "Train it further on the chosen text")
+        reaches(panel, "training")
+        reaches(panel, "ended")
+        before = evaluate(read, torch.tensor(TOKENIZER.encode(split_text(TEXT)[0])))
+        assert parts(panel)[0]["train_loss"] == pytest.approx(before, abs=0.2)
+        assert parts(panel)[-1]["train_loss"] < before - 0.2
+        shows_what_was_told(panel)
+        assert type(load_model_file(kept(panel)[1])[0]) is type(model)
+
+
+def test_a_model_that_the_page_does_not_train_is_refused_in_a_sentence_and_the_panel_goes_on(opened):
+    panel = opened("whole")
+    assert open_model(panel, "x.mgpt", b"PK" + bytes(99)) == "This is no model file of minigpt_core."
+    drop(panel, "x.mgpt", b"", zeros=65_000_000)
+    panel.get_by_text("The file x.mgpt has 65.0 MB, and this page reads up to 64.0 MB.").wait_for()
+    other = ComposedGPT(ComposedConfig(TOKENIZER.vocab_size, n_layer=1, n_head=2, n_embd=16, norm="rms"))
+    assert "1 layer of 2 heads, 16 wide" in open_model(panel, "today.mgpt", model_file(other, TOKENIZER))
+    press(panel, "Train it further on the chosen text")
+    panel.get_by_text(
+        "The opened model has RMSNorm: the page trains the plain GPT and the fast one of chapter 14"
+    ).wait_for()
+    bring(panel, "Grüße aus Øst. " * 300)
+    open_model(panel, "fast.mgpt", model_file(randomised("fast"), TOKENIZER))
+    press(panel, "Train it further on the chosen text")
+    panel.get_by_text(
+        "The opened model does not know the character “ü”, which the text has: train a new one on it."
+    ).wait_for()
+    learn(panel)
+    assert "nats per letter" in says(panel)
+
+
+# A text of the reader's own
+
+PASTE = """(area, text) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text/plain", text);
+    return area.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+}"""
+TALE = "Wren has a lamp, and Toby has none. It is late, and the sea is loud."
+
+
+def test_what_cannot_be_learned_is_told_at_once_and_at_train_and_the_next_text_is_learned(opened):
+    panel = opened("own")
+    press(panel, "Train")
+    assert says(panel) == "There is no text yet: paste one, or choose a file."
+    area = panel.get_by_label("your own text: paste it here")
+    for text, told in (
+        (
+            TALE[:50] * 2,
+            "100 characters are too few: a model needs at least 2,000, and learns words from about 50,000.",
+        ),
+        ("a" * 5000, "It is one character over and over: there is nothing to learn."),
+        ("".join(map(chr, range(0x4E00, 0x4E00 + 12_000))) * 5, "12,000 kinds of character are too many: "),
+    ):
+        area.fill(text)
+        panel.get_by_text(f"{len(text):,} characters, {len(set(text)):,} different. {told}").wait_for()
+        press(panel, "Train")
+        panel.locator(".mg-now [role=status]").filter(has_text=told).wait_for()
+    choose = panel.get_by_label("or choose a text file, or drop it on this panel")
+    for raw, told in (
+        (b"", "The file is empty: a model needs at least a few thousand characters to learn from."),
+        (bytes(range(256)) * 20, "The file is not text in utf-8: save it as plain text in UTF-8."),
+    ):
+        choose.set_input_files(file("x.txt", raw))
+        panel.get_by_text(told).wait_for()
+    drop(panel, "long.txt", b"", zeros=6_000_000)
+    panel.get_by_text(
+        "The file long.txt has 6.0 MB, and this page reads up to 5.0 MB: cut it, or train on it with Python"
+    ).wait_for()
+    documents = "".join(f"{TALE} {i}.{END_OF_TEXT}" for i in range(40))
+    area.fill(documents)
+    learn(panel)
+    shows_what_was_told(panel)
+    assert answers(panel, "prepare")[-1]["split"]["how"] == "documents"
+    assert not any(END_OF_TEXT in (part["sample"] or "") for part in parts(panel))
+
+
+def test_a_long_text_that_is_pasted_or_dropped_is_held_and_given_back(opened):
+    panel = opened("whole")
+    drop(panel, "my ship.txt", TEXT.encode())
+    held = panel.locator(".mg-begins")
+    held.filter(has_text=f"Text: my ship.txt. It begins: “{TEXT[:20]}").wait_for()
+    learn(panel)
+    assert kept(panel)[0] == "my ship.mgpt"
+    press(panel, "Take another text")
+    area = panel.get_by_label("your own text: paste it here")
+    assert area.evaluate("area => area === document.activeElement")
+    assert area.evaluate(PASTE, "short") and not area.evaluate(PASTE, TALES)  # the field takes the first one itself
+    held.filter(has_text=f"Text: your own text. It begins: “{TALES[:20]}").wait_for()
+    panel.get_by_text(f"{len(TALES):,} characters").wait_for()
+
+
+def test_a_file_in_another_encoding_is_read_as_the_reader_chooses(opened):
+    panel, text = opened("own"), load_corpus("tales_zh")[:2500]
+    panel.get_by_label("or choose a text file, or drop it on this panel").set_input_files(
+        file("zh.txt", text.encode("gb18030"))
+    )
+    panel.get_by_text("The file is not text in utf-8: choose the encoding in which it reads well.").wait_for()
+    guesses = panel.locator(".mg-paste .mg-buttons button")
+    assert guesses.first.text_content().startswith("gb18030: “") and guesses.first.text_content()[10:14] in text
+    guesses.first.press("Enter")
+    panel.locator(".mg-begins").filter(has_text=text[:30].strip()).wait_for()
+    assert panel.get_by_role("button", name="Take another text").evaluate("button => button === document.activeElement")
+    assert guesses.count() == 0 and f"{len(text):,} characters, " in note(panel)
+    learn(panel)
+    assert asked(panel, "prepare")[-1]["text"] == text and "nats per character" in says(panel)
+
+
+# Two settings side by side
+
+
+def test_two_settings_are_trained_side_by_side_and_the_rate_can_be_turned_on_the_way(opened):
+    panel = opened("compare", SOME / 2)
+    press(panel, "Compare two settings")
+    sliders = {letter: panel.get_by_role("group", name=f"settings of run {letter}") for letter in "AB"}
+    shown = {letter: float(group.locator("output").first.text_content()) for letter, group in sliders.items()}
+    press(panel, "Train")
+    reaches(panel, "training")
+    assert [question["settings"]["learning_rate"] for question in asked(panel, "prepare")] == list(shown.values())
+    assert shown["A"] != shown["B"]
+    goes(panel, 8)
+    before = len(parts(panel, -2))
+    rate = sliders["A"].get_by_label("learning rate")
+    rate.focus()
+    for _ in range(3):
+        panel.page.keyboard.press("ArrowLeft")
+    turned = float(sliders["A"].locator("output").first.text_content())
+    assert sliders["A"].get_by_label("batch (windows)").is_disabled()
+    reaches(panel, "ended")
+    rates = [[part["learning_rate"] for part in parts(panel, run)] for run in (-2, -1)]
+    assert len(rates[0]) == len(rates[1]) == answers(panel, "prepare")[0]["plan"]["steps"]
+    plans = [plan["plan"] for plan in answers(panel, "prepare")]
+    for each, (first, last) in zip(rates, ((shown["A"], turned), (shown["B"], shown["B"])), strict=True):
+        assert each[:before] == pytest.approx(scheduled(plans[0], first)[:before])
+        assert each[-3:] == pytest.approx(scheduled(plans[0], last)[-3:])
+    curves, _ = heights(panel)
+    assert [len(curve) for curve in curves[::2]] == [len(rates[0])] * 2
+    for run, trained in zip((-2, -1), curves[::2], strict=True):
+        assert [loss for _, loss in trained] == pytest.approx(
+            [part["train_loss"] for part in parts(panel, run)], abs=0.02
+        )
+    names = panel.locator(".mg-chart .mg-name").all_text_contents()
+    assert sorted(name[:10] for name in names) == ["A training", "B training"]
+    assert re.match(r"A: \d+ steps .* B: \d+ steps .* Counting reaches", says(panel))
+    assert not panel.locator("canvas").is_visible() and panel.locator(".mg-says:visible").count() == 2
+
+
+def scheduled(plan: dict, rate: float) -> list[float]:
+    recipe = TrainConfig(steps=plan["steps"], warmup_steps=plan["warmup_steps"], learning_rate=rate)
+    return [learning_rate_at(step, recipe) for step in range(1, plan["steps"] + 1)]
+
+
+# By the keyboard, by ear, in print
+
+
+def test_all_is_done_by_the_keyboard_and_the_focus_stays(opened):
+    panel = opened("whole", SOME)
+    page = panel.page
+
+    def here() -> str:
+        return page.evaluate("document.activeElement.labels?.[0]?.textContent || document.activeElement.textContent")
+
+    def presses(*keys: str) -> str:
+        for key in keys:
+            page.keyboard.press(key)
+        return here()
+
+    panel.get_by_label("text", exact=True).focus()
+    assert presses("Tab") == "model"
+    page.keyboard.press("End")
+    assert panel.get_by_label("model", exact=True).input_value() == "plain"
+    assert presses("Tab") == "Train"
+    page.keyboard.press("Enter")
+    reaches(panel, "training")
+    goes(panel, 3)
+    assert here() == "Pause" and presses("Space")
+    reaches(panel, "paused")
+    assert here() == "Go on" and presses("Tab", "Tab", "Tab") == "Keep"
+    with page.expect_download():
+        page.keyboard.press("Enter")
+    assert here() == "Keep" and presses(*["Shift+Tab"] * 3) == "Go on"
+    page.keyboard.press("Enter")
+    reaches(panel, "ended")
+    assert here() == "Write with it"
+    page.keyboard.press("Space")
+    panel.get_by_text("to see what else could have been").wait_for()
+    assert here() == "Write with it" and presses("Tab", "Tab", "Tab") == "prompt"
+    assert presses("Tab") == "Write"
+
+
+MUTATIONS = """root => {
+    globalThis.spoken = [];
+    globalThis.moves = 0;
+    const status = root.querySelector(".mg-now [role=status]"), all = { childList: true, characterData: true, subtree: true };
+    new MutationObserver(() => spoken.push(status.textContent)).observe(status, all);
+    new MutationObserver(() => moves++).observe(root.querySelector(".mg-says"), all);
+}"""
+
+
+def test_few_lines_are_spoken_and_who_wants_less_motion_sees_few_texts(opened):
+    counts = []
+    for motion in ("no-preference", "reduce"):
+        panel = opened("whole", SOME, reduced_motion=motion)
+        bring(panel, TEXT)
+        panel.evaluate(MUTATIONS)
+        learn(panel)
+        spoken, moves = panel.page.evaluate("[spoken, moves]")
+        assert 4 <= len(spoken) <= 16 and spoken[-1] == says(panel)
+        counts.append(moves)
+    assert counts[1] <= 5 and counts[0] > 2 * counts[1]
+
+
+@pytest.mark.parametrize(
+    "page, scheme, width", [("front", "light", 360), ("front", "dark", 1280), ("compare", "dark", 360), ("own", "light", 1280)]
+)
+def test_nothing_below_moves_nothing_is_too_wide_and_axe_finds_nothing_serious(opened, page, scheme, width):
+    panel = opened(page, 2, color_scheme=scheme, viewport={"width": width, "height": 900})
+    below = panel.page.locator("#below" if page != "front" else ".front + p")
+    place = "p => Math.round(p.getBoundingClientRect().top + scrollY)"
+    tops = [below.evaluate(place)]
+    if page == "compare":
+        press(panel, "Compare two settings")
+        tops = [below.evaluate(place)]
+    press(panel, "Train")
+    for mode in ("preparing", "training"):
+        reaches(panel, mode)
+        tops.append(below.evaluate(place))
+    goes(panel, 4)
+    press(panel, "Pause")
+    reaches(panel, "paused")
+    tops.append(below.evaluate(place))
+    faults = serious_faults(panel.page, "[data-minigpt=trainer]")
+    press(panel, "Go on")
+    reaches(panel, "ended")
+    tops.append(below.evaluate(place))
+    assert max(tops) - min(tops) <= 3, tops
+    panel.locator("> details").evaluate("details => { details.open = true; }")
+    press(panel, "Write with it")
+    panel.get_by_text("to see what else could have been").first.wait_for()
+    faults += serious_faults(panel.page, "[data-minigpt=trainer]")
+    assert faults == []
+    assert panel.page.evaluate("document.scrollingElement.scrollWidth") <= width
