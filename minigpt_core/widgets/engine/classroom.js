@@ -9,6 +9,7 @@
   const EVALUATIONS = 13; // in a run
   const LOOKS = 20; // times in a run that the page is shown a text and a map
   const SHOWN = 200, MAPPED = 24; // tokens of such a text, and of such a map
+  const WORDS = 16; // tokens that such a text goes on from, or a few more, to where a word begins
   const TITLE = 200; // tokens at the beginning of the held-out part that no map shows: they may be a title
   const LEAST = 20; // steps, however slow the device
   const WIDTHS = [128, 96, 64, 48, 32]; // from the book's own to what a slow phone can train
@@ -85,8 +86,13 @@
       plan.steps = shortened(plan.steps, (most * train.length) / (plan.batch_size * T));
       Object.assign(this, { look, how, tokenizer, coder, train, heldOut, plan, seed, first, training: [], validation: [], times: [] });
       // What the samples go on from: the beginning of a document, or some words of the held-out part.
-      const words = Math.min(heldOut.indexOf(coder.ids.get(" "), 16) + 1 || 16, T >> 1);
+      const half = Math.ceil(T / 2), words = this.wordFrom(Math.min(WORDS, half), half);
       this.opening = how === "documents" ? [0] : Array.from(heldOut.subarray(0, words));
+    }
+
+    // Where in the held-out part a word begins, between these two places; where none does, the first of them.
+    wordFrom(first, end) {
+      return first + this.heldOut.subarray(first, end).indexOf(this.coder.ids.get(" ")) + 1;
     }
 
     get summary() {
@@ -179,9 +185,8 @@
       model.pack();
       while (ids.length < SHOWN) // on past an end mark, where there is one
         for (const { id } of minigpt.generate(model, [...opening, ...ids], SHOWN - ids.length, knobs, 1 + ids.length)) ids.push(id);
-      const long = Math.min(MAPPED, this.config.block_size), latest = heldOut.length - long, inside = Math.min(TITLE, latest);
-      const at = inside + heldOut.subarray(inside, latest).indexOf(coder.ids.get(" ")) + 1; // where a word begins, or there
-      const read = Array.from(heldOut.subarray(at, at + long));
+      const long = Math.min(MAPPED, this.config.block_size), latest = heldOut.length - long;
+      const at = this.wordFrom(Math.min(TITLE, latest), latest), read = Array.from(heldOut.subarray(at, at + long));
       model.forward(read, model.newCache(), { blocks });
       const map = { names: read.map((id) => coder.name(id)), rows: blocks.at(-1).weights[0] };
       return { sample: coder.decode(ids).replaceAll(END_OF_TEXT, "\n"), map };
