@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import nbformat
 from docutils import nodes
 from docutils.parsers.rst import directives
-from minigpt_core.widgets.trainer import Trainer
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -24,6 +23,7 @@ from minigpt_core.widgets.export import as_script, model_file
 from minigpt_core.widgets.playground import Playground
 from minigpt_core.widgets.quiz import Quiz, load_quiz
 from minigpt_core.widgets.records import RECORDS, record_file
+from minigpt_core.widgets.trainer import Trainer
 
 
 class PlaygroundDirective(SphinxDirective):
