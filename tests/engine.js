@@ -5,7 +5,7 @@ const path = require("node:path");
 const vm = require("node:vm");
 
 const folder = path.join(__dirname, "..", "minigpt_core", "widgets", "engine");
-const TRAINING = ["random.js", "data.js", "counting.js", "clinic.js", "train.js", "classroom.js"];
+const TRAINING = ["random.js", "data.js", "counting.js", "clinic.js", "train.js", "file.js", "classroom.js"];
 for (const name of ["kernel.js", "model.js", "sampling.js", "tokenizer.js", "worker.js", ...TRAINING, "../scaling.js"])
   vm.runInThisContext(fs.readFileSync(path.join(folder, name), "utf8"), { filename: name });
 const { minigpt } = globalThis;
@@ -96,13 +96,14 @@ const answers = {
       space.multiply(matrix(space.arrays.C, m, n), A, B);
       return Array.from(space.arrays.C);
     }),
-  // Steps of training from a model file: the losses, and the gradients of the last one.
+  // Steps of training from a model file, each on windows that stand one after the other: the losses, and the gradients of the last one.
   learn: ({ model, windows, schedule, kind, heldOut }) => {
     const { config, weights } = minigpt.readModel(new Uint8Array(fs.readFileSync(model)));
-    const B = windows[0].length / (config.block_size + 1), trainer = new minigpt.Trainer(config, weights, B, kind);
-    const learned = windows.map((ids, n) => trainer.learn(ids, B, minigpt.learningRateAt(n + 1, schedule)));
+    const long = config.block_size + 1, starts = Array.from({ length: windows[0].length / long }, (_, b) => b * long);
+    const trainer = new minigpt.Trainer(config, weights, starts.length, kind);
+    const learned = windows.map((ids, n) => trainer.learn(Int32Array.from(ids), starts, minigpt.learningRateAt(n + 1, schedule)));
     const gradients = Object.fromEntries(trainer.names.map((name) => [name, Array.from(trainer.a[`d ${name}`])]));
-    const evaluated = heldOut && [Infinity, 7].map((some) => trainer.evaluate(Int32Array.from(heldOut), B, some));
+    const evaluated = heldOut && [Infinity, 7].map((some) => trainer.evaluate(Int32Array.from(heldOut), some));
     return { kind: trainer.space.kind, losses: learned.map(({ loss }) => loss), norms: learned.map(({ norm }) => norm), gradients, evaluated };
   },
   rates: ({ schedules }) =>
@@ -115,6 +116,7 @@ const answers = {
       "no WebAssembly": () => (WebAssembly.Module = function () { throw new WebAssembly.CompileError("no SIMD"); }),
     };
     changes[world]?.();
+    let job = 0;
     for (const { times = 1, asleep = 0, ...data } of messages) {
       if (data.bytes) data.bytes = Uint8Array.from(Buffer.from(data.bytes, "base64"));
       if (data.text) data.text = data.text.repeat(times);
@@ -125,7 +127,7 @@ const answers = {
         if (message.part && message.part.step === data.until) globalThis.onmessage({ data: { job: 0, action: "pause", name: data.name } });
         if (message.job) sent.push(message);
       };
-      await globalThis.onmessage({ data: { job: 1, ...data } });
+      await globalThis.onmessage({ data: { job: ++job, ...data } });
       answers.push(sent);
     }
     return answers;

@@ -10,7 +10,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 ENGINE = ("kernel", "model", "sampling", "tokenizer", "worker")  # in this order
 # What a worker needs besides, to train; and the widgets that do so.
-TRAINING = ("random", "data", "counting", "clinic", "train", "classroom")
+TRAINING = ("random", "data", "counting", "clinic", "train", "file", "classroom")
 TRAINERS = ("trainer",)
 # What each widget runs on the page's own thread; the model always runs in a worker.
 WIDGETS = {

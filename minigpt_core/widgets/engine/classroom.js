@@ -2,16 +2,17 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { actions, models, breathe, running } = minigpt;
-  const END_OF_TEXT = "<|endoftext|>";
+  const { END_OF_TEXT, actions, models, breathe, running } = minigpt;
   const COUNTED = 500_000; // tokens that are counted at most: a few seconds
   const LONGEST = 9; // tokens of the longest runs that are counted
   const WINDOWS = 128; // of the held-out part that are read at each evaluation; at the end it is read whole
+  const EVALUATIONS = 13; // in a run
   const LOOKS = 20; // times in a run that the page is shown a text and a map
-  const SHOWN = 200; // tokens of such a text
+  const SHOWN = 200, MAPPED = 24; // tokens of such a text, and of such a map
+  const TITLE = 200; // tokens at the beginning of the held-out part that no map shows: they may be a title
   const LEAST = 20; // steps, however slow the device
   const WIDTHS = [128, 96, 64, 48, 32]; // from the book's own to what a slow phone can train
-  const SLEEP = 10; // steps: who takes as long as that for one was asleep
+  const SLEEP = 10, DOZE = 3000; // a step that takes ten usual ones, and three seconds more, was interrupted: the machine slept
 
   // The book's two recipes: the settings of FastConfig and fast_recipe in minigpt_core/beyond/fast.py, and a small plain model.
   const RECIPES = {
@@ -53,51 +54,44 @@
     return last.found;
   };
 
-  // One run: the text as ids, the plan, the model that learns, and what was seen so far.
+  // One run: the text as ids, the plan, the model that learns, and what was seen so far. `from` is the model that is trained
+  // further, if one is.
   class Run {
-    constructor(text, { recipe, settings = {}, seed, from }) {
-      const look = minigpt.lookAt(text);
+    constructor(text, { recipe, settings, seed }, from) {
+      const look = minigpt.lookAt(text), unknown = from && minigpt.untrainable(from.config);
       if (!look.usable) throw new Error(look.advice.at(-1));
-      const split = minigpt.splitText(text, {}), before = from && models.get(from).model;
-      const tokenizer = before ? before.tokenizer : { kind: "char", characters: characters(text) };
-      const coder = new minigpt.Tokenizer(tokenizer), stranger = coder.stranger(text);
-      if (stranger)
-        throw new Error(`the opened model does not know the character “${stranger}”, which the text has: train a new one on it`);
-      const [train, heldOut] = [split.train, split.heldOut].map((part) => Int32Array.from(coder.encode(part)));
-      const { config, training } = RECIPES[recipe];
-      this.config = before ? before.config : { ...config, vocab_size: coder.pieces.length, end_id: 0 };
-      this.checkConfig();
-      const { block_size: T, vocab_size: V } = this.config;
-      if (Math.min(train.length, heldOut.length) < T + 1)
-        throw new Error(
-          `a window of ${T} tokens and the next one need ${T + 1}, but the held-out part has ${heldOut.length}: take a longer text`,
-        );
-      const rate = before ? training.learning_rate / 3 : training.learning_rate; // what is trained already is disturbed less
-      const plan = { ...training, learning_rate: rate, ...settings };
-      const most = V <= 256 ? 60 : 30; // readings of the text, after which it would only be known by heart
-      const steps = Math.max(LEAST, Math.floor((most * train.length) / (plan.batch_size * T)));
-      plan.steps = Math.min(plan.steps, steps);
-      const first = before?.weights;
-      Object.assign(this, { look, split, tokenizer, coder, train, heldOut, plan, seed, first, training: [], validation: [], times: [] });
-      // What the samples go on from: the beginning of a document, or some words of the held-out part.
-      const words = heldOut.indexOf(coder.ids.get(" "), 16) + 1 || 16;
-      this.opening = split.how === "documents" ? [0] : Array.from(heldOut.subarray(0, Math.min(words, this.config.block_size >> 1)));
-    }
-
-    checkConfig() {
-      const unknown = minigpt.untrainable(this.config);
       if (unknown)
         throw new Error(`the opened model has ${unknown}: the page trains the plain GPT and the fast one of chapter 14, Python all of them`);
+      const tokenizer = from?.tokenizer ?? { kind: "char", characters: characters(text) };
+      const coder = new minigpt.Tokenizer(tokenizer), stranger = coder.stranger(text), V = coder.pieces.length;
+      if (V < 2) throw new Error("the text is nothing but end marks: there is nothing to learn");
+      if (stranger)
+        throw new Error(`the opened model does not know the character “${stranger}”, which the text has: train a new one on it`);
+      const { how, ...parts } = minigpt.splitText(text);
+      const [train, heldOut] = [parts.train, parts.heldOut].map((part) => Int32Array.from(coder.encode(part)));
+      const { config, training } = RECIPES[recipe], first = from?.weights;
+      this.config = from?.config ?? { ...config, vocab_size: V, end_id: 0 };
+      const { block_size: T } = this.config, shorter = Math.min(train.length, heldOut.length);
+      if (shorter <= T)
+        throw new Error(
+          `a window of ${T} tokens and the next one need ${T + 1}, but a part of the text has ${shorter}: take a longer text`,
+        );
+      const rate = from ? training.learning_rate / 3 : training.learning_rate; // what is trained already is disturbed less
+      const plan = { ...training, learning_rate: rate, ...settings };
+      const most = V <= 256 ? 60 : 30; // readings of the text, after which it would only be known by heart
+      plan.steps = Math.min(plan.steps, Math.max(LEAST, Math.floor((most * train.length) / (plan.batch_size * T))));
+      Object.assign(this, { look, how, tokenizer, coder, train, heldOut, plan, seed, first, training: [], validation: [], times: [] });
+      // What the samples go on from: the beginning of a document, or some words of the held-out part.
+      const words = Math.min(heldOut.indexOf(coder.ids.get(" "), 16) + 1 || 16, T >> 1);
+      this.opening = how === "documents" ? [0] : Array.from(heldOut.subarray(0, words));
     }
 
     get summary() {
-      const { look, split, config, plan, coder, references, best_order } = this;
-      const n_parameters = this.trainer.names.reduce((sum, name) => sum + this.trainer.a[`w ${name}`].length, 0);
-      const { how } = split, [train, held_out] = [this.train.length, this.heldOut.length];
-      return {
-        look, split: { how, train, held_out }, config, n_parameters, vocab_size: coder.pieces.length, references, best_order, plan,
-        names: coder.pieces.map((_, id) => coder.name(id)),
-      };
+      const { look, how, config, plan, coder, references, best_order, trainer } = this;
+      const split = { how, train: this.train.length, held_out: this.heldOut.length };
+      const n_parameters = trainer.names.reduce((sum, name) => sum + trainer.a[`w ${name}`].length, 0);
+      const names = coder.pieces.map((_, id) => coder.name(id));
+      return { look, split, config, n_parameters, vocab_size: names.length, references, best_order, plan, names };
     }
 
     begin() {
@@ -105,12 +99,10 @@
       this.trainer = new minigpt.Trainer(config, first ?? minigpt.firstWeights(config, seed), plan.batch_size);
     }
 
-    batch(step) {
-      const { train, config, plan, seed } = this, { block_size: T } = config, B = plan.batch_size;
-      const windows = new Int32Array(B * (T + 1));
-      minigpt.batchStarts(train.length, T, B, seed, step).forEach((start, b) =>
-        windows.set(train.subarray(start, start + T + 1), b * (T + 1)));
-      return windows;
+    // Where the windows of a step begin.
+    starts(step) {
+      const { train, config, plan, seed } = this;
+      return minigpt.batchStarts(train.length, config.block_size, plan.batch_size, seed, step);
     }
 
     // Milliseconds of a step: the fastest of a few, since the first ones are still being compiled.
@@ -119,7 +111,7 @@
       const times = [];
       for (let n = 0; n < 6; n++) {
         const began = performance.now();
-        this.trainer.learn(this.batch(1), this.plan.batch_size, 0);
+        this.trainer.learn(this.train, this.starts(1), 0);
         times.push(performance.now() - began);
         if (times[n] > 2000) break;
       }
@@ -143,59 +135,59 @@
         plan.steps = steps;
       }
       plan.note = smaller.length ? `This device computes ${gflops.toPrecision(2)} GFLOP/s, so ${smaller.join(" and ")}.` : "";
-      plan.warmup_steps = Math.min(plan.warmup_steps, plan.steps);
-      plan.eval_every = Math.max(1, Math.round(plan.steps / 13));
+      plan.warmup_steps = Math.min(plan.warmup_steps, plan.steps >> 1);
+      plan.eval_every = Math.max(1, Math.round(plan.steps / EVALUATIONS));
       Object.assign(plan, { seconds: needed(this.config), gflops });
       this.begin();
+      this.model = new minigpt.Model({ config: this.config, tokenizer: this.tokenizer, weights: this.trainer.weights() });
     }
 
     // A step, with what is due after it.
-    advance(name) {
-      const { trainer, plan } = this, began = performance.now(), step = trainer.step + 1;
-      const learning_rate = minigpt.learningRateAt(step, plan);
-      const { loss, norm } = trainer.learn(this.batch(step), plan.batch_size, learning_rate);
+    advance() {
+      const { trainer, plan } = this, step = trainer.step + 1, learning_rate = minigpt.learningRateAt(step, plan);
+      const { loss, norm } = trainer.learn(this.train, this.starts(step), learning_rate);
       const last = step === plan.steps, part = { step, learning_rate, train_loss: loss, grad_norm: norm, val_loss: null };
       if (last || step % plan.eval_every === 0) {
-        part.val_loss = trainer.evaluate(this.heldOut, plan.batch_size, last ? Infinity : WINDOWS);
+        part.val_loss = trainer.evaluate(this.heldOut, last ? Infinity : WINDOWS);
         this.validation.push([step, part.val_loss]);
       }
       this.training.push(loss);
       const every = Math.max(1, Math.round(plan.steps / LOOKS));
-      Object.assign(part, last || step === 1 || step % every === 0 ? this.show(name) : { sample: null, map: null });
-      this.times.push(performance.now() - began);
+      Object.assign(part, last || step === 1 || step % every === 0 ? this.show() : { sample: null, map: null });
+      const before = this.since;
+      this.since = performance.now();
+      this.times.push(this.since - before);
       return Object.assign(part, this.clock());
     }
 
     // Seconds so far, and those to go; what a sleeping machine missed counts for nothing.
     clock() {
       const { times, plan } = this, usual = median(times.slice(-50));
-      const awake = times.filter((time) => time < SLEEP * usual + 3000);
+      const awake = times.filter((time) => time < SLEEP * usual + DOZE);
       const elapsed = awake.reduce((a, b) => a + b, 0) / 1000;
       return { elapsed, left: (elapsed / awake.length) * (plan.steps - times.length) };
     }
 
     // The model as it is now: the worker writes with it, and the page sees what it writes, and where one head looks.
-    show(name) {
-      const { config, tokenizer, coder, opening, heldOut } = this, { block_size } = config;
-      const model = new minigpt.Model({ config, tokenizer, weights: this.trainer.weights() });
-      models.set(name, { model, tokenizer: coder });
-      const ids = [], blocks = [];
+    show() {
+      const { model, coder, opening, heldOut } = this, ids = [], blocks = [];
       const knobs = { temperature: 0.8, top_p: 0.95 };
+      model.weights = this.trainer.weights();
+      model.pack();
       while (ids.length < SHOWN) // on past an end mark, where there is one
         for (const { id } of minigpt.generate(model, [...opening, ...ids], SHOWN - ids.length, knobs, 1 + ids.length)) ids.push(id);
-      const inside = Math.min(200, heldOut.length - 24); // past a title, from the beginning of a word where words have one
-      const at = heldOut.indexOf(coder.ids.get(" "), inside) + 1 || inside;
-      const read = Array.from(heldOut.subarray(at, at + Math.min(24, block_size)));
+      const long = Math.min(MAPPED, this.config.block_size), latest = heldOut.length - long, inside = Math.min(TITLE, latest);
+      const at = inside + heldOut.subarray(inside, latest).indexOf(coder.ids.get(" ")) + 1; // where a word begins, or there
+      const read = Array.from(heldOut.subarray(at, at + long));
       model.forward(read, model.newCache(), { blocks });
       const map = { names: read.map((id) => coder.name(id)), rows: blocks.at(-1).weights[0] };
       return { sample: coder.decode(ids).replaceAll(END_OF_TEXT, "\n"), map };
     }
 
     verdict() {
-      const { training, validation, references, train, heldOut, split } = this;
+      const { training, validation, references, train, heldOut, how } = this;
       if (training.length < 2 || !validation.length) return null;
-      const file = { training, validation, references, trainIds: train, heldOutIds: heldOut, split: split.how, dropout: 0 };
-      return minigpt.examine(file)[0];
+      return minigpt.examine({ training, validation, references, trainIds: train, heldOutIds: heldOut, split: how, dropout: 0 })[0];
     }
   }
 
@@ -216,38 +208,41 @@
       }
     },
 
-    // A run that is ready to begin: the text looked at, cut and counted, the device timed.
-    prepare: async ({ job, name, text, seconds, ...chosen }) => {
+    // A run that is ready to begin: the text looked at, cut and counted, the device timed. From now on the worker can write with
+    // its model, too.
+    prepare: async ({ job, name, text, seconds, from, ...chosen }) => {
       const doing = (doing) => {
         postMessage({ job, part: { doing } });
         return breathe();
       };
-      running.add(job);
+      if (from && !models.has(from)) throw new Error("the opened model is not there any more: open it again");
       await doing("counting");
-      const run = new Run(text, chosen);
+      const run = new Run(text, chosen, models.get(from)?.model);
       Object.assign(run, counted(text, run));
       await doing("timing");
       run.fit(seconds);
-      if (running.delete(job)) runs.set(name, run); // else it was stopped meanwhile
+      if (running.has(job)) {
+        runs.set(name, run);
+        models.set(name, { model: run.model, tokenizer: run.coder });
+      }
       return run.summary;
     },
 
-    // Step by step, each told, until the last one or until it is paused.
+    // Step by step, each told, until the last one or until it is paused. Of one run there is one job: the last that was asked for.
     train: async ({ job, name }) => {
       const run = runOf(name);
-      run.paused = false;
-      running.add(job);
-      while (run.trainer.step < run.plan.steps && !run.paused && running.has(job)) {
-        postMessage({ job, part: run.advance(name) });
+      running.delete(run.job);
+      Object.assign(run, { job, since: performance.now() });
+      while (run.trainer.step < run.plan.steps && running.has(job)) {
+        postMessage({ job, part: run.advance() });
         await breathe();
       }
       const ended = run.trainer.step === run.plan.steps;
-      running.delete(job);
-      const shown = ended ? {} : run.show(name); // after the last step it was shown already
+      const shown = ended ? {} : run.show(); // after the last step it was shown already
       return { why: ended ? "end" : "paused", verdict: run.verdict(), seconds: run.clock().elapsed, ...shown };
     },
 
-    pause: ({ name }) => void (runOf(name).paused = true),
+    pause: ({ name }) => void running.delete(runOf(name).job),
 
     turn: ({ name, learning_rate }) => void (runOf(name).plan.learning_rate = learning_rate),
 
@@ -257,6 +252,7 @@
     },
 
     forget: ({ name }) => {
+      running.delete(runs.get(name)?.job);
       runs.delete(name);
       models.delete(name);
     },

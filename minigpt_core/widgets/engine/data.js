@@ -2,8 +2,8 @@
 // twin of minigpt_core/data.py, of look_at in minigpt_core/study/planning.py, and of _decode in minigpt_core/corpus.py.
 (() => {
   "use strict";
-  const minigpt = (globalThis.minigpt ??= {});
-  const END_OF_TEXT = "<|endoftext|>";
+  const { minigpt } = globalThis;
+  const { END_OF_TEXT } = minigpt;
   const MANY = 20; // documents
   const LEAST = 2_000, LITTLE = 50_000; // characters
   const MANY_KINDS = 2_000, MOST_KINDS = 5_000; // of character
@@ -75,16 +75,14 @@
     return begin < 0 ? cut : cut + from + begin + END_OF_TEXT.length - at[cut];
   }
 
-  // A training part and a held-out part of about `fraction` of the text, and how it was cut: by "documents", the
-  // default where there are at least 20, in "blocks", or as the "tail".
+  // A training part and a held-out part of about `fraction` of the text, and how it was cut: by "documents", where there are
+  // at least 20, else in "blocks".
   function splitText(text, { how, fraction = 0.1, seed = 0 } = {}) {
     const documents = documentsOf(text);
     how ??= documents.length >= MANY ? "documents" : "blocks";
     if (how === "documents") return { how, ...holdOutDocuments(documents, fraction, seed) };
     const at = places(text), size = Math.floor((at.length - 1) * fraction);
-    if (how === "blocks") return { how, ...holdOutBlocks(text, at, size, seed) };
-    const cut = at[afterMark(text, at, at.length - 1 - size)];
-    return { how, train: text.slice(0, cut), heldOut: text.slice(cut) };
+    return { how, ...holdOutBlocks(text, at, size, seed) };
   }
 
   // Where in N tokens the windows begin that get_batch of minigpt_core/data.py draws for a step.

@@ -9,16 +9,15 @@
   // previous_tokens, norm_input.
   const PLAIN = { norm: "layer", norm_eps: 1e-5, feed_forward: "relu", bias: true, logit_scale: 1 };
 
-  // Each row of x, mean 0 and standard deviation 1, then stretched and shifted, where there is something to do it by.
-  function layerNorm(x, T, C, weight, bias, eps, y) {
-    for (let t = 0, a = 0; t < T; t++, a += C) {
+  // Each of N rows of x, mean 0 and standard deviation 1; `scale`, if it is given, keeps what each was multiplied by.
+  function standardise(x, N, C, eps, y, scale = []) {
+    for (let t = 0, a = 0; t < N; t++, a += C) {
       let mean = 0, variance = 0;
-      for (let i = 0; i < C; i++) mean += x[a + i];
+      for (let i = a; i < a + C; i++) mean += x[i];
       mean /= C;
-      for (let i = 0; i < C; i++) variance += (x[a + i] - mean) ** 2;
-      const scale = 1 / Math.sqrt(variance / C + eps);
-      for (let i = 0; i < C; i++)
-        y[a + i] = (x[a + i] - mean) * scale * (weight ? weight[i] : 1) + (bias ? bias[i] : 0);
+      for (let i = a; i < a + C; i++) variance += (x[i] - mean) ** 2;
+      const by = (scale[t] = 1 / Math.sqrt(variance / C + eps));
+      for (let i = a; i < a + C; i++) y[i] = (x[i] - mean) * by;
     }
     return y;
   }
@@ -34,19 +33,20 @@
     return y;
   }
 
-  // RoPE: in each head of D numbers, of T rows of x, which begin at position `start`, neighbouring numbers are the point
-  // of a plane, turned by an angle that grows with the position. The angles are rounded as PyTorch rounds them.
-  function rotate(x, T, start, D, base) {
-    const width = x.length / T;
+  // RoPE: in each head of D numbers, neighbouring numbers are the point of a plane, turned by an angle that grows with the
+  // position. x has rows of C numbers, and T rows for each window, which begins at position `start`; `way` is -1 to turn
+  // them back. The angles are rounded as PyTorch rounds them.
+  function rotate(x, C, T, start, D, base, way = 1) {
     for (let i = 0; i < D; i += 2) {
       const speed = Math.fround(base ** Math.fround(-i / D));
       for (let t = 0; t < T; t++) {
-        const angle = Math.fround((start + t) * speed), cos = Math.cos(angle), sin = Math.sin(angle);
-        for (let a = t * width + i; a < (t + 1) * width; a += D) {
-          const u = x[a], v = x[a + 1];
-          x[a] = u * cos - v * sin;
-          x[a + 1] = u * sin + v * cos;
-        }
+        const angle = Math.fround((start + t) * speed), cos = Math.cos(angle), sin = way * Math.sin(angle);
+        for (let row = t * C + i; row < x.length; row += T * C)
+          for (let a = row; a < row + C; a += D) {
+            const u = x[a], v = x[a + 1];
+            x[a] = u * cos - v * sin;
+            x[a + 1] = u * sin + v * cos;
+          }
       }
     }
   }
@@ -171,7 +171,7 @@
       Object.assign(this, { config, tokenizer, weights, space: null });
     }
 
-    // The rows of each linear layer's matrix, packed for the kernel: once, when the first token is read.
+    // The rows of each linear layer's matrix, packed for the kernel: when the first token is read, and when the weights change.
     pack() {
       const { block_size: T } = this.config, weights = { ...this.weights }, sizes = {};
       weights["head.weight"] ??= weights["token_embedding.weight"]; // tied: each token is scored by its embedding
@@ -183,7 +183,7 @@
         [deep, wide] = [Math.max(deep, columns), Math.max(wide, rows)];
       }
       const out = T * minigpt.padded(wide);
-      this.space = new minigpt.Workspace({ ...sizes, in: T * deep, out }, { depth: deep, widest: 0, width: wide });
+      this.space ??= new minigpt.Workspace({ ...sizes, in: T * deep, out }, { depth: deep, widest: 0, width: wide });
       for (const [name, [rows, columns]] of matrices)
         this.space.pack(turned(matrix(weights[name], rows, columns)), this.space.arrays[name]);
     }
@@ -276,14 +276,17 @@
         for (let back = 1; back <= previous_tokens; back++) // before the text there is the row V
           add(W[`previous_embeddings.${back - 1}.weight`], ids[start + t - back] ?? V);
       }
-      return norm_input ? layerNorm(x, T, C, null, null, 1e-5, x) : x;
+      return norm_input ? standardise(x, T, C, 1e-5, x) : x;
     }
 
     // The norm of that name, of T rows of x.
     norm(name, x, T, y) {
       const { n_embd: C, norm, norm_eps } = this.config;
       const weight = this.weights[`${name}.weight`], bias = this.weights[`${name}.bias`];
-      return norm === "rms" ? rmsNorm(x, T, C, weight, norm_eps, y) : layerNorm(x, T, C, weight, bias, norm_eps, y);
+      if (norm === "rms") return rmsNorm(x, T, C, weight, norm_eps, y);
+      standardise(x, T, C, norm_eps, y);
+      for (let t = 0, at = 0; t < T; t++) for (let i = 0; i < C; i++, at++) y[at] = y[at] * weight[i] + (bias?.[i] ?? 0);
+      return y;
     }
 
     // What becomes of T rows of queries and of keys before they meet: heads of one length, turned with their position.
@@ -291,7 +294,7 @@
       const { n_embd: C, n_head: H, qk_norm, norm_eps, rope_base } = this.config, D = C / H;
       for (const [x, name] of [[q, "query_norm"], [k, "key_norm"]]) {
         if (qk_norm) rmsNorm(x, x.length / D, D, this.weights[`${block}.attention.${name}.weight`], norm_eps, x);
-        if (rope_base) rotate(x, T, start, D, rope_base);
+        if (rope_base) rotate(x, x.length / T, T, start, D, rope_base);
       }
     }
 
@@ -357,29 +360,5 @@
     }
   }
 
-  // A model as the bytes of a file, which `Model` and load_model_file of minigpt_core.widgets.export read: each tensor as
-  // it is, in float32. A plain GPT's settings go without the parts that `read` adds to them.
-  function modelFile({ config, tokenizer, weights }) {
-    const settings = Object.entries(config).filter(([name]) => config.kind !== "gpt" || !(name in PLAIN));
-    const tensors = [];
-    let size = 0;
-    for (const [name, shape] of tensorsOf({ ...PLAIN, ...config })) {
-      tensors.push({ name, shape, offset: size });
-      size += weights[name].byteLength;
-    }
-    const header = { config: Object.fromEntries(settings), tokenizer, tensors, bytes: size };
-    const raw = new TextEncoder().encode(JSON.stringify(header)), begin = 12 + raw.length;
-    const file = new Uint8Array(begin + size), view = new DataView(file.buffer);
-    file.set(new TextEncoder().encode("MGPT"));
-    view.setUint32(4, VERSION, true);
-    view.setUint32(8, raw.length, true);
-    file.set(raw, 12);
-    for (const { name, offset } of tensors) {
-      const { buffer, byteOffset, byteLength } = weights[name];
-      file.set(new Uint8Array(buffer, byteOffset, byteLength), begin + offset);
-    }
-    return file;
-  }
-
-  Object.assign(minigpt, { PLAIN, Model, modelFile, readModel, tensorsOf });
+  Object.assign(minigpt, { VERSION, PLAIN, Model, readModel, tensorsOf, standardise, rotate });
 })();

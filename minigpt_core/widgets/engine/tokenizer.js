@@ -231,5 +231,5 @@
     }
   }
 
-  minigpt.Tokenizer = Tokenizer;
+  Object.assign(minigpt, { END_OF_TEXT, Tokenizer });
 })();

@@ -6,11 +6,11 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { matrix, turned, padded } = minigpt;
+  const { matrix, turned, padded, standardise, rotate } = minigpt;
   const BETAS = [0.9, 0.99], DECAY = 0.1, CLIP = 1, EPSILON = 1e-8;
 
   // What this file cannot train, in words; nothing ("") where it can.
-  minigpt.untrainable = ({ kind, norm, norm_eps, feed_forward, bias, n_kv_head, qk_norm, n_hidden, softcap, tied }) => {
+  minigpt.untrainable = ({ norm, norm_eps, feed_forward, bias, n_kv_head, qk_norm, n_hidden, softcap, tied }) => {
     if (norm === "rms") return "RMSNorm";
     if (!["relu", "squared-relu"].includes(feed_forward)) return `the feed-forward network “${feed_forward}”`;
     if (n_kv_head) return "shared keys";
@@ -44,18 +44,6 @@
     return weights;
   };
 
-  // y = x standardised row by row: mean 0, variance 1. `scale` keeps what each row was multiplied by.
-  function standardise(x, N, C, y, scale) {
-    for (let t = 0, a = 0; t < N; t++, a += C) {
-      let mean = 0, variance = 0;
-      for (let i = a; i < a + C; i++) mean += x[i];
-      mean /= C;
-      for (let i = a; i < a + C; i++) variance += (x[i] - mean) ** 2;
-      const by = (scale[t] = 1 / Math.sqrt(variance / C + 1e-5));
-      for (let i = a; i < a + C; i++) y[i] = (x[i] - mean) * by;
-    }
-  }
-
   // dx += what dy, the slope with y, says of x: without the part that would only move the row, and the part that would stretch it.
   function standardiseBackward(y, scale, dy, N, C, dx) {
     for (let t = 0, a = 0; t < N; t++, a += C) {
@@ -66,30 +54,21 @@
       }
       moved /= C;
       stretched /= C;
-      for (let i = a; i < a + C; i++) dx[i] += scale[t] * (dy[i] - moved - y[i] * stretched);
+      for (let i = a, by = scale[t]; i < a + C; i++) dx[i] += by * (dy[i] - moved - y[i] * stretched);
     }
   }
 
-  // RoPE: neighbouring numbers of each head are the point of a plane, turned by `way` times the angle of its position.
-  function rotate(x, N, T, C, D, cos, sin, way) {
-    for (let t = 0; t < N; t++)
-      for (let a = t * C, at = (t % T) * (D / 2); a < (t + 1) * C; a += D)
-        for (let i = 0; i < D / 2; i++) {
-          const u = x[a + 2 * i], v = x[a + 2 * i + 1], c = cos[at + i], s = way * sin[at + i];
-          x[a + 2 * i] = u * c - v * s;
-          x[a + 2 * i + 1] = u * s + v * c;
-        }
-  }
+  // max(0, v), without a branch, which the processor would guess wrong half of the time.
+  const relu = (v) => (v + Math.abs(v)) / 2;
 
   // A model that learns. `weights` are Float32Arrays by name, which are copied; `windows` is the number of windows that are read at
   // once; `kind` says what computes, as for `Workspace`.
   class Trainer {
     constructor(config, weights, windows, kind) {
-      const { vocab_size: V, block_size: T, n_layer, n_head: H, n_embd: C, rope_base } = config;
-      const N = windows * T, M = 4 * C, sizes = {};
-      this.config = config;
-      this.names = Object.keys(weights);
-      for (const name of this.names)
+      const { vocab_size: V, block_size: T, n_layer, n_head: H, n_embd: C } = config;
+      const N = windows * T, M = 4 * C, sizes = {}, names = Object.keys(weights);
+      Object.assign(this, { config, names, windows, step: 0 });
+      for (const name of names)
         for (const part of ["w", "d", "mean", "square"]) sizes[`${part} ${name}`] = weights[name].length;
       // What the backward pass needs of the forward pass, of each layer:
       const kept = { query: N * C, key: N * C, value: N * C, joined: N * C, widen: N * M, wide: N * M, shares: N * H * T };
@@ -104,23 +83,11 @@
       const widest = Math.max(N * padded(M), padded(V) * padded(C), M * padded(C)); // numbers in B
       this.space = new minigpt.Workspace(sizes, { depth: Math.max(N, M, V), widest, width: Math.max(M, V, T) }, kind);
       this.a = this.space.arrays;
-      for (const name of this.names) this.a[`w ${name}`].set(weights[name]);
-      this.step = 0;
-      if (rope_base) this.angles(T, C / H, rope_base);
+      for (const name of names) this.a[`w ${name}`].set(weights[name]);
     }
 
     normSizes(name, N, C, sizes) {
       Object.assign(sizes, { [`${name} standard`]: N * C, [`${name} scale`]: N, [`${name} out`]: N * C });
-    }
-
-    // The cosines and sines of all positions, rounded as PyTorch rounds the angles.
-    angles(T, D, base) {
-      const round = Math.fround;
-      [this.cos, this.sin] = [Math.cos, Math.sin].map((f) =>
-        Float64Array.from({ length: (T * D) / 2 }, (_, n) => {
-          const t = Math.floor(n / (D / 2)), i = n % (D / 2);
-          return f(round(t * round(base ** round((-2 * i) / D))));
-        }));
     }
 
     // y = x W^T + b, for N rows of x.
@@ -144,7 +111,7 @@
     norm(name, x, N) {
       const { n_embd: C } = this.config, gain = this.a[`w ${name}.weight`], bias = this.a[`w ${name}.bias`];
       const standard = this.a[`${name} standard`], y = this.a[`${name} out`];
-      standardise(x, N, C, standard, this.a[`${name} scale`]);
+      standardise(x, N, C, 1e-5, standard, this.a[`${name} scale`]);
       for (let t = 0, at = 0; t < N; t++) for (let i = 0; i < C; i++, at++) y[at] = standard[at] * gain[i] + bias[i];
       return y;
     }
@@ -162,15 +129,18 @@
       standardiseBackward(standard, this.a[`${name} scale`], dy, N, C, dx);
     }
 
-    // The sum of the embeddings of each token, of its position, and of the tokens before it: `use(table, row, at)` for each of them.
-    embeddings(ids, B, T, use) {
-      const { vocab_size: V, n_embd: C, rope_base, previous_tokens = 0 } = this.config;
+    // Where in x the embeddings of each token, of its position, and of the tokens before it are added: `use(table, row, at)` for each
+    // of them. The tables are the weights ("w") or their gradients ("d").
+    embeddings(part, ids, B, T, use) {
+      const { vocab_size: V, n_embd: C, previous_tokens = 0 } = this.config;
+      const table = (name) => this.a[`${part} ${name}.weight`];
+      const tokens = table("token_embedding"), positions = table("position_embedding");
+      const previous = Array.from({ length: previous_tokens }, (_, i) => table(`previous_embeddings.${i}`));
       for (let b = 0, n = 0; b < B; b++)
         for (let t = 0; t < T; t++, n++) {
-          use("token_embedding.weight", ids[n], n * C);
-          if (!rope_base) use("position_embedding.weight", t, n * C);
-          for (let back = 1; back <= previous_tokens; back++) // before the window there is the row V
-            use(`previous_embeddings.${back - 1}.weight`, t < back ? V : ids[n - back], n * C);
+          use(tokens, ids[n] * C, n * C);
+          if (positions) use(positions, t * C, n * C);
+          previous.forEach((each, i) => use(each, (t > i ? ids[n - i - 1] : V) * C, n * C)); // before the window there is the row V
         }
     }
 
@@ -179,12 +149,11 @@
       const { vocab_size: V, n_layer, n_head: H, n_embd: C, norm_input, rope_base, feed_forward, logit_scale } = this.config;
       const { a } = this, { x } = a, N = B * T, M = 4 * C, squared = feed_forward === "squared-relu";
       x.fill(0, 0, N * C);
-      this.embeddings(ids, B, T, (table, row, at) => {
-        const w = a[`w ${table}`];
-        for (let i = 0, from = row * C; i < C; i++) x[at + i] += w[from + i];
+      this.embeddings("w", ids, B, T, (w, row, at) => {
+        for (let i = 0; i < C; i++) x[at + i] += w[row + i];
       });
       if (norm_input) {
-        standardise(x, N, C, a["input standard"], a["input scale"]);
+        standardise(x, N, C, 1e-5, a["input standard"], a["input scale"]);
         x.set(a["input standard"].subarray(0, N * C));
       }
       const add = (h) => {
@@ -194,14 +163,14 @@
         const at = `blocks.${layer}`, of = (name) => a[`${name} ${layer}`];
         const h = this.norm(`${at}.norm1`, x, N);
         for (const part of ["query", "key", "value"]) this.linear(`${at}.attention.${part}`, h, N, of(part));
-        if (rope_base) for (const part of ["query", "key"]) rotate(of(part), N, T, C, C / H, this.cos, this.sin, 1);
+        if (rope_base) for (const part of ["query", "key"]) rotate(of(part).subarray(0, N * C), C, T, 0, C / H, rope_base);
         this.attend(layer, B, T);
         this.linear(`${at}.attention.output`, of("joined"), N, a.dx); // dx is free until the backward pass
         add(a.dx);
         this.linear(`${at}.feed_forward.widen`, this.norm(`${at}.norm2`, x, N), N, of("widen"));
         const widen = of("widen"), wide = of("wide");
         for (let i = 0; i < N * M; i++) {
-          const v = widen[i] > 0 ? widen[i] : 0;
+          const v = relu(widen[i]);
           wide[i] = squared ? v * v : v;
         }
         this.linear(`${at}.feed_forward.narrow`, wide, N, a.dx);
@@ -266,17 +235,17 @@
     }
 
     // The sum of the losses of all targets, in nats; `logits` becomes dlogits, the slopes of their mean.
-    loss(targets, N, slopes) {
+    loss(targets, N) {
       const { vocab_size: V, logit_scale } = this.config, { logits } = this.a;
       let total = 0;
       for (let n = 0, row = 0; n < N; n++, row += V) {
+        const target = row + targets[n], own = logits[target];
         let most = -Infinity, sum = 0;
         for (let i = row; i < row + V; i++) if (logits[i] > most) most = logits[i];
-        for (let i = row; i < row + V; i++) sum += Math.exp(logits[i] - most);
-        total += Math.log(sum) + most - logits[row + targets[n]];
-        if (!slopes) continue;
-        for (let i = row; i < row + V; i++) logits[i] = ((Math.exp(logits[i] - most) / sum) * logit_scale) / N;
-        logits[row + targets[n]] -= logit_scale / N;
+        for (let i = row; i < row + V; i++) sum += logits[i] = Math.exp(logits[i] - most);
+        total += Math.log(sum) + most - own;
+        for (let i = row; i < row + V; i++) logits[i] *= logit_scale / sum / N;
+        logits[target] -= logit_scale / N;
       }
       return total;
     }
@@ -297,7 +266,7 @@
         dwide.fill(0);
         this.linearBackward(`${at}.feed_forward.narrow`, of("wide"), N, dx, dwide);
         const widen = of("widen");
-        for (let i = 0; i < N * M; i++) dwide[i] *= widen[i] > 0 ? (squared ? 2 * widen[i] : 1) : 0; // now dwiden
+        for (let i = 0; i < N * M; i++) dwide[i] *= squared ? 2 * relu(widen[i]) : Math.sign(relu(widen[i])); // now dwiden
         dh.fill(0);
         this.linearBackward(`${at}.feed_forward.widen`, a[`${at}.norm2 out`], N, dwide, dh);
         this.normBackward(`${at}.norm2`, dh, N, dx);
@@ -305,7 +274,7 @@
         djoined.fill(0);
         this.linearBackward(`${at}.attention.output`, of("joined"), N, dx, djoined);
         this.attendBackward(layer, B, T);
-        if (rope_base) for (const d of [dquery, dkey]) rotate(d, N, T, C, C / H, this.cos, this.sin, -1);
+        if (rope_base) for (const d of [dquery, dkey]) rotate(d, C, T, 0, C / H, rope_base, -1);
         dh.fill(0);
         const parts = { query: dquery, key: dkey, value: dvalue };
         for (const [part, d] of Object.entries(parts))
@@ -317,21 +286,23 @@
         standardiseBackward(a["input standard"], a["input scale"], dx, N, C, dh);
         dx.set(dh);
       }
-      this.embeddings(ids, B, T, (table, row, at) => {
-        const d = a[`d ${table}`];
-        for (let i = 0, to = row * C; i < C; i++) d[to + i] += dx[at + i];
+      this.embeddings("d", ids, B, T, (d, row, at) => {
+        for (let i = 0; i < C; i++) d[row + i] += dx[at + i];
       });
     }
 
-    // One step: `windows` are the ids of B windows of T + 1 tokens. Gives the loss before the step and the norm of the gradient.
-    learn(windows, B, rate) {
-      const { block_size: T } = this.config, [ids, targets] = shifted(windows, B, T);
-      this.forward(ids, B, T);
-      const loss = this.loss(targets, B * T, true) / (B * T);
-      this.backward(ids, B, T);
+    // One step, on the windows of `ids` that begin at `starts`. Gives the loss before the step and the norm of the gradient.
+    learn(ids, starts, rate) {
+      const { block_size: T } = this.config, B = starts.length, [inputs, targets] = cut(ids, starts, T);
+      this.forward(inputs, B, T);
+      const loss = this.loss(targets, B * T) / (B * T);
+      this.backward(inputs, B, T);
       const norm = this.gradientNorm();
-      if (!Number.isFinite(loss) || !Number.isFinite(norm))
-        throw new Error(`at step ${this.step + 1} the loss is ${loss}: train again with a lower learning rate, or more warm-up`);
+      if (!Number.isFinite(loss + norm))
+        throw new Error(
+          `at step ${this.step + 1} the loss is ${loss} and the norm of its gradient ${norm}: ` +
+            "train again with a lower learning rate, or more warm-up",
+        );
       this.update(rate, Math.min(1, CLIP / (norm + 1e-6)));
       return { loss, norm };
     }
@@ -358,24 +329,20 @@
       }
     }
 
-    // The mean loss over `ids`, in windows side by side, so that every token but the first is predicted exactly once; B windows at
-    // once. Or over so many windows, evenly spread. As `evaluate` of minigpt_core/training.py.
-    evaluate(ids, B, windows = Infinity) {
+    // The mean loss over `ids`, in windows side by side, so that every token but the first is predicted exactly once. Or over so
+    // many `windows`, evenly spread. As `evaluate` of minigpt_core/training.py.
+    evaluate(ids, windows = Infinity) {
       const { block_size: T } = this.config, full = Math.floor((ids.length - 1) / T), some = windows < full;
       const starts = Array.from({ length: some ? windows : full }, (_, i) =>
         T * (some ? Math.round((i * (full - 1)) / Math.max(1, windows - 1)) : i));
       let total = 0, count = 0;
-      const add = (parts, long) => {
-        const [inputs, targets] = [0, 1].map((move) => {
-          const joined = new Int32Array(parts.length * long);
-          parts.forEach((at, b) => joined.set(ids.subarray(at + move, at + move + long), b * long));
-          return joined;
-        });
-        this.forward(inputs, parts.length, long);
-        total += this.loss(targets, inputs.length, false);
-        count += inputs.length;
+      const add = (starts, T) => {
+        const [inputs, targets] = cut(ids, starts, T);
+        this.forward(inputs, starts.length, T);
+        total += this.loss(targets, targets.length);
+        count += targets.length;
       };
-      for (let i = 0; i < starts.length; i += B) add(starts.slice(i, i + B), T);
+      for (let i = 0; i < starts.length; i += this.windows) add(starts.slice(i, i + this.windows), T);
       const rest = ids.length - 1 - full * T; // the last window is shorter
       if (!some && rest) add([full * T], rest);
       return total / count;
@@ -387,16 +354,13 @@
     }
   }
 
-  // Of B windows of T + 1 ids, the first T of each, and the last T.
-  function shifted(windows, B, T) {
-    const ids = new Int32Array(B * T), targets = new Int32Array(B * T);
-    for (let b = 0; b < B; b++)
-      for (let t = 0; t < T; t++) {
-        ids[b * T + t] = windows[b * (T + 1) + t];
-        targets[b * T + t] = windows[b * (T + 1) + t + 1];
-      }
-    return [ids, targets];
-  }
+  // The windows of T ids that begin at `starts`, one after the other; and the same one token further on.
+  const cut = (ids, starts, T) =>
+    [0, 1].map((move) => {
+      const windows = new Int32Array(starts.length * T);
+      starts.forEach((start, b) => windows.set(ids.subarray(start + move, start + move + T), b * T));
+      return windows;
+    });
 
   minigpt.Trainer = Trainer;
 })();

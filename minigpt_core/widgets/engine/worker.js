@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const models = new Map(), running = new Set();
+  const models = new Map(), running = new Set(); // by name; the jobs that nobody has stopped
 
   // Let messages in, such as the one that stops a job.
   const breathe = () =>
@@ -130,7 +130,6 @@
         return typeof tokenizer.pieces[token.id] === "number";
       };
       for (const token of kept) if (token.id !== model.config.end_id && !add({ ...token })) send(0);
-      running.add(job);
       const wanted = why === "end" ? 0 : count;
       for (const { id, logits, shaped, read } of minigpt.generate(model, ids, wanted, knobs, seed, said)) {
         if (id === model.config.end_id) {
@@ -159,7 +158,6 @@
           if (!running.has(job)) return {};
         }
       }
-      running.delete(job);
       const rest = why === "stop" ? "" : decoder.decode(); // half a character: U+FFFD
       text += rest;
       if (rest) pending.at(-1).text += rest;
@@ -173,10 +171,13 @@
   Object.assign(minigpt, { actions, models, breathe, running });
 
   globalThis.onmessage = async ({ data }) => {
+    const { job, action } = data;
+    running.add(job);
     try {
-      postMessage({ job: data.job, done: (await actions[data.action](data)) ?? {} });
+      postMessage({ job, done: (await actions[action](data)) ?? {} });
     } catch (error) {
-      postMessage({ job: data.job, failed: error.message });
+      postMessage({ job, failed: error.message });
     }
+    running.delete(job);
   };
 })();
