@@ -287,7 +287,8 @@
 
     rest() {
       const { runs } = this, ended = runs.every(({ why }) => why === "end");
-      const whole = !this.state.small && runs.length === 1; // where there is room, and the reader knows the words
+      const room = runs.length === 1 && this.root.clientWidth > 620;
+      const whole = room && !this.state.small; // in the small one the reader does not know the words
       const said = runs.map((run) => (ended ? run.judged(whole) : `${run.where}: ${run.standing}.`));
       this.draw();
       this.enter(ended ? "ended" : "paused", said.join("\n"));
