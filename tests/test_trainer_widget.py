@@ -177,12 +177,19 @@ def shows_what_was_told(panel) -> None:
     assert [part["step"] for part in steps] == [*range(1, plan["steps"] + 1)] and end["why"] == "end"
     last = losses[-max(2, len(losses) // 20) :]
     training, held_out = f"{sum(last) / len(last):.2f}", f"{held[-1]:.2f}"
-    counted = [("guessing blindly", "ln V"), ("counting letters", "1-gram"), ("counting pairs", "2-gram"), ("the best count", "best count")]
+    counted = [
+        ("guessing blindly", "ln V"),
+        ("counting letters", "1-gram"),
+        ("counting pairs", "2-gram"),
+        ("the best count", "best count"),
+    ]
     better = [f"{name} ({lines[line]:.2f})" for name, line in counted if held[-1] < lines[line]]
     worse = [f"{name} ({lines[line]:.2f})" for name, line in counted if held[-1] >= lines[line]]
     text = f"{plan['steps']} steps in {math.ceil(end['seconds'])} s, training loss {training}, held-out loss {held_out} nats per letter. "
     text += f"That is better than {better[-1]}{f', not as good as {worse[0]}' if worse else ''}. The clinic (chapter 09) says: "
-    assert says(panel).startswith(f"{text}{end['verdict']['name']}.") and says(panel).endswith(f"Try: {end['verdict']['cure']}")
+    assert says(panel).startswith(f"{text}{end['verdict']['name']}.") and says(panel).endswith(
+        f"Try: {end['verdict']['cure']}"
+    )
     (trained, checked), dashed = heights(panel)
     assert panel.locator(".mg-chart .mg-name").text_content() == f"training {training}held out {held_out}"
     assert [loss for _, loss in trained] == pytest.approx(losses, abs=0.01)
@@ -601,7 +608,8 @@ def test_few_lines_are_spoken_and_who_wants_less_motion_sees_few_texts(opened):
 
 
 @pytest.mark.parametrize(
-    "page, scheme, width", [("front", "light", 360), ("front", "dark", 1280), ("compare", "dark", 360), ("own", "light", 1280)]
+    "page, scheme, width",
+    [("front", "light", 360), ("front", "dark", 1280), ("compare", "dark", 360), ("own", "light", 1280)],
 )
 def test_nothing_below_moves_nothing_is_too_wide_and_axe_finds_nothing_serious(opened, page, scheme, width):
     panel = opened(page, 2, color_scheme=scheme, viewport={"width": width, "height": 900})
