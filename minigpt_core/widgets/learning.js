@@ -33,18 +33,25 @@
       Object.assign(this, prepared);
     }
 
+    // What it writes now, and the map of its head, where they are told.
+    see({ sample, map }) {
+      if (sample) this.samples.push([this.step, sample.trim().replace(/\n+/g, "\n")]);
+      this.map = map ?? this.map;
+    }
+
     // Until it ends or is paused; `heard` is told of each step.
     async train(signal, heard) {
       const onPart = (part) => {
-        if (part.step > this.step && part.val_loss !== null) this.held.push([part.step, part.val_loss]);
-        this.losses[part.step - 1] = part.train_loss; // where it pauses, a step is told again
-        if (part.sample !== null) this.samples.push([part.step, part.sample.trim().replace(/\n+/g, "\n")]);
-        this.map = part.map ?? this.map;
+        this.losses.push(part.train_loss);
+        if (part.val_loss !== null) this.held.push([part.step, part.val_loss]);
         this.left = part.left;
+        this.see(part);
         heard(part);
       };
       this.why = null;
-      Object.assign(this, await this.ask("train", {}, signal, onPart));
+      const { why, verdict, seconds, ...shown } = await this.ask("train", {}, signal, onPart);
+      Object.assign(this, { why, verdict, seconds });
+      this.see(shown); // where it was paused
     }
 
     // Its memory is given back.

@@ -309,7 +309,7 @@
 
     draw() {
       const { runs } = this, [{ plan, map }] = runs, step = Math.min(...runs.map(({ step }) => step));
-      const left = Math.max(...runs.map(({ left }) => left)), rest = left >= 0 ? `, about ${seconds(left)} to go` : "";
+      const left = runs.reduce((sum, run) => sum + run.left, 0), rest = left >= 0 ? `, about ${seconds(left)} to go` : "";
       this.drawn = performance.now();
       this.chart.show(runs);
       runs.forEach(({ samples }, i) => this.says[i].show(samples));
