@@ -279,7 +279,9 @@ def test_a_slow_device_gets_a_smaller_model():
     plan, config = last["done"]["plan"], last["done"]["config"]
     assert config["n_embd"] == 32 and "the model is 32 wide in place of 128" in plan["note"]
     assert plan["steps"] < 260 and f"the run has {plan['steps']} steps in place of 260" in plan["note"]
-    assert plan["warmup_steps"] <= plan["steps"] / 2  # the rate has to come down again
+    [[*_, last]] = lessons(prepare(recipe="plain", seconds=0.1), world="slow")
+    plan = last["done"]["plan"]
+    assert plan["warmup_steps"] == plan["steps"] // 2 < 50  # the rate has to come down again
 
 
 def test_a_machine_that_slept_does_not_upset_the_estimate():
@@ -444,7 +446,7 @@ def test_a_run_that_diverges_is_a_sentence_and_nothing_that_is_not_finite_is_kep
         TALES[:3000].replace("a", "\0"),
         "שלום עולם, מה שלומך היום? مرحبا بالعالم كيف حالك " * 60,
         "😀😁👨‍👩‍👧🏳️‍🌈 " * 300,
-        "灯塔上的灯亮了" * 400 + " ",  # a single blank, at the end
+        ("灯塔上的灯亮了" * 20 + f" {END_OF_TEXT}") * 20,  # no blanks but at the end
         f"ab{END_OF_TEXT}" * 500,
         MANY,
     ],
@@ -452,7 +454,8 @@ def test_a_run_that_diverges_is_a_sentence_and_nothing_that_is_not_finite_is_kep
 )
 def test_strange_texts_are_learned(text):
     _, learned, kept = lessons(prepare(text, settings=SHORT | {"steps": 5}), LEARN, KEEP)
-    assert learned[-2]["part"]["map"]["rows"] and learned[-2]["part"]["sample"] and learned[-1]["done"]["verdict"]
+    assert len(learned[-2]["part"]["map"]["rows"]) == 24
+    assert learned[-2]["part"]["sample"] and learned[-1]["done"]["verdict"]
     load_model_file(base64.b64decode(kept[-1]["done"]["bytes"]))
 
 
