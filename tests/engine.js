@@ -108,7 +108,8 @@ const answers = {
   },
   rates: ({ schedules }) =>
     schedules.map((schedule) => Array.from({ length: schedule.steps }, (_, n) => minigpt.learningRateAt(n + 1, schedule))),
-  // What the worker sends in answer to each message, without a model; `world` changes the browser that it finds.
+  // What the worker sends in answer to each message, without a model; a message may name a step of its run, at which another one
+  // is sent `amid`. `world` changes the browser that it finds.
   lessons: async ({ messages, world }) => {
     const answers = [], now = performance.now.bind(performance), changes = {
       slow: () => (performance.now = () => 40 * now()),
@@ -116,21 +117,21 @@ const answers = {
       "no WebAssembly": () => (WebAssembly.Module = function () { throw new WebAssembly.CompileError("no SIMD"); }),
     };
     changes[world]?.();
-    let job = 0;
-    for (const { times = 1, asleep = 0, ...data } of messages) {
+    const send = ({ times = 1, asleep, amid, ...data }) => {
+      const sent = [], others = [], job = answers.push({ sent, asleep, amid, others });
       if (data.bytes) data.bytes = Uint8Array.from(Buffer.from(data.bytes, "base64"));
       if (data.text) data.text = data.text.repeat(times);
-      const sent = [];
-      globalThis.postMessage = (message) => {
-        if (message.part?.step === asleep) performance.now = () => now() + 3600_000; // an hour, in the middle of step asleep + 1
-        if (message.done?.bytes) message.done.bytes = Buffer.from(message.done.bytes).toString("base64");
-        if (message.part && message.part.step === data.until) globalThis.onmessage({ data: { job: 0, action: "pause", name: data.name } });
-        if (message.job) sent.push(message);
-      };
-      await globalThis.onmessage({ data: { job: ++job, ...data } });
-      answers.push(sent);
-    }
-    return answers;
+      return globalThis.onmessage({ data: { job, ...data } }).then(() => Promise.all(others));
+    };
+    globalThis.postMessage = (message) => {
+      const { sent, asleep, amid, others } = answers[message.job - 1], step = message.part?.step;
+      if (step && step === asleep) performance.now = () => now() + 3600_000; // an hour, in the middle of step asleep + 1
+      if (message.done?.bytes) message.done.bytes = Buffer.from(message.done.bytes).toString("base64");
+      sent.push(message);
+      if (step && step === amid?.step) others.push(send(amid.message));
+    };
+    for (const message of messages) await send(message);
+    return answers.map(({ sent }) => sent);
   },
   // What each budget buys: the report, the valley, and the costs of the runs.
   budgets: ({ cases, runs }) =>

@@ -337,6 +337,7 @@ def test_weights_that_are_not_finite_are_refused(spoilt, narrow, tmp_path):
         "the model file own.mgpt has weights that are not finite, in head.weight, its training may have diverged: "
         "train or export it again"
     )
+    assert engine("open", model=str(tmp_path / "own.mgpt")) == {"refused": said.replace(" own.mgpt", "")}
 
 
 @pytest.mark.parametrize("kind", ["characters, chat", "pieces"])

@@ -124,7 +124,7 @@ def test_the_check_sees_errors_missing_alt_text_directives_size_and_stray_metada
     error = nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])
     assert any("ends in an error" in p for p in broken(tmp_path, lambda c, _: c[2].outputs.append(error)))
     picture = nbformat.v4.new_output("display_data", data={"image/png": as_png(Image.new("RGBA", (1, 1)).save)})
-    assert any("alt text" in p for p in broken(tmp_path, lambda c, _: c[2].outputs.append(picture)))
+    assert any("alt text" in p for p in broken(tmp_path, lambda c, _: c[3].outputs.append(picture)))
     directive = nbformat.v4.new_markdown_cell(":::{note}\nhidden\n:::")
     assert any("MyST directive" in p for p in broken(tmp_path, lambda _, n: n.cells.append(directive)))
     large = nbformat.v4.new_output("stream", name="stdout", text="x" * 600_000)
@@ -204,7 +204,7 @@ def test_the_first_notebook_is_complete_in_200_lines_and_imports_nothing_of_the_
     ]
     assert "setup" in codes[0].metadata.tags  # for Colab, no part of the program
     lines = {c.id: [line for line in c.source.splitlines() if line.strip()] for c in codes[1:]}
-    asks = r"\bpredict\(|\.compare\(|\bcheck\b|\bQuiz\("  # of the reader: no part of the program
+    asks = r"\bpredict\(|\.compare\(|\bcheck\b|\b(Quiz|Trainer)\("  # of the reader, or show: no part of the program
     lines = {c.id: lines[c.id] for c in codes[1:] if not re.search(asks, c.source)}
     pictures = {c.id for c in codes if c.id in lines and "remove-input" in c.metadata.get("tags", [])}  # nor are these
     assert sum(len(found) for cell, found in lines.items() if cell not in pictures) <= 200

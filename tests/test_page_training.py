@@ -9,10 +9,15 @@ import torch
 from test_engine import engine, pytestmark  # noqa: F401
 
 from minigpt_core import GPT, CharTokenizer, GPTConfig, TrainConfig, evaluate, load_corpus, split_text, train
+from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
 from minigpt_core.beyond.fast import FastConfig, FastGPT, fast_recipe
 from minigpt_core.data import get_batch
 from minigpt_core.optimizer import learning_rate_at, make_optimizer
+from minigpt_core.registry import settings_of
 from minigpt_core.study.counting import ngram_loss
+from minigpt_core.study.planning import readings, step_operations
+from minigpt_core.tokenizer import END_OF_TEXT
+from minigpt_core.widgets import source
 from minigpt_core.widgets.export import load_model_file, model_file
 
 TALES = load_corpus("tales")
@@ -144,6 +149,7 @@ def test_the_schedule_is_the_packages():
 
 
 def lessons(*messages: dict, world: str = "") -> list[list[dict]]:
+    """What the worker sends in answer to each message, those that others bring with them included."""
     return engine("lessons", messages=messages, world=world)
 
 
@@ -151,7 +157,22 @@ def prepare(text: str = TALES, **question) -> dict:
     return {"action": "prepare", "name": "mine", "text": text, "recipe": "fast", "seed": 1, "seconds": 1e6} | question
 
 
-KEEP, LEARN = {"action": "keep", "name": "mine"}, {"action": "train", "name": "mine"}
+KEEP, LEARN, PAUSE, FORGET = ({"action": action, "name": "mine"} for action in ("keep", "train", "pause", "forget"))
+SHORT = {"steps": 20, "batch_size": 4}
+MANY = "".join(map(chr, range(0x4E00, 0x4E00 + 5000))) * 2  # as many kinds of character as there may be
+
+
+def learn_amid(step: int, message: dict) -> dict:
+    """Training, at a step of which another message comes; its answer follows that of this one."""
+    return LEARN | {"amid": {"step": step, "message": message}}
+
+
+def turn(learning_rate: float) -> dict:
+    return {"action": "turn", "name": "mine", "learning_rate": learning_rate}
+
+
+def opened(raw: bytes) -> dict:
+    return {"action": "load", "name": "old", "bytes": base64.b64encode(raw).decode()}
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +251,7 @@ def test_the_first_weights_are_those_of_the_recipe(whole_run):
 def test_a_run_is_paused_and_goes_on_as_if_nothing_had_been():
     short = prepare(settings={"steps": 30})
     whole = lessons(short, LEARN)[1]
-    _, first, second = lessons(short, LEARN | {"until": 11}, LEARN)
+    _, first, _, second = lessons(short, learn_amid(11, PAUSE), LEARN)
     assert first[-1]["done"]["why"] == "paused" and second[-1]["done"]["why"] == "end"
     losses = [[each["part"]["train_loss"] for each in sent[:-1]] for sent in (whole, first, second)]
     assert len(losses[1]) < 30 and losses[1] + losses[2] == losses[0]
@@ -238,20 +259,18 @@ def test_a_run_is_paused_and_goes_on_as_if_nothing_had_been():
 
 
 def test_another_rate_is_taken_from_the_next_step_on():
-    short, turn = prepare(settings={"steps": 20}), {"action": "turn", "name": "mine", "learning_rate": 1e-4}
-    _, first, _, second = lessons(short, LEARN | {"until": 12}, turn, LEARN)
-    rates = [each["part"]["learning_rate"] for sent in (first, second) for each in sent[:-1]]
+    _, sent, _ = lessons(prepare(settings={"steps": 20}), learn_amid(12, turn(1e-4)))
+    rates = [each["part"]["learning_rate"] for each in sent[:-1]]
     assert rates[:12] == pytest.approx([learning_rate_at(s, replace(fast_recipe(), steps=20)) for s in range(1, 13)])
     assert max(rates[-5:]) < 1e-4
 
 
 def test_what_was_opened_is_trained_further(whole_run):
-    file = base64.b64encode((whole_run["folder"] / "last.mgpt").read_bytes()).decode()
-    opened = {"action": "load", "name": "old", "bytes": file}
-    *_, prepared, learned = lessons(opened, prepare(settings={"steps": 20}, **{"from": "old"}), LEARN)
+    old = opened((whole_run["folder"] / "last.mgpt").read_bytes())
+    *_, prepared, learned = lessons(old, prepare(settings={"steps": 20}, **{"from": "old"}), LEARN)
     assert prepared[-1]["done"]["config"]["n_embd"] == 128
     assert learned[0]["part"]["train_loss"] < 1.6  # not from noise
-    stranger = lessons(opened, prepare("Grüße aus Øst. " * 300, **{"from": "old"}))[1][-1]["failed"]
+    stranger = lessons(old, prepare("Grüße aus Øst. " * 300, **{"from": "old"}))[1][-1]["failed"]
     assert stranger.startswith("the opened model does not know the character “ü”")
 
 
@@ -260,6 +279,7 @@ def test_a_slow_device_gets_a_smaller_model():
     plan, config = last["done"]["plan"], last["done"]["config"]
     assert config["n_embd"] == 32 and "the model is 32 wide in place of 128" in plan["note"]
     assert plan["steps"] < 260 and f"the run has {plan['steps']} steps in place of 260" in plan["note"]
+    assert plan["warmup_steps"] <= plan["steps"] / 2  # the rate has to come down again
 
 
 def test_a_machine_that_slept_does_not_upset_the_estimate():
@@ -288,6 +308,8 @@ def test_without_webassembly_it_trains_more_slowly():
         ("", 1, "0 characters are too few"),
         ("Mina has a lamp. ", 6, "102 characters are too few"),
         ("a", 5000, "it is one character over and over"),
+        (END_OF_TEXT, 3000, "the text is nothing but end marks"),
+        ("Mina has a lamp.\ud800", 300, "half of a character"),
         ("".join(map(chr, range(0x4E00, 0x4E00 + 12_000))), 3, "12,000 kinds"),
     ],
 )
@@ -305,15 +327,156 @@ def test_one_line_over_and_over_is_trained_and_the_clinic_says_what_it_is_worth(
     assert learned[-1]["done"]["verdict"]["name"] == "data leakage"
 
 
-def test_what_the_page_cannot_train_is_named(tmp_path):
-    from minigpt_core.beyond.composed import ComposedConfig, ComposedGPT
-
+def test_what_the_page_cannot_train_is_named():
     for part, said in (
         (dict(norm="rms"), "RMSNorm"),
         (dict(tied=True), "a tied head"),
         (dict(feed_forward="swiglu"), "swiglu"),
     ):
-        raw = model_file(ComposedGPT(ComposedConfig(V, n_layer=1, **part)), TOKENIZER)
-        opened = {"action": "load", "name": "old", "bytes": base64.b64encode(raw).decode()}
-        refused = lessons(opened, prepare(**{"from": "old"}))[1][-1]["failed"]
+        old = opened(model_file(ComposedGPT(ComposedConfig(V, n_layer=1, **part)), TOKENIZER))
+        refused = lessons(old, prepare(**{"from": "old"}))[1][-1]["failed"]
         assert said in refused and "the page trains the plain GPT and the fast one" in refused
+
+
+# Where the page repeats what the package says
+
+
+def test_the_recipes_are_the_packages_and_the_panels():
+    """The settings of the model key by key, those of the training, and what a step costs; the panel's sliders begin there."""
+    sizes = {"fast": FastConfig(V, end_id=0), "plain": GPTConfig(V, n_layer=2, n_embd=64, end_id=0)}
+    parts = settings_of(ComposedConfig(V))  # a plain GPT in the page names its parts, too
+    for kind, size in sizes.items():
+        [[*_, last]] = lessons(prepare(recipe=kind))
+        config, plan = last["done"]["config"], last["done"]["plan"]
+        assert {name: config.pop(name) for name in settings_of(size)} == settings_of(size)
+        assert config.items() <= parts.items()
+        recipe = TrainConfig(
+            steps=plan["steps"],
+            batch_size=plan["batch_size"],
+            learning_rate=plan["learning_rate"],
+            warmup_steps=plan["warmup_steps"],
+        )
+        if kind == "fast":
+            assert schedule_of(recipe) == schedule_of(fast_recipe()) and recipe.batch_size == fast_recipe().batch_size
+        operations = 1e9 * plan["gflops"] * plan["seconds"] / plan["steps"]
+        assert operations == pytest.approx(step_operations(size, recipe))
+        assert last["done"]["n_parameters"] == size.n_parameters
+        panels = re.search(
+            rf"{kind}: {{ learning_rate: (\S+), warmup_steps: (\S+), batch_size: (\S+) }}", source("trainer.js")
+        )
+        assert [float(value) for value in panels.groups()] == [
+            recipe.learning_rate,
+            recipe.warmup_steps,
+            recipe.batch_size,
+        ]
+
+
+@pytest.mark.parametrize("text", [TALES[:4000], load_corpus("tales_zh")[:9000]])
+def test_a_text_is_read_as_often_as_the_package_allows(text):
+    [[*_, last]] = lessons(prepare(text))
+    _, most = readings(last["done"]["vocab_size"])
+    assert last["done"]["plan"]["steps"] == most * last["done"]["split"]["train"] // (16 * 64) < 260
+
+
+# What can come in between
+
+
+def test_the_worker_writes_with_a_model_that_is_ready_to_learn():
+    asked = {"action": "generate", "prompt": "The", "kept": [], "knobs": {}, "seed": 2, "count": 5, "stop": ""}
+    _, written = lessons(prepare(settings=SHORT), asked | {"name": "mine"})
+    assert written[-1]["done"]["why"] and "".join(each["part"]["text"] for each in written[:-1])
+
+
+def test_of_one_run_there_is_one_job():
+    _, first, second = lessons(prepare(settings=SHORT), learn_amid(3, LEARN))
+    steps = [[each["part"]["step"] for each in sent[:-1]] for sent in (first, second)]
+    assert first[-1]["done"]["why"] == "paused" and second[-1]["done"]["why"] == "end"
+    assert steps[0] + steps[1] == [*range(1, 21)]
+
+
+def test_two_runs_learn_by_turns():
+    other = prepare(settings=SHORT | {"learning_rate": 1e-3}) | {"name": "other"}
+    _, _, first, second = lessons(prepare(settings=SHORT), other, learn_amid(1, LEARN | {"name": "other"}))
+    for sent in (first, second):
+        assert [each["part"]["step"] for each in sent[:-1]] == [*range(1, 21)] and sent[-1]["done"]["why"] == "end"
+
+
+def test_a_run_that_is_forgotten_ends_and_leaves_nothing():
+    asked = {"action": "promptTokens", "name": "mine", "prompt": "The"}
+    _, sent, _, again, kept, written = lessons(prepare(settings=SHORT), learn_amid(5, FORGET), LEARN, KEEP, asked)
+    assert len(sent) <= 7 and sent[-1]["done"]["why"] == "paused"
+    for each in (again, kept):
+        assert each[-1]["failed"] == "this run is not there any more: train again"
+    assert "failed" in written[-1]
+
+
+def test_pausing_what_does_not_train_and_forgetting_what_is_not_there_is_no_harm():
+    *_, paused, forgotten, learned = lessons(prepare(settings=SHORT), PAUSE, FORGET | {"name": "other"}, LEARN)
+    assert paused[-1]["done"] == forgotten[-1]["done"] == {} and learned[-1]["done"]["why"] == "end"
+
+
+def test_a_model_is_kept_while_it_learns():
+    _, learned, kept = lessons(prepare(settings=SHORT), learn_amid(3, KEEP))
+    model, _ = load_model_file(base64.b64decode(kept[-1]["done"]["bytes"]))
+    assert type(model) is FastGPT and learned[-1]["done"]["why"] == "end"
+
+
+@pytest.mark.parametrize("rate", [1e9, 1e39])
+def test_a_run_that_diverges_is_a_sentence_and_nothing_that_is_not_finite_is_kept(rate):
+    _, sent, _, kept, again = lessons(prepare(settings=SHORT), learn_amid(5, turn(rate)), KEEP, prepare(settings=SHORT))
+    assert re.fullmatch(
+        r"at step \d+ the loss is NaN and the norm of its gradient NaN: "
+        "train again with a lower learning rate, or more warm-up",
+        sent[-1]["failed"],
+    )
+    if rate == 1e39:  # more than 32 bits hold
+        assert "numbers that are not finite, since its training diverged: train again" in kept[-1]["failed"]
+    else:
+        load_model_file(base64.b64decode(kept[-1]["done"]["bytes"]))
+    assert again[-1]["done"]["n_parameters"] > 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TALES[:2000],  # as short as may be
+        TALES[:5000].replace("\n", "\r\n"),
+        TALES[:3000].replace("a", "\0"),
+        "שלום עולם, מה שלומך היום? مرحبا بالعالم كيف حالك " * 60,
+        "😀😁👨‍👩‍👧🏳️‍🌈 " * 300,
+        "灯塔上的灯亮了" * 400 + " ",  # a single blank, at the end
+        f"ab{END_OF_TEXT}" * 500,
+        MANY,
+    ],
+    ids=["short", "line ends", "NUL", "right to left", "emoji", "no blanks", "small documents", "5,000 kinds"],
+)
+def test_strange_texts_are_learned(text):
+    _, learned, kept = lessons(prepare(text, settings=SHORT | {"steps": 5}), LEARN, KEEP)
+    assert learned[-2]["part"]["map"]["rows"] and learned[-2]["part"]["sample"] and learned[-1]["done"]["verdict"]
+    load_model_file(base64.b64decode(kept[-1]["done"]["bytes"]))
+
+
+def test_models_of_any_window_and_epsilon_are_trained_further():
+    further = prepare(TALES[:5000], settings=SHORT, **{"from": "old"})
+    for config in (
+        GPTConfig(V, block_size=1, n_layer=1, n_head=1, n_embd=8),
+        GPTConfig(V, block_size=16, n_layer=2, n_head=3, n_embd=6, end_id=0),
+        ComposedConfig(V, n_layer=1, n_embd=32, rope_base=500.0, previous_tokens=1, norm_eps=1e-3, logit_scale=2.0),
+    ):
+        torch.manual_seed(0)
+        model = ComposedGPT(config) if isinstance(config, ComposedConfig) else GPT(config)
+        _, _, learned, kept = lessons(opened(model_file(model, TOKENIZER)), further, LEARN, KEEP)
+        after, _ = load_model_file(base64.b64decode(kept[-1]["done"]["bytes"]))
+        _, held_out = split_text(TALES[:5000])
+        loss = evaluate(after, torch.tensor(TOKENIZER.encode(held_out)))
+        assert learned[-2]["part"]["val_loss"] == pytest.approx(loss, abs=1e-4)
+    long = GPT(GPTConfig(V, block_size=512, n_layer=1, n_embd=32))
+    refused = lessons(opened(model_file(long, TOKENIZER)), further)[1][-1]["failed"]
+    assert refused == (
+        "a window of 512 tokens and the next one need 513, but a part of the text has 500: take a longer text"
+    )
+
+
+def test_an_opened_model_that_is_gone_is_a_sentence():
+    [[last]] = lessons(prepare(**{"from": "old"}))
+    assert last["failed"] == "the opened model is not there any more: open it again"

@@ -278,11 +278,24 @@ def test_the_live_face_is_one_module_of_the_same_scripts():
     assert len(re.findall(r"^export default", script, re.MULTILINE)) == 1
 
 
-@pytest.mark.parametrize("options", [{}, {"model": "tales-bpe"}, {"length": 100}])
-def test_a_playground_in_a_page_without_its_options_is_said_in_a_sentence(options):
+@pytest.fixture(scope="module")
+def tool():
+    """book/tools/widgets.py"""
     spec = importlib.util.spec_from_file_location("widgets_tool", ROOT / "book" / "tools" / "widgets.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_is_published_has_no_lines_of_comments_and_no_indentation(tool):
+    script = "(() => {\n  // Why.\n  const x = 1; // what\n\n    // Why\n    // again.\n})();\n"
+    assert tool.lean(script) == "(() => {\nconst x = 1; // what\n\n})();\n"
+    style = "/* Why. */\n\n.mg {\n  top: 0; /* what */\n}\n\n  /* Why,\n     again. */\n.mg p {\n}\n"
+    assert tool.lean(style) == "\n.mg {\ntop: 0; /* what */\n}\n\n.mg p {\n}\n"
+
+
+@pytest.mark.parametrize("options", [{}, {"model": "tales-bpe"}, {"length": 100}])
+def test_a_playground_in_a_page_without_its_options_is_said_in_a_sentence(options, tool):
     directive = object.__new__(tool.PlaygroundDirective)
     directive.options = options
     with pytest.raises(DirectiveError) as error:

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import nbformat
 from docutils import nodes
 from docutils.parsers.rst import directives
-from minigpt_core.widgets.trainer import Trainer
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -24,6 +23,7 @@ from minigpt_core.widgets.export import as_script, model_file
 from minigpt_core.widgets.playground import Playground
 from minigpt_core.widgets.quiz import Quiz, load_quiz
 from minigpt_core.widgets.records import RECORDS, record_file
+from minigpt_core.widgets.trainer import Trainer
 
 
 class PlaygroundDirective(SphinxDirective):
@@ -148,13 +148,14 @@ def load_host(app: Sphinx, page: str, template: str, context: dict[str, Any], do
         app.add_js_file("minigpt/predict.js", loading_method="defer")
 
 
-def lean(script: str) -> str:
-    """Without the lines that are comments alone: a page has a limit to its weight, and the sources keep them.
+def lean(text: str) -> str:
+    """A script or a style sheet without indentation, and without the lines that are comments alone: a page has a limit to its
+    weight, and the sources keep them.
 
-    >>> lean("// why\\nlet x = 1; // what\\n")
-    'let x = 1; // what\\n'
+    >>> lean("// why\\n  let x = 1; // what\\n"), lean("/* why,\\n   again */\\n.mg { }\\n")
+    ('let x = 1; // what\\n', '.mg { }\\n')
     """
-    return re.sub(r"(?m)^[ \t]*//.*\n", "", script)
+    return re.sub(r"(?m)^[ \t]*(//.*\n|/\*[^*]*\*/\n)?", "", text)
 
 
 def write_files(app: Sphinx, failure: Exception | None) -> None:
@@ -166,7 +167,7 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
     for name in WIDGETS:
         (target / f"{name}.js").write_text(lean(widget_source(name)), encoding="utf-8")
     for name in ("widgets.css", "trainer.css"):
-        (target / name).write_text(source(name), encoding="utf-8")
+        (target / name).write_text(lean(source(name)), encoding="utf-8")
     (target / "host.js").write_text(lean(host_source()), encoding="utf-8")
     for name, script in (("engine", engine_source()), ("training", training_source())):
         (target / f"{name}.js").write_text(f"minigpt.{name}Source = {json.dumps(lean(script))};", encoding="utf-8")

@@ -19,13 +19,13 @@ WIDGETS = {
     "attention": ("attention.js",),
     "anatomy": ("engine/sampling.js", "anatomy.js"),
     "budget": ("scaling.js", "budget.js"),
-    "curves": ("curves.js",),
+    "curves": ("labels.js", "curves.js"),
     "predict": ("reader.js", "predict.js"),
     "progress": ("reader.js", "progress.js"),
     "quiz": ("reader.js", "quiz.js"),
     "repetition": ("repetition.js",),
     "tokenizer": ("engine/tokenizer.js", "tokenizer.js"),
-    "trainer": ("playground.js", "learning.js", "own.js", "trainer.js"),
+    "trainer": ("playground.js", "labels.js", "learning.js", "own.js", "trainer.js"),
 }
 
 

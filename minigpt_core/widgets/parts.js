@@ -391,23 +391,6 @@
   const label = (x, y, text, attributes = {}) =>
     draw("text", { x, y, "dominant-baseline": "central", ...attributes }, text);
 
-  // Names at the right end of lines, moved apart where they would touch.
-  const LINE = 14; // pixels
-  const apart = (names) => {
-    const sorted = names.toSorted((a, b) => a.y - b.y);
-    for (let i = 1; i < sorted.length; i++) sorted[i].y = Math.max(sorted[i].y, sorted[i - 1].y + LINE);
-    return sorted;
-  };
-
-  // A long name, in two lines.
-  const LONG = 16; // letters
-  const lines = (name) => {
-    const spaces = [...name.matchAll(/ /g)].map(({ index }) => index);
-    if (name.length <= LONG || !spaces.length) return [name];
-    const off = (at) => Math.abs(at - name.length / 2), middle = spaces.reduce((a, b) => (off(b) < off(a) ? b : a));
-    return [name.slice(0, middle), name.slice(middle + 1)];
-  };
-
   // The head of a column of bars: their axis from 0 to `most`.
   const axis = (most) => {
     const ticks = [0, most / 2, most].map((tick) => make("span", { textContent: String(tick) }));
@@ -420,6 +403,6 @@
   minigpt.parts = {
     make, draw, slider, knobs, field, choice, percent, capital, sentence, count, number, largest, strip, level, row,
     table, alone, patiently, toLine, fromLine, Text, Prompt, later, rove, Tokens, calm, player, keep, hold, onColours, newId,
-    fill, drawing, label, apart, lines, axis,
+    fill, drawing, label, axis,
   };
 })();

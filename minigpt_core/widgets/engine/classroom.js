@@ -9,6 +9,7 @@
   const EVALUATIONS = 13; // in a run
   const LOOKS = 20; // times in a run that the page is shown a text and a map
   const SHOWN = 200, MAPPED = 24; // tokens of such a text, and of such a map
+  const WORDS = 16; // tokens that such a text goes on from, or a few more, to where a word begins
   const TITLE = 200; // tokens at the beginning of the held-out part that no map shows: they may be a title
   const LEAST = 20; // steps, however slow the device
   const WIDTHS = [128, 96, 64, 48, 32]; // from the book's own to what a slow phone can train
@@ -39,6 +40,9 @@
   // Floating-point operations of a step, as step_operations of minigpt_core/study/planning.py counts them.
   const operations = ({ vocab_size: V, n_layer, n_embd: C, block_size: T }, windows) =>
     6 * windows * T * (n_layer * (12 * C * C + 13 * C) + V * C + 2 * n_layer * C * T);
+
+  // A run of so many steps, of which there may be at most so many.
+  const shortened = (steps, most) => Math.min(steps, Math.max(LEAST, Math.floor(most)));
 
   const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
@@ -79,11 +83,16 @@
       const rate = from ? training.learning_rate / 3 : training.learning_rate; // what is trained already is disturbed less
       const plan = { ...training, learning_rate: rate, ...settings };
       const most = V <= 256 ? 60 : 30; // readings of the text, after which it would only be known by heart
-      plan.steps = Math.min(plan.steps, Math.max(LEAST, Math.floor((most * train.length) / (plan.batch_size * T))));
+      plan.steps = shortened(plan.steps, (most * train.length) / (plan.batch_size * T));
       Object.assign(this, { look, how, tokenizer, coder, train, heldOut, plan, seed, first, training: [], validation: [], times: [] });
       // What the samples go on from: the beginning of a document, or some words of the held-out part.
-      const words = Math.min(heldOut.indexOf(coder.ids.get(" "), 16) + 1 || 16, T >> 1);
+      const half = Math.ceil(T / 2), words = this.wordFrom(Math.min(WORDS, half), half);
       this.opening = how === "documents" ? [0] : Array.from(heldOut.subarray(0, words));
+    }
+
+    // Where in the held-out part a word begins, between these two places; where none does, the first of them.
+    wordFrom(first, end) {
+      return first + this.heldOut.subarray(first, end).indexOf(this.coder.ids.get(" ")) + 1;
     }
 
     get summary() {
@@ -130,7 +139,7 @@
       const { n_embd } = this.config, smaller = [];
       if (n_embd < own) smaller.push(`the model is ${n_embd} wide in place of ${own}`);
       if (needed(this.config) > seconds) {
-        const steps = Math.max(LEAST, Math.floor((plan.steps * seconds) / needed(this.config)));
+        const steps = shortened(plan.steps, (plan.steps * seconds) / needed(this.config));
         smaller.push(`the run has ${steps} steps in place of ${plan.steps}`);
         plan.steps = steps;
       }
@@ -176,17 +185,16 @@
       model.pack();
       while (ids.length < SHOWN) // on past an end mark, where there is one
         for (const { id } of minigpt.generate(model, [...opening, ...ids], SHOWN - ids.length, knobs, 1 + ids.length)) ids.push(id);
-      const long = Math.min(MAPPED, this.config.block_size), latest = heldOut.length - long, inside = Math.min(TITLE, latest);
-      const at = inside + heldOut.subarray(inside, latest).indexOf(coder.ids.get(" ")) + 1; // where a word begins, or there
-      const read = Array.from(heldOut.subarray(at, at + long));
+      const long = Math.min(MAPPED, this.config.block_size), latest = heldOut.length - long;
+      const at = this.wordFrom(Math.min(TITLE, latest), latest), read = Array.from(heldOut.subarray(at, at + long));
       model.forward(read, model.newCache(), { blocks });
       const map = { names: read.map((id) => coder.name(id)), rows: blocks.at(-1).weights[0] };
       return { sample: coder.decode(ids).replaceAll(END_OF_TEXT, "\n"), map };
     }
 
+    // What the clinic finds, gravest first.
     verdict() {
       const { training, validation, references, train, heldOut, how } = this;
-      if (training.length < 2 || !validation.length) return null;
       return minigpt.examine({ training, validation, references, trainIds: train, heldOutIds: heldOut, split: how, dropout: 0 })[0];
     }
   }
@@ -237,9 +245,9 @@
         postMessage({ job, part: run.advance() });
         await breathe();
       }
-      const ended = run.trainer.step === run.plan.steps;
-      const shown = ended ? {} : run.show(); // after the last step it was shown already
-      return { why: ended ? "end" : "paused", verdict: run.verdict(), seconds: run.clock().elapsed, ...shown };
+      const { elapsed: seconds } = run.clock();
+      if (run.trainer.step < run.plan.steps) return { why: "paused", verdict: null, seconds, ...run.show() };
+      return { why: "end", verdict: run.verdict(), seconds }; // after the last step it was shown already
     },
 
     pause: ({ name }) => void running.delete(runOf(name).job),

@@ -153,15 +153,16 @@
         return bytes.buffer.slice(at, at + length);
       };
       const count = shape.reduce((a, b) => a * b, 1);
-      if (there.scale === undefined) {
-        weights[name] = new Float32Array(cut(there.offset, 4 * count));
-        continue;
+      if (there.scale === undefined) weights[name] = new Float32Array(cut(there.offset, 4 * count));
+      else {
+        const scales = new Float32Array(cut(there.scale, 4 * shape[0])), narrow = new Int8Array(cut(there.offset, count));
+        const wide = (weights[name] = new Float32Array(count));
+        for (let i = 0; i < count; i++) wide[i] = narrow[i] * scales[Math.floor(i / shape[1])];
       }
-      const scales = new Float32Array(cut(there.scale, 4 * shape[0]));
-      const narrow = new Int8Array(cut(there.offset, count));
-      const wide = new Float32Array(count);
-      for (let i = 0; i < count; i++) wide[i] = narrow[i] * scales[Math.floor(i / shape[1])];
-      weights[name] = wide;
+      if (!weights[name].every(Number.isFinite))
+        throw new Error(
+          `the model file has weights that are not finite, in ${name}, its training may have diverged: train or export it again`,
+        );
     }
     return { config, tokenizer, weights };
   }

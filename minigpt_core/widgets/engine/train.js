@@ -10,7 +10,7 @@
   const BETAS = [0.9, 0.99], DECAY = 0.1, CLIP = 1, EPSILON = 1e-8;
 
   // What this file cannot train, in words; nothing ("") where it can.
-  minigpt.untrainable = ({ norm, norm_eps, feed_forward, bias, n_kv_head, qk_norm, n_hidden, softcap, tied }) => {
+  minigpt.untrainable = ({ norm, feed_forward, bias, n_kv_head, qk_norm, n_hidden, softcap, tied }) => {
     if (norm === "rms") return "RMSNorm";
     if (!["relu", "squared-relu"].includes(feed_forward)) return `the feed-forward network “${feed_forward}”`;
     if (n_kv_head) return "shared keys";
@@ -18,8 +18,7 @@
     if (!bias) return "no biases";
     if (n_hidden) return "a feed-forward network of its own width";
     if (softcap) return "a soft cap";
-    if (tied) return "a tied head";
-    return norm_eps === 1e-5 ? "" : `an epsilon of ${norm_eps}`;
+    return tied ? "a tied head" : "";
   };
 
   // The learning rate of a step (1 to steps): a straight rise over the warm-up, then half a cosine down to zero.
@@ -109,9 +108,9 @@
 
     // The standardised rows of x, stretched by the gain and moved by the bias.
     norm(name, x, N) {
-      const { n_embd: C } = this.config, gain = this.a[`w ${name}.weight`], bias = this.a[`w ${name}.bias`];
+      const { n_embd: C, norm_eps } = this.config, gain = this.a[`w ${name}.weight`], bias = this.a[`w ${name}.bias`];
       const standard = this.a[`${name} standard`], y = this.a[`${name} out`];
-      standardise(x, N, C, 1e-5, standard, this.a[`${name} scale`]);
+      standardise(x, N, C, norm_eps, standard, this.a[`${name} scale`]);
       for (let t = 0, at = 0; t < N; t++) for (let i = 0; i < C; i++, at++) y[at] = standard[at] * gain[i] + bias[i];
       return y;
     }
