@@ -88,15 +88,15 @@ def opened(browser, pages):
     """A function: the panel of that page, awake, in a context of its own."""
     seen = []
 
-    def opened(page: str, seconds: float = SHORT, before: str = "", **options):
+    def opened(page: str, seconds: float = SHORT, before: str = "", complaints: tuple[str, ...] = (), **options):
         context = browser.new_context(**options)
         context.add_init_script(f"({SPY})([{seconds}, `{before}`])")
-        seen.append(Visit(context, pages.get(page, page)))
-        return seen[-1].awake("trainer")
+        seen.append((Visit(context, pages.get(page, page)), complaints))
+        return seen[-1][0].awake("trainer")
 
     yield opened
-    for each in seen:
-        assert each.outside == [] and each.problems == []
+    for each, complaints in seen:
+        assert each.outside == [] and [*map(str.strip, each.problems)] == [*complaints]
         each.page.context.close()
 
 
@@ -700,6 +700,23 @@ def test_without_webassembly_it_learns_all_the_same(opened):
     bring(panel, TEXT)
     learn(panel)
     shows_what_was_told(panel)
+
+
+def test_a_text_that_does_not_come_is_waited_for_until_stop_and_one_that_is_missing_is_named(opened, site):
+    panel = opened(f"{site}/book/index.html", complaints=2 * ("Failed to load resource: net::ERR_FAILED",))
+    held = []
+    panel.page.route("**/data/text-tales.js", lambda route: held.append(route))
+    press(panel, "Train")
+    panel.page.wait_for_function("document.head.querySelector('script[src$=\"text-tales.js\"]')")
+    press(panel, "Stop")
+    panel.get_by_text("Stopped: press Train to begin again.").wait_for()
+    held[0].abort()
+    panel.page.route("**/data/text-tales.js", lambda route: route.abort())
+    press(panel, "Train")
+    panel.get_by_text("The file data/text-tales.js could not be loaded: load the page again.").wait_for()
+    panel.page.unroute("**/data/text-tales.js")
+    learn(panel)
+    assert len(parts(panel)) == 20
 
 
 REFUSED = """const { Memory } = WebAssembly;
