@@ -101,10 +101,10 @@ const answers = {
     const { config, weights } = minigpt.readModel(new Uint8Array(fs.readFileSync(model)));
     const long = config.block_size + 1, starts = Array.from({ length: windows[0].length / long }, (_, b) => b * long);
     const trainer = new minigpt.Trainer(config, weights, starts.length, kind);
-    const learned = windows.map((ids, n) => trainer.learn(Int32Array.from(ids), starts, minigpt.learningRateAt(n + 1, schedule)));
+    const losses = windows.map((ids, n) => trainer.learn(Int32Array.from(ids), starts, minigpt.learningRateAt(n + 1, schedule)));
     const gradients = Object.fromEntries(trainer.names.map((name) => [name, Array.from(trainer.a[`d ${name}`])]));
     const evaluated = heldOut && [Infinity, 7].map((some) => trainer.evaluate(Int32Array.from(heldOut), some));
-    return { kind: trainer.space.kind, losses: learned.map(({ loss }) => loss), norms: learned.map(({ norm }) => norm), gradients, evaluated };
+    return { kind: trainer.space.kind, losses, gradients, evaluated };
   },
   rates: ({ schedules }) =>
     schedules.map((schedule) => Array.from({ length: schedule.steps }, (_, n) => minigpt.learningRateAt(n + 1, schedule))),

@@ -374,7 +374,7 @@ def test_the_recipes_are_the_packages_and_the_panels():
 @pytest.mark.parametrize("text", [TALES[:4000], load_corpus("tales_zh")[:9000]])
 def test_a_text_is_read_as_often_as_the_package_allows(text):
     [[*_, last]] = lessons(prepare(text))
-    _, most = readings(last["done"]["vocab_size"])
+    _, most = readings(last["done"]["config"]["vocab_size"])
     assert last["done"]["plan"]["steps"] == most * last["done"]["split"]["train"] // (16 * 64) < 260
 
 

@@ -47,15 +47,15 @@
   const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
   // What counting reaches on the held-out part, in nats per token: counted once for several runs on one text.
-  let last = null;
+  let before = null;
   const counted = (text, { train, heldOut, config: { vocab_size: V } }) => {
-    if (last?.text === text && last.V === V) return last.found;
+    if (before?.text === text && before.V === V) return before.references;
     const losses = minigpt.ngramLosses(train.subarray(0, COUNTED), heldOut.subarray(0, COUNTED), LONGEST, V);
-    const best = Math.min(...losses), references = { "ln V": Math.log(V) };
+    const references = { "ln V": Math.log(V) };
     for (const n of [1, 2, 3, 5]) references[`${n}-gram`] = losses[n - 1];
-    references["best count"] = best;
-    last = { text, V, found: { references, best_order: losses.indexOf(best) + 1 } };
-    return last.found;
+    references["best count"] = Math.min(...losses);
+    before = { text, V, references };
+    return references;
   };
 
   // One run: the text as ids, the plan, the model that learns, and what was seen so far. `from` is the model that is trained
@@ -96,11 +96,11 @@
     }
 
     get summary() {
-      const { look, how, config, plan, coder, references, best_order, trainer } = this;
+      const { look, how, config, plan, coder, references, trainer } = this;
       const split = { how, train: this.train.length, held_out: this.heldOut.length };
       const n_parameters = trainer.names.reduce((sum, name) => sum + trainer.a[`w ${name}`].length, 0);
       const names = coder.pieces.map((_, id) => coder.name(id));
-      return { look, split, config, n_parameters, vocab_size: names.length, references, best_order, plan, names };
+      return { look, split, config, n_parameters, vocab_size: names.length, references, plan, names };
     }
 
     begin() {
@@ -131,18 +131,15 @@
     fit(seconds) {
       const { plan } = this, B = plan.batch_size, whole = operations(this.config, B), speed = whole / this.time(); // a millisecond
       const needed = (config) => (plan.steps * operations(config, B)) / speed / 1000;
-      const gflops = speed / 1e6, own = this.config.n_embd;
+      const gflops = speed / 1e6, own = this.config.n_embd, { steps } = plan;
       if (!this.first) {
         const widths = WIDTHS.filter((width) => width <= own), fits = (n_embd) => needed({ ...this.config, n_embd }) <= seconds;
         this.config = { ...this.config, n_embd: widths.find(fits) ?? widths.at(-1) };
       }
       const { n_embd } = this.config, smaller = [];
       if (n_embd < own) smaller.push(`the model is ${n_embd} wide in place of ${own}`);
-      if (needed(this.config) > seconds) {
-        const steps = shortened(plan.steps, (plan.steps * seconds) / needed(this.config));
-        smaller.push(`the run has ${steps} steps in place of ${plan.steps}`);
-        plan.steps = steps;
-      }
+      plan.steps = shortened(steps, (steps * seconds) / needed(this.config));
+      if (plan.steps < steps) smaller.push(`the run has ${plan.steps} steps in place of ${steps}`);
       plan.note = smaller.length ? `This device computes ${gflops.toPrecision(2)} GFLOP/s, so ${smaller.join(" and ")}.` : "";
       plan.warmup_steps = Math.min(plan.warmup_steps, plan.steps >> 1);
       plan.eval_every = Math.max(1, Math.round(plan.steps / EVALUATIONS));
@@ -154,13 +151,13 @@
     // A step, with what is due after it.
     advance() {
       const { trainer, plan } = this, step = trainer.step + 1, learning_rate = minigpt.learningRateAt(step, plan);
-      const { loss, norm } = trainer.learn(this.train, this.starts(step), learning_rate);
-      const last = step === plan.steps, part = { step, learning_rate, train_loss: loss, grad_norm: norm, val_loss: null };
+      const train_loss = trainer.learn(this.train, this.starts(step), learning_rate);
+      const last = step === plan.steps, part = { step, learning_rate, train_loss, val_loss: null };
       if (last || step % plan.eval_every === 0) {
         part.val_loss = trainer.evaluate(this.heldOut, last ? Infinity : WINDOWS);
         this.validation.push([step, part.val_loss]);
       }
-      this.training.push(loss);
+      this.training.push(train_loss);
       const every = Math.max(1, Math.round(plan.steps / LOOKS));
       Object.assign(part, last || step === 1 || step % every === 0 ? this.show() : { sample: null, map: null });
       const before = this.since;
@@ -226,7 +223,7 @@
       if (from && !models.has(from)) throw new Error("the opened model is not there any more: open it again");
       await doing("counting");
       const run = new Run(text, chosen, models.get(from)?.model);
-      Object.assign(run, counted(text, run));
+      run.references = counted(text, run);
       await doing("timing");
       run.fit(seconds);
       if (running.has(job)) {

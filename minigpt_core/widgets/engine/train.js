@@ -290,7 +290,7 @@
       });
     }
 
-    // One step, on the windows of `ids` that begin at `starts`. Gives the loss before the step and the norm of the gradient.
+    // One step, on the windows of `ids` that begin at `starts`. Gives the loss before the step.
     learn(ids, starts, rate) {
       const { block_size: T } = this.config, B = starts.length, [inputs, targets] = cut(ids, starts, T);
       this.forward(inputs, B, T);
@@ -303,7 +303,7 @@
             "train again with a lower learning rate, or more warm-up",
         );
       this.update(rate, Math.min(1, CLIP / (norm + 1e-6)));
-      return { loss, norm };
+      return loss;
     }
 
     gradientNorm() {
