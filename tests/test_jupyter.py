@@ -19,8 +19,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from jupyter_client import BlockingKernelClient
+from test_trainer_widget import SHORT, SPY, TEXT, asked, learn, shows_what_was_told
 
-from minigpt_core import load_model, load_pretrained, load_tokenizer, stream
+from minigpt_core import load_corpus, load_model, load_pretrained, load_tokenizer, stream
 from minigpt_core.sampling import shape_logits
 from minigpt_core.study.ablation import knocked_out
 from minigpt_core.study.lens import inner_values
@@ -66,16 +67,22 @@ from minigpt_core.widgets.quiz import Quiz
 guess = predict("How many questions has the quiz?", guess=5)
 quiz = Quiz("06_attention")
 """
+TRAINER = """\
+from minigpt_core.widgets.trainer import Trainer
+
+trainer = Trainer(own=True)
+"""
 
 
 def notebook() -> nbformat.NotebookNode:
-    """Chapter 10 cut to its imports and its widgets, with a widget of the reader's own model, a budget, and a quiz."""
+    """Chapter 10 cut to its imports and its widgets, with a widget of the reader's own model, a budget, a quiz, and a panel
+    that trains."""
     chapter = nbformat.read(ROOT / "notebooks" / "10_sampling.ipynb", as_version=4)
     cells = [cell.source for cell in chapter.cells if re.match(r"import html\n|Sampler\(|Playground\(", cell.source)]
     imports, sampler, playground = cells
     sources = [BORROW, imports, sampler, "sampler = _", playground, "playground = _", OWN, "own = _"]
     sources += [INSIDE, "anatomy", "attention", BUDGET, "budget", QUIZ, "guess"]
-    sources += ["guess.compare(len(quiz.state['questions']))", "quiz"]
+    sources += ["guess.compare(len(quiz.state['questions']))", "quiz", TRAINER, "trainer"]
     chapter.cells = [nbformat.v4.new_code_cell(source) for source in sources]
     return chapter
 
@@ -121,9 +128,9 @@ class Lab:
         self.page.get_by_text("| Idle").wait_for()
         self.page.get_by_text("Run", exact=True).click()
         self.page.locator("#jp-mainmenu-run").get_by_text("Run All Cells", exact=True).click()
-        self.page.wait_for_function("document.querySelectorAll('.mg-alive').length === 7", timeout=60_000)
-        panels = self.page.locator(".mg-alive").all()
-        self.sampler, self.playground, self.own, self.anatomy, self.attention, self.budget, self.quiz = panels
+        self.page.wait_for_function("document.querySelectorAll('.mg-alive').length === 8", timeout=60_000)
+        names = ("sampler", "playground", "own", "anatomy", "attention", "budget", "quiz", "trainer")
+        vars(self).update(zip(names, self.page.locator(".mg-alive").all(), strict=True))
         self.client.load_connection_info(json.loads(self.written("kernel-*.json")))
         self.client.start_channels()
 
@@ -292,6 +299,18 @@ def test_a_quiz_is_answered_by_the_keyboard_and_a_guess_compared(lab):
     lab.quiz.get_by_text("1 of 6 answered right").wait_for()
     assert form.locator("input").nth(place).evaluate("input => input === document.activeElement")
     assert lab.page.get_by_text("It is 6; you had guessed 5: 1 too low.").is_visible()
+
+
+def test_a_model_learns_the_readers_text_and_then_one_that_the_kernel_gives(lab):
+    lab.page.evaluate(SPY, [SHORT, ""])
+    lab.trainer.get_by_label("your own text: paste it here").fill(TEXT)
+    learn(lab.trainer)
+    shows_what_was_told(lab.trainer)
+    lab.becomes("[trainer.state[name] for name in ('text', 'own')]", ["tales", True])
+    lab.trainer.get_by_label("text", exact=True).select_option("tales_zh")
+    learn(lab.trainer, "Start again")
+    assert asked(lab.trainer, "prepare")[-1]["text"] == load_corpus("tales_zh")
+    lab.becomes("[trainer.state[name] for name in ('text', 'own')]", ["tales_zh", False])
 
 
 def test_a_slider_moves_the_state_in_the_kernel_and_not_the_selected_cell(lab):

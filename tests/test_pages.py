@@ -14,6 +14,7 @@ from minigpt_core.widgets.playground import Playground
 from minigpt_core.widgets.repetition import Repetition
 from minigpt_core.widgets.sampler import Sampler
 from minigpt_core.widgets.tokenizer import Tokenization
+from minigpt_core.widgets.trainer import Trainer
 
 
 def pages(html) -> list[str]:
@@ -180,11 +181,13 @@ PANELS = {
     "curves": Curves().state,
     "repetition": Repetition(prompt="a ").state,
     "tokenizer": Tokenization("a ").state,
+    "trainer": Trainer(compare=True).state,
+    "trainer small": Trainer(small=True).state,
 }
 PRESS_ALL = """async ([name, state, comes]) => {
     const root = document.body.appendChild(document.createElement("div"));
     const never = () => new Promise((_, reject) => comes || reject(new Error("the file is gone")));
-    minigpt.widgets[name](root, state, { load: never, ask: never, read: never }, () => {});
+    minigpt.widgets[name](root, state, { load: never, ask: never, read: never, run: never, add: never }, () => {});
     for (const kind of ["button", "input", "textarea", "select"])
         for (const part of root.querySelectorAll(kind)) {
             if (part.closest("[hidden]")) continue;
@@ -206,5 +209,8 @@ def test_what_is_pressed_before_anything_has_come_does_no_harm_and_a_reason_stay
     seen.page.add_script_tag(url=f"{site}/_static/minigpt/{panel.split()[0]}.js")
     said = seen.page.evaluate(PRESS_ALL, [panel.split()[0], PANELS[panel], comes])
     assert seen.problems == []
-    assert ("The file is gone." in said) == (not comes)
+    reason = (
+        "Stopped: press Train" if panel.startswith("trainer") else "The file is gone."
+    )  # the second press stops the first
+    assert (reason in said) == (not comes)
     seen.page.close()

@@ -100,7 +100,8 @@
     const adopt = (name, config) => loaded.set(name, Promise.resolve(config));
 
     // A record: JSON.
-    const read = (name) => once(files, name, async () => JSON.parse(new TextDecoder().decode(await fetchFile(name))));
+    const read = (name, signal = new AbortController().signal) =>
+      until(signal, once(files, name, async () => JSON.parse(new TextDecoder().decode(await fetchFile(name)))));
 
     const close = () => worker?.terminate();
 

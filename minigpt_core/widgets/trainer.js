@@ -236,7 +236,7 @@
       this.enter("preparing", "Reading the text…");
       this.main.scrollIntoView({ block: "nearest" }); // the button that was pressed may be far below
       try {
-        const learned = await this.chosen();
+        const learned = await this.chosen(signal);
         for (const [i, letter] of (this.two ? LETTERS : [""]).entries()) {
           signal.throwIfAborted();
           const settings = { ...this.settings[i]?.values, ...(i && { steps: runs[0].plan.steps }) };
@@ -263,9 +263,9 @@
     }
 
     // The text that is to be learned, its name, and that of the model's file.
-    async chosen() {
+    async chosen(signal) {
       const file = this.text.value, { small, texts } = this.state, own = this.own.value;
-      if (file !== OWN && !(small && own)) return { label: texts[file], file, text: await this.engine.read(`text-${file}`) };
+      if (file !== OWN && !(small && own)) return { label: texts[file], file, text: await this.engine.read(`text-${file}`, signal) };
       if (!own) throw new Error("there is no text yet: paste one, or choose a file");
       return own;
     }

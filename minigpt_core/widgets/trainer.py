@@ -74,7 +74,11 @@ class Trainer(Widget):
 
     def picture(self) -> str:
         """A recorded run on the tales: its losses, what it wrote, and the last map of a head."""
-        record, small = load_record("film") | {"references": levels()}, self.state["small"]
+        small = self.state["small"]
+        try:
+            record = load_record("film") | {"references": levels()}
+        except ValueError:  # no book is near: the panel that lives needs none of its records
+            return "<p>A GPT learns here while you watch, as soon as the notebook runs.</p>"
         *before, (_, last) = [(look["step"], re.sub(r"\n+", "\n", look["text"].strip())) for look in record["says"]]
         trail = "".join(
             f"<li><b>step {step} </b>{html.escape(text)}</li>"
