@@ -300,7 +300,7 @@ def test_memory_that_is_refused_is_a_sentence_and_the_worker_goes_on():
 
 
 def test_without_webassembly_it_trains_more_slowly():
-    prepared, learned = lessons(prepare(settings={"steps": 10, "batch_size": 4}), LEARN, world="no WebAssembly")
+    prepared, learned = lessons(prepare(TALES[:20_000], settings=SHORT | {"steps": 5}), LEARN, world="no WebAssembly")
     assert learned[-1]["done"]["why"] == "end" and prepared[-1]["done"]["plan"]["gflops"] > 0
 
 
