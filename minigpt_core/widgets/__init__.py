@@ -14,7 +14,7 @@ TRAINING = ("random", "data", "counting", "clinic", "train", "file", "classroom"
 TRAINERS = ("trainer",)
 # What each widget runs on the page's own thread; the model always runs in a worker.
 WIDGETS = {
-    "playground": ("playground.js",),
+    "playground": ("files.js", "playground.js"),
     "sampler": ("engine/sampling.js", "sampler.js"),
     "attention": ("attention.js",),
     "anatomy": ("engine/sampling.js", "anatomy.js"),
@@ -25,7 +25,7 @@ WIDGETS = {
     "quiz": ("reader.js", "quiz.js"),
     "repetition": ("repetition.js",),
     "tokenizer": ("engine/tokenizer.js", "tokenizer.js"),
-    "trainer": ("playground.js", "labels.js", "learning.js", "own.js", "trainer.js"),
+    "trainer": ("files.js", "playground.js", "labels.js", "learning.js", "own.js", "trainer.js"),
 }
 
 

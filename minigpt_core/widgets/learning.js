@@ -56,7 +56,6 @@
 
     // Its memory is given back.
     forget() {
-      this.tell("pause");
       this.tell("forget");
     }
 

@@ -2,24 +2,13 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, field, capital, sentence, count, later, alone, patiently } = minigpt.parts;
+  const { make, button, field, capital, sentence, count, later, alone, patiently, fileField } = minigpt.parts;
   const LONGEST = 5e6; // bytes of a text
   const TYPED = 100_000; // letters; with more a field is slow
 
-  const button = (textContent, onclick) => make("button", { type: "button", textContent, onclick });
   const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
   const tooLong = (name, bytes) =>
     new Error(`${name} has ${size(bytes)}, and this page reads up to ${size(LONGEST)}: cut it, or train on it with Python (chapter 16)`);
-
-  // A field for a file, which can be the same one twice.
-  const fileField = (id, title, accept, take) => {
-    const input = make("input", { type: "file", id, accept });
-    input.onclick = () => (input.value = "");
-    input.onchange = () => input.files.length && take(input.files[0]);
-    const row = field(title, input);
-    row.classList.add("mg-file");
-    return row;
-  };
 
   // A file for the reader.
   const save = (bytes, name) => {
@@ -126,5 +115,5 @@
     }
   }
 
-  minigpt.own = { OwnText, button, fileField, save, shelf, size };
+  minigpt.own = { OwnText, save, shelf, size };
 })();

@@ -11,6 +11,8 @@
     return element;
   };
 
+  const button = (textContent, onclick) => make("button", { type: "button", textContent, onclick });
+
   const draw = (tag, attributes = {}, ...children) => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -401,7 +403,7 @@
 
   minigpt.widgets ??= {};
   minigpt.parts = {
-    make, draw, slider, knobs, field, choice, percent, capital, sentence, count, number, largest, strip, level, row,
+    make, button, draw, slider, knobs, field, choice, percent, capital, sentence, count, number, largest, strip, level, row,
     table, alone, patiently, toLine, fromLine, Text, Prompt, later, rove, Tokens, calm, player, keep, hold, onColours, newId,
     fill, drawing, label, axis,
   };

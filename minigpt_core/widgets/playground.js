@@ -2,11 +2,10 @@
 (() => {
   "use strict";
   const minigpt = (globalThis.minigpt ??= {});
-  const { make, draw, knobs, field, choice, percent, sentence, count, alone, patiently, toLine, fromLine } = minigpt.parts;
-  const { Prompt, rove, keep, newId, fill } = minigpt.parts;
+  const { make, button, draw, knobs, field, choice, percent, sentence, count, alone, patiently, toLine, fromLine } = minigpt.parts;
+  const { Prompt, rove, keep, newId, fill, LARGEST_MODEL, fileField, droppable } = minigpt.parts;
   const NAMES = ["temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "length", "seed"];
   const ENDS = { end: "The text has ended.", stop: "The stop string came.", length: "" };
-  const LARGEST = 64e6; // bytes of a model file
   const TINT = "The stronger a token's tint, the less likely it was. Choose one to see what else could have been.";
 
   // One setting: its knobs, its text, and what else could have been.
@@ -233,7 +232,6 @@
     const model = choice(`${id}-model`, state.models, state.model);
     const prompt = new Prompt(`${id}-prompt`, "prompt", state.prompt, 2, engine, model);
     const stop = make("input", { id: `${id}-stop`, type: "text", size: 8, value: toLine(state.stop ?? ""), title: "\\n is a line break" });
-    const button = (textContent, onclick) => make("button", { type: "button", textContent, onclick });
     const write = button("Write", () => (shown().some((each) => each.writes) ? shown().forEach((each) => each.stop()) : go(Infinity)));
     write.className = "mg-main";
     write.title = "Ctrl + Enter";
@@ -309,8 +307,8 @@
     // A model of the reader's own joins the list, under the name of its file, and is chosen.
     const take = (file) =>
       choosing(async (signal) => {
-        if (file.size > LARGEST)
-          throw new Error(`the file has ${Math.round(file.size / 1e6)} MB, more than the ${LARGEST / 1e6} MB that this page reads`);
+        if (file.size > LARGEST_MODEL)
+          throw new Error(`the file has ${Math.round(file.size / 1e6)} MB, more than the ${LARGEST_MODEL / 1e6} MB that this page reads`);
         const taken = Array.from(model.options, ({ textContent }) => textContent), title = file.name.replace(/\.mgpt$/, "");
         let label = title;
         for (let n = 2; taken.includes(label); n++) label = `${title} (${n})`;
@@ -321,15 +319,11 @@
         await load(signal);
         first.status.textContent = `Your model “${label}” is here: press Write.`;
       });
-    const file = make("input", { id: `${id}-file`, type: "file", accept: ".mgpt" });
-    file.onclick = () => (file.value = ""); // so that the same file can be chosen again
-    file.onchange = () => file.files.length && take(file.files[0]);
-    const own = field("Your own model: choose a file", file);
+    const own = fileField(`${id}-file`, "Your own model: choose a file", ".mgpt", take);
     const command = make("code", { textContent: "minigpt export --model FOLDER" });
     const note = make("p", { className: "mg-note", id: `${id}-file-note` });
     note.append("Or drop it on this panel. ", command, " makes one. It is read here, in the page, and sent nowhere.");
-    file.setAttribute("aria-describedby", note.id);
-    own.classList.add("mg-file");
+    own.lastChild.setAttribute("aria-describedby", note.id);
     own.append(note);
     const panel = make(
       "div",
@@ -351,20 +345,7 @@
       event.preventDefault();
       go(Infinity);
     };
-    const hover = (over) => panel.classList.toggle("mg-drop", over);
-    panel.ondragover = (event) => {
-      if (!event.dataTransfer.types.includes("Files")) return; // a text goes into the prompt
-      event.preventDefault();
-      hover(true);
-    };
-    panel.ondragleave = ({ relatedTarget }) => panel.contains(relatedTarget) || hover(false);
-    panel.ondrop = (event) => {
-      hover(false);
-      const [file] = event.dataTransfer.files;
-      if (!file) return;
-      event.preventDefault();
-      take(file);
-    };
+    droppable(panel, take);
     const still = root.querySelector("p.mg-text"); // only the still picture has its text in a paragraph
     if (still) first.adopt(still);
     fill(root, panel);

@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, newId, fill } = minigpt.parts;
+  const { make, button, newId, fill } = minigpt.parts;
   const { rich, recall, keep } = minigpt.reader;
 
   // All predictions of the page, and the line before each place that one of them folds. A place may lie between two questions.
@@ -78,7 +78,6 @@
         make("span", {}, this.unit),
       ];
       const fields = this.choices.length ? this.choices.map(option) : [make("div", { className: "mg-number" }, ...number())];
-      const button = (textContent, onclick) => make("button", { type: "button", textContent, onclick });
       const skip = button("Skip", () => this.commit(null));
       this.fields = make("div", {}, ...fields, make("div", { className: "mg-checks" }, make("button", { textContent: "Guess" }), skip));
       // It appears where "Guess" was: the second half of a double click on that is not meant for it.

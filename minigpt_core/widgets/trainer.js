@@ -4,13 +4,13 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, slider, field, choice, sentence, count, alone, calm, newId, fill } = minigpt.parts;
+  const { make, button, slider, field, choice, sentence, count, alone, calm, newId, fill } = minigpt.parts;
+  const { LARGEST_MODEL, fileField, droppable } = minigpt.parts;
   const { Run, Chart, HeadMap, Says, seconds } = minigpt.learning;
-  const { OwnText, button, fileField, save, shelf, size } = minigpt.own;
+  const { OwnText, save, shelf, size } = minigpt.own;
   const OWN = "own"; // the choice that is no text of the book
   const TIME = 30; // seconds that a training may take on the reader's device
   const PACE = 100, CALM = 2000; // milliseconds from one picture to the next; for readers who want less motion
-  const LARGEST = 64e6; // bytes of a model
   const FIRST = 24; // letters of a text
   const HIGH = 236, LOW = 150; // pixels: the chart, and the one of the small panel
   const LETTERS = ["A", "B"];
@@ -119,7 +119,7 @@
       this.text.onchange();
       this.usual();
       this.beside(false);
-      this.drops();
+      droppable(root, (file) => this.drop(file));
       const learned = small ? state.texts[state.text] : "the chosen text";
       const words = `Press Train. A small GPT reads ${learned} and learns to guess the next letter. So it learns to write.`;
       this.enter("idle", small ? words : `${words} That takes about half a minute.`);
@@ -144,26 +144,13 @@
     }
 
     // A file that is let go over the panel: a model, or a text.
-    drops() {
-      const { root } = this, hover = (over) => root.classList.toggle("mg-drop", over);
-      root.ondragover = (event) => {
-        if (event.defaultPrevented || !event.dataTransfer.types.includes("Files")) return; // the playground in here takes models
-        event.preventDefault();
-        hover(true);
-      };
-      root.ondragleave = ({ relatedTarget }) => root.contains(relatedTarget) || hover(false);
-      root.ondrop = (event) => {
-        const [file] = event.dataTransfer.files, model = file?.name.endsWith(".mgpt");
-        hover(false);
-        if (event.defaultPrevented || !file) return;
-        event.preventDefault();
-        if (model) return this.open(file);
-        root.classList.add("mg-asked");
-        this.fold.open ||= this.state.small; // there the field for a text is in it
-        this.text.value = OWN;
-        this.text.onchange();
-        this.own.take(file);
-      };
+    drop(file) {
+      if (file.name.endsWith(".mgpt")) return this.open(file);
+      this.root.classList.add("mg-asked");
+      this.fold.open ||= this.state.small; // there the field for a text is in it
+      this.text.value = OWN;
+      this.text.onchange();
+      this.own.take(file);
     }
 
     // The settings of the chosen recipe, or those that the page asks for. B begins with another rate.
@@ -406,8 +393,8 @@
 
     open(file) {
       return this.opening(async (signal) => {
-        if (file.size > LARGEST)
-          throw new Error(`the file ${file.name} has ${size(file.size)}, and this page reads up to ${size(LARGEST)}`);
+        if (file.size > LARGEST_MODEL)
+          throw new Error(`the file ${file.name} has ${size(file.size)}, and this page reads up to ${size(LARGEST_MODEL)}`);
         await this.add(file.name, new Uint8Array(await file.arrayBuffer()), signal);
       });
     }
