@@ -32,7 +32,7 @@ from minigpt_core.pretrained import PRETRAINED, load_card
 from minigpt_core.sampling import Mulberry32, draw, shape_logits
 from minigpt_core.study.ablation import knocked_out
 from minigpt_core.study.lens import inner_values
-from minigpt_core.widgets.export import VERSION, as_script, describe, model_file
+from minigpt_core.widgets.export import VERSION, as_script, describe, load_model_file, model_file
 
 RUNNER = Path(__file__).parent / "engine.js"
 pytestmark = pytest.mark.skipif(
@@ -348,6 +348,21 @@ def test_the_end_among_the_alternatives_ends_the_text(bytes_file):
     kept = [{"id": ids[b" the"]}, {"id": load_pretrained("tales-bpe")[0].config.end_id}]
     (answer,) = engine("work", model=bytes_file, messages=[message(kept=kept)])
     assert texts(answer) == [" the"] and answer[-1]["done"] == {"why": "end"}
+
+
+def test_an_end_mark_ends_the_text_of_a_model_whose_settings_do_not_name_it(tmp_path):
+    """As in Python's `stream`, where the tokenizer says which token that is; an empty prompt begins with it, too."""
+    tokenizer = CharTokenizer.train("abc")
+    torch.manual_seed(0)
+    raw = model_file(GPT(GPTConfig(tokenizer.vocab_size, block_size=8, n_layer=1, n_head=1, n_embd=8)), tokenizer)
+    (tmp_path / "endless.mgpt").write_bytes(raw)
+    gpt = load_model_file(raw)[0].eval()
+    asked = [message(seed=seed, count=20) for seed in range(20)]
+    answers = engine("work", model=str(tmp_path / "endless.mgpt"), messages=asked)
+    expected = ["".join(stream(gpt, tokenizer, "", 20, seed=seed)) for seed in range(20)]
+    assert ["".join(texts(answer)) for answer in answers] == expected
+    assert [answer[-1]["done"]["why"] == "end" for answer in answers] == [len(text) < 20 for text in expected]
+    assert 5 < sum(len(text) < 20 for text in expected) and "" in expected
 
 
 def test_it_tells_which_of_several_texts_a_model_can_read(files):

@@ -54,7 +54,8 @@ SPY = """([seconds, before]) => {
     }
     postMessage(question) {
       asked.push(question);
-      super.postMessage(question.action === "prepare" ? { ...question, seconds: globalThis.seconds } : question);
+      const { seconds } = Number.isFinite(question.seconds) ? globalThis : question;
+      super.postMessage(question.action === "prepare" ? { ...question, seconds } : question);
     }
   };
   globalThis.Blob = class extends Blob {
@@ -548,6 +549,25 @@ def test_two_settings_are_trained_side_by_side_and_the_rate_can_be_turned_on_the
     assert not panel.locator("canvas").is_visible() and panel.locator(".mg-says:visible").count() == 2
 
 
+def test_two_settings_differ_in_nothing_else_on_a_device_that_slows_down(opened):
+    """The second run would be timed as a slower device's, and its large batches would read this short text too often."""
+    slower = "let times = 0; performance.now = () => ++times ** 2;"
+    panel = opened("compare", SOME, slower)
+    bring(panel, TEXT)
+    press(panel, "Compare two settings")
+    group = panel.get_by_role("group", name="settings of run B")
+    group.get_by_label("batch (windows)").press("End")
+    press(panel, "Train")
+    reaches(panel, "training")
+    press(panel, "Pause")
+    reaches(panel, "paused")
+    a, b = answers(panel, "prepare")
+    assert a["config"] == b["config"] and a["config"]["n_embd"] == 128
+    assert a["plan"]["steps"] == b["plan"]["steps"] == 60 * a["split"]["train"] // (16 * 64) < 260
+    assert (a["plan"]["batch_size"], b["plan"]["batch_size"]) == (16, 32)
+    assert b["plan"]["seconds"] > SOME > a["plan"]["seconds"]
+
+
 def scheduled(plan: dict, rate: float) -> list[float]:
     recipe = TrainConfig(steps=plan["steps"], warmup_steps=plan["warmup_steps"], learning_rate=rate)
     return [learning_rate_at(step, recipe) for step in range(1, plan["steps"] + 1)]
@@ -755,6 +775,30 @@ def test_a_worker_that_cannot_go_on_says_so_and_the_next_one_learns(opened, befo
     assert panel.get_attribute("data-mode") == "idle"
     learn(panel)
     shows_what_was_told(panel)
+
+
+ENDS = """const post = postMessage;
+globalThis.postMessage = (message) => {
+    post(message);
+    if (message.done?.why === "end") setTimeout(() => { throw new Error("killed"); }, 500);
+};"""
+
+
+def test_a_model_that_is_gone_with_its_worker_is_a_sentence_and_no_file_is_asked_for(opened):
+    panel = opened("whole", before=ENDS)
+    bring(panel, TEXT)
+    learn(panel)
+    panel.page.wait_for_timeout(1000)
+    press(panel, "Write with it")
+    gone = "This model is not there any more: train it again, or open its file again."
+    panel.locator(".mg-writer").get_by_text(gone).first.wait_for()
+    press(panel, "Keep")
+    panel.get_by_text("This run is not there any more: train again.").wait_for()
+    press(panel, "Start again")
+    reaches(panel, "training")
+    reaches(panel, "ended")
+    press(panel, "Write with it")
+    panel.get_by_text("to see what else could have been").wait_for()
 
 
 # Its Python side

@@ -5,7 +5,7 @@
   const minigpt = (globalThis.minigpt ??= {});
 
   minigpt.bridge = (source, fetchFile) => {
-    const loaded = new Map(), files = new Map(), jobs = new Map();
+    const loaded = new Map(), files = new Map(), jobs = new Map(), own = new Set(); // `own` are the models that no file holds
     let starting = null, worker = null, lastJob = 0;
 
     // The promise of `action()`, made once for each key, and made again after a failure.
@@ -70,6 +70,7 @@
       until(
         signal,
         once(loaded, name, async () => {
+          if (own.has(name)) throw new Error("this model is not there any more: train it again, or open its file again");
           const [bytes] = await Promise.all([fetchFile(name), start()]);
           return post("load", { name, bytes }).answer;
         }),
@@ -96,8 +97,11 @@
       return run(action, question, { signal, onPart });
     };
 
-    // A model that the worker has made itself can be asked by this name.
-    const adopt = (name, config) => loaded.set(name, Promise.resolve(config));
+    // A model that the worker has made itself, or that the reader has brought, can be asked by this name.
+    const adopt = (name, config) => {
+      own.add(name);
+      loaded.set(name, Promise.resolve(config));
+    };
 
     // A record: JSON.
     const read = (name, signal = new AbortController().signal) =>

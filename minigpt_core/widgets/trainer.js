@@ -226,10 +226,12 @@
         const learned = await this.chosen(signal);
         for (const [i, letter] of (this.two ? LETTERS : [""]).entries()) {
           signal.throwIfAborted();
-          const settings = { ...this.settings[i]?.values, ...(i && { steps: runs[0].plan.steps }) };
-          const run = new Run(this.engine, `${this.id}-run-${++this.made}`, letter), { text } = learned;
+          const run = new Run(this.engine, `${this.id}-run-${++this.made}`, letter), { text } = learned, [first] = runs;
+          const same = first && { n_embd: first.config.n_embd, steps: first.plan.steps }; // else two things would differ
+          const settings = { ...this.settings[i]?.values, ...same };
           runs.push(run);
-          await run.prepare({ text, recipe, settings, seed, seconds: TIME, from }, signal, ({ doing }) => this.speak(DOING[doing]));
+          const question = { text, recipe, settings, seed, seconds: first ? Infinity : TIME, from };
+          await run.prepare(question, signal, ({ doing }) => this.speak(DOING[doing]));
         }
         this.forget();
         Object.assign(this, { runs, learned, begun: this.begun + 1 });

@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { END_OF_TEXT, actions, models, breathe, running } = minigpt;
+  const { END_OF_TEXT, END_ID, actions, models, breathe, running } = minigpt;
   const COUNTED = 500_000; // tokens that are counted at most: a few seconds
   const LONGEST = 9; // tokens of the longest runs that are counted
   const WINDOWS = 128; // of the held-out part that are read at each evaluation; at the end it is read whole
@@ -59,9 +59,9 @@
   };
 
   // One run: the text as ids, the plan, the model that learns, and what was seen so far. `from` is the model that is trained
-  // further, if one is.
+  // further, if one is. Settings may name a width and a number of steps, those of a run that this one is compared with.
   class Run {
-    constructor(text, { recipe, settings, seed }, from) {
+    constructor(text, { recipe, settings: { n_embd, ...settings } = {}, seed }, from) {
       const look = minigpt.lookAt(text), unknown = from && minigpt.untrainable(from.config);
       if (!look.usable) throw new Error(look.advice.at(-1));
       if (unknown)
@@ -74,7 +74,7 @@
       const { how, ...parts } = minigpt.splitText(text);
       const [train, heldOut] = [parts.train, parts.heldOut].map((part) => Int32Array.from(coder.encode(part)));
       const { config, training } = RECIPES[recipe], first = from?.weights;
-      this.config = from?.config ?? { ...config, vocab_size: V, end_id: 0 };
+      this.config = from?.config ?? { ...config, n_embd: n_embd ?? config.n_embd, vocab_size: V, end_id: END_ID };
       const { block_size: T } = this.config, shorter = Math.min(train.length, heldOut.length);
       if (shorter <= T)
         throw new Error(
@@ -83,11 +83,11 @@
       const rate = from ? training.learning_rate / 3 : training.learning_rate; // what is trained already is disturbed less
       const plan = { ...training, learning_rate: rate, ...settings };
       const most = V <= 256 ? 60 : 30; // readings of the text, after which it would only be known by heart
-      plan.steps = shortened(plan.steps, (most * train.length) / (plan.batch_size * T));
+      plan.steps = settings.steps ?? shortened(plan.steps, (most * train.length) / (plan.batch_size * T));
       Object.assign(this, { look, how, tokenizer, coder, train, heldOut, plan, seed, first, training: [], validation: [], times: [] });
       // What the samples go on from: the beginning of a document, or some words of the held-out part.
       const half = Math.ceil(T / 2), words = this.wordFrom(Math.min(WORDS, half), half);
-      this.opening = how === "documents" ? [0] : Array.from(heldOut.subarray(0, words));
+      this.opening = how === "documents" ? [END_ID] : Array.from(heldOut.subarray(0, words));
     }
 
     // Where in the held-out part a word begins, between these two places; where none does, the first of them.

@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const minigpt = (globalThis.minigpt ??= {});
-  const END_OF_TEXT = "<|endoftext|>", SPACE = "\u2581", UNKNOWN = "\ufffd";
+  const END_OF_TEXT = "<|endoftext|>", END_ID = 0, SPACE = "\u2581", UNKNOWN = "\ufffd";
   const utf8 = new TextEncoder();
 
   // Text with its blanks and line breaks to be seen.
@@ -47,7 +47,7 @@
       refuseHalves(text);
       const ids = [];
       text.split(END_OF_TEXT).forEach((part, n) => {
-        if (n) ids.push(0);
+        if (n) ids.push(END_ID);
         for (const character of part) ids.push(this.idOf(character));
       });
       return ids;
@@ -64,7 +64,7 @@
         at += Array.from(text).length;
       };
       for (const part of text.split(/(<\|endoftext\|>)/)) {
-        if (part === END_OF_TEXT) add(part, [0]);
+        if (part === END_OF_TEXT) add(part, [END_ID]);
         else if (this.kind === "char") for (const character of part) add(character, [this.idOf(character)]);
         else
           for (const run of part.split(/(\u2581)/))
@@ -231,5 +231,5 @@
     }
   }
 
-  Object.assign(minigpt, { END_OF_TEXT, Tokenizer });
+  Object.assign(minigpt, { END_OF_TEXT, END_ID, Tokenizer });
 })();

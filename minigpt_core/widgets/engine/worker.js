@@ -2,6 +2,7 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
+  const { END_ID } = minigpt;
   const models = new Map(), running = new Set(); // by name; the jobs that nobody has stopped
 
   // Let messages in, such as the one that stops a job.
@@ -56,8 +57,8 @@
 
     // The logits of the token after the prompt and the tokens `said` after it; and the text that these make.
     next: ({ name, prompt, said }) => {
-      const { model, tokenizer } = models.get(name), { block_size, end_id } = model.config;
-      const start = tokenizer.encode(prompt), ids = [...(start.length ? start : [end_id]), ...said];
+      const { model, tokenizer } = models.get(name), { block_size } = model.config;
+      const start = tokenizer.encode(prompt), ids = [...(start.length ? start : [END_ID]), ...said];
       return { logits: model.forward(ids.slice(-block_size), model.newCache()), text: tokenizer.decode(said) };
     },
 
@@ -111,10 +112,10 @@
     generate: async ({ job, name, prompt, kept, knobs, seed, count, stop }) => {
       const { model, tokenizer } = models.get(name);
       const start = tokenizer.encode(prompt), said = kept.map(({ id }) => id);
-      const ids = [...(start.length ? start : [model.config.end_id]), ...said];
+      const ids = [...(start.length ? start : [END_ID]), ...said];
       const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
       const pending = [];
-      let text = "", since = performance.now(), why = said.at(-1) === model.config.end_id ? "end" : "length";
+      let text = "", since = performance.now(), why = said.at(-1) === END_ID ? "end" : "length";
       const send = (least) => {
         while (pending.length && text.length - pending[0].text.length >= least) {
           const token = pending.shift();
@@ -129,10 +130,10 @@
         pending.push(token);
         return typeof tokenizer.pieces[token.id] === "number";
       };
-      for (const token of kept) if (token.id !== model.config.end_id && !add({ ...token })) send(0);
+      for (const token of kept) if (token.id !== END_ID && !add({ ...token })) send(0);
       const wanted = why === "end" ? 0 : count;
       for (const { id, logits, shaped, read } of minigpt.generate(model, ids, wanted, knobs, seed, said)) {
-        if (id === model.config.end_id) {
+        if (id === END_ID) {
           why = "end";
           break;
         }
