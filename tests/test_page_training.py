@@ -27,7 +27,7 @@ V, B = TOKENIZER.vocab_size, 16
 PLAIN = TrainConfig(steps=500, warmup_steps=50)  # the schedule of the page's plain model
 KINDS = {
     "fast": (lambda: FastGPT(FastConfig(V, end_id=0)), fast_recipe()),
-    "plain": (lambda: GPT(GPTConfig(V, end_id=0)), PLAIN),
+    "plain": (lambda: GPT(GPTConfig(V, n_layer=2, n_embd=64, end_id=0)), PLAIN),
 }
 
 
@@ -91,9 +91,7 @@ def test_the_gradient_of_each_weight_is_pytorchs(begun, kind, weights):
         away = torch.tensor(found["gradients"][name]) - d.flatten()
         rounding = 1e-7 * whole if name.endswith("key.bias") else 0
         assert away.norm() <= 1e-4 * d.norm() + rounding, name
-        assert d.norm() > 1e-3 * whole / len(expected) or name.endswith("key.bias"), (
-            f"{name}: too small to say anything"
-        )
+        assert d.norm() > 0, f"{name}: a gradient of zero says nothing"
 
 
 def test_a_hundred_losses_of_the_fast_recipe_are_pytorchs(begun):
@@ -107,7 +105,7 @@ def test_a_hundred_losses_of_the_fast_recipe_are_pytorchs(begun):
 
 def test_a_hundred_losses_of_the_plain_model_are_pytorchs_in_64_bits(begun):
     file, model = begun("plain")
-    losses, _, windows = in_pytorch(model.double(), PLAIN, 100, size=2)
+    losses, _, windows = in_pytorch(model.double(), PLAIN, 100, size=4)
     found = engine("learn", model=file, windows=windows, schedule=schedule_of(PLAIN), kind="float64")
     assert found["losses"] == pytest.approx(losses, abs=1e-9)
 
@@ -115,18 +113,18 @@ def test_a_hundred_losses_of_the_plain_model_are_pytorchs_in_64_bits(begun):
 def test_the_plain_model_in_32_bits_strays_no_farther_than_pytorch_with_two_threads(begun):
     """Two orders of adding round otherwise; where a ReLU then opens on one side alone, two runs part, and so do PyTorch's own with
     one thread and with two. How far is chance: so three runs are compared, by the mean over steps 51 to 100, as the record of the
-    drift does; there the page's three were 1.5 times as far from PyTorch's as those were from each other."""
+    drift does. On one machine the page's strayed 0.95 times as far from PyTorch's as those strayed from each other."""
     drift = [0.0, 0.0]
     for seed in range(3):
         file, model = begun("plain", seed=seed)
         again = load_model_file(file)[0]
-        losses, _, windows = in_pytorch(model, PLAIN, 100, size=4)
-        others, _, _ = in_pytorch(again, PLAIN, 100, size=4, threads=2)
+        losses, _, windows = in_pytorch(model, PLAIN, 100)
+        others, _, _ = in_pytorch(again, PLAIN, 100, threads=2)
         found = engine("learn", model=file, windows=windows, schedule=schedule_of(PLAIN))["losses"]
         assert found[:5] == pytest.approx(losses[:5], abs=1e-5)
         for i, run in enumerate((others, found)):
             drift[i] += sum(abs(a - b) for a, b in zip(losses[50:], run[50:], strict=True)) / 50 / 3
-    assert drift[1] < max(3 * drift[0], 1e-3), drift
+    assert drift[1] < 2 * drift[0], drift
 
 
 @pytest.mark.parametrize("kind", ["float32", "wasm"])
