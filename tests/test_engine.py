@@ -449,6 +449,7 @@ CHOICES = {
     "plain": {},
     "rms": {"norm": "rms"},
     "another epsilon": {"norm_eps": 0.1},
+    "odd heads": {"n_embd": 28},  # of 7 numbers
     "rotary": {"rope_base": 1_000.0},
     "grouped": {"n_kv_head": 2},
     "one key": {"n_kv_head": 1, "rope_base": 10_000.0},

@@ -51,6 +51,36 @@
     }
   }
 
+  // Of x from a on and y from b on, D numbers each, multiplied and summed: in four sums, since a single one waits for itself.
+  function dot(x, a, y, b, D) {
+    let s0 = 0, s1 = 0, s2 = 0, s3 = 0, i = 0;
+    for (; i + 3 < D; i += 4) {
+      s0 += x[a + i] * y[b + i];
+      s1 += x[a + i + 1] * y[b + i + 1];
+      s2 += x[a + i + 2] * y[b + i + 2];
+      s3 += x[a + i + 3] * y[b + i + 3];
+    }
+    for (; i < D; i++) s0 += x[a + i] * y[b + i];
+    return s0 + s1 + s2 + s3;
+  }
+
+  // Four neighbouring columns of S rows of U, each row `step` after the last, weighted by their shares and summed; into y the first
+  // `n` of them, since a head may end within the four.
+  function mix(shares, S, U, u, step, y, at, n) {
+    let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (let s = 0; s < S; s++, u += step) {
+      const share = shares[s];
+      s0 += share * U[u];
+      s1 += share * U[u + 1];
+      s2 += share * U[u + 2];
+      s3 += share * U[u + 3];
+    }
+    y[at] = s0;
+    if (n > 1) y[at + 1] = s1;
+    if (n > 2) y[at + 2] = s2;
+    if (n > 3) y[at + 3] = s3;
+  }
+
   // What a feed-forward network does to each number of its wide row; in "swiglu", to each number of its gate.
   const ACTIVATIONS = {
     relu: (v) => (v < 0 ? 0 : v),
@@ -337,23 +367,18 @@
       const { n_embd: C, n_head: H, n_kv_head } = this.config, D = C / H, scale = 1 / Math.sqrt(D);
       const KH = n_kv_head ?? H, KC = KH * D;
       const shares = new Float32Array(start + T);
-      y.fill(0);
       for (let head = 0; head < H; head++) {
         const map = [], own = Math.floor((head * KH) / H) * D; // where its key and value begin
         for (let t = 0; t < T; t++) {
           const S = start + t + 1, at = t * C + head * D;
           let most = -Infinity, sum = 0;
           for (let s = 0; s < S; s++) {
-            let fit = 0;
-            for (let i = 0, k = s * KC + own; i < D; i++) fit += q[at + i] * K[k + i];
-            shares[s] = fit * scale;
+            shares[s] = scale * dot(q, at, K, s * KC + own, D);
             if (shares[s] > most) most = shares[s];
           }
           for (let s = 0; s < S; s++) sum += shares[s] = Math.exp(shares[s] - most);
-          for (let s = 0; s < S; s++) {
-            const share = (shares[s] /= sum);
-            for (let i = 0, v = s * KC + own; i < D; i++) y[at + i] += share * U[v + i];
-          }
+          for (let s = 0; s < S; s++) shares[s] /= sum;
+          for (let i = 0; i < D; i += 4) mix(shares, S, U, own + i, KC, y, at + i, Math.min(4, D - i));
           if (weights) map.push(Array.from(shares.subarray(0, S)));
         }
         weights?.push(map);
