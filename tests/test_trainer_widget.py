@@ -545,6 +545,13 @@ def test_two_settings_are_trained_side_by_side_and_the_rate_can_be_turned_on_the
         )
     names = panel.locator(".mg-chart .mg-name").all_text_contents()
     assert sorted(name[:10] for name in names) == ["A training", "B training"]
+    script = "([name, line]) => [+name.getAttribute('y'), +line.getAttribute('points').split(',').at(-1)]"
+    shown = sorted(
+        panel.page.evaluate(script, [panel.locator(kind).nth(at).element_handle() for kind, at in pair])
+        for pair in named_curves(panel, names)
+    )
+    (over, high), (under, low) = shown
+    assert over < high < low < under  # pixels from above: neither name stands between the curves
     assert re.match(r"A: \d+ steps .*\nB: \d+ steps ", says(panel))
     assert not panel.locator("canvas").is_visible() and panel.locator(".mg-says:visible").count() == 2
 
@@ -566,6 +573,14 @@ def test_two_settings_differ_in_nothing_else_on_a_device_that_slows_down(opened)
     assert a["plan"]["steps"] == b["plan"]["steps"] == 60 * a["split"]["train"] // (16 * 64) < 260
     assert (a["plan"]["batch_size"], b["plan"]["batch_size"]) == (16, 32)
     assert b["plan"]["seconds"] > SOME > a["plan"]["seconds"]
+
+
+def named_curves(panel, names: list[str]) -> list[list[tuple[str, int]]]:
+    """Of each of two runs, where its name and its training curve are found."""
+    places = {name[0]: at for at, name in enumerate(names)}
+    return [
+        [(".mg-chart .mg-name", places[letter]), (".mg-chart polyline", at)] for letter, at in (("A", 0), ("B", 2))
+    ]
 
 
 def scheduled(plan: dict, rate: float) -> list[float]:

@@ -170,15 +170,19 @@
       return [curve(training, BLUE, "5 3"), curve(sound, VERMILION, "2 3"), ...marks];
     }
 
-    // The names of the curves: where they end, or as soon as there is no room for that, above what is drawn at the right edge.
+    // The names of the curves: where they end, or as soon as there is no room for that, above what is drawn at the right edge; of
+    // two runs those of the lower one stand below it.
     names() {
       const names = this.runs.filter(({ step }) => step).map((run) => {
         const { training, heldOut } = run.now, tip = this.x(run.step) + 8, room = this.right - tip > NAME;
         const near = run.losses.filter((_, i) => this.x(i + 1) > this.right - NAME);
-        const high = Math.max(...[training, heldOut, ...near].filter(Number.isFinite));
+        const losses = [training, heldOut, ...near].filter(Number.isFinite);
+        const above = Math.max(TOP + 12, this.y(Math.max(this.low, ...losses)) - 12);
+        const below = Math.min(this.height - FOOT - 6, this.y(Math.min(this.high, ...losses)) + 18);
+        const y = this.runs.some(({ now }) => now.training > training) ? below : above;
         const words = [draw("tspan", { fill: BLUE }, `${run.letter} training ${number(training)}`.trim())];
         if (heldOut !== undefined) words.push(draw("tspan", { fill: VERMILION, dx: 8 }, `held out ${number(heldOut)}`));
-        return { words, y: Math.max(TOP + 12, this.y(high) - 12), place: room ? [tip, "start"] : [this.right, "end"] };
+        return { words, y, place: room ? [tip, "start"] : [this.right, "end"] };
       });
       return apart(names).map(({ words, y, place: [x, anchor] }) => {
         const name = label(x, y, "", { class: "mg-name", "text-anchor": anchor });
