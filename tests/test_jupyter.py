@@ -308,7 +308,7 @@ def test_a_model_learns_the_readers_text_and_then_one_that_the_kernel_gives(lab)
     shows_what_was_told(lab.trainer)
     lab.becomes("[trainer.state[name] for name in ('text', 'own')]", ["tales", True])
     lab.trainer.get_by_label("text", exact=True).select_option("tales_zh")
-    learn(lab.trainer, "Start again")
+    learn(lab.trainer, "Train again")
     assert asked(lab.trainer, "prepare")[-1]["text"] == load_corpus("tales_zh")
     lab.becomes("[trainer.state[name] for name in ('text', 'own')]", ["tales_zh", False])
 

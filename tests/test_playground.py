@@ -547,7 +547,10 @@ def test_a_model_that_is_missing_is_said_in_a_sentence_and_the_next_one_works(br
             lambda raw: raw[:4] + (VERSION + 1).to_bytes(4, "little") + raw[8:],
             f"The model file has version {VERSION + 1}, this page reads {VERSION}: export it again.",
         ),
-        (lambda raw: b"<html>not found</html>", "This is no model file of minigpt_core."),
+        (
+            lambda raw: b"<html>not found</html>",
+            "This is no model file of minigpt_core: take one that minigpt export or a page wrote.",
+        ),
     ],
 )
 def test_a_damaged_model_is_said_in_a_sentence_and_the_rest_of_the_page_lives(browser, site, damage, said):
@@ -626,8 +629,11 @@ def test_a_model_of_the_readers_own_writes_in_the_page(widget, own, how, scheme)
     [
         (lambda raw: raw[:-1], "The model file is truncated: load it again, or export it again."),
         (lambda raw: raw[:3000], "The model file is truncated: load it again, or export it again."),
-        (lambda raw: b"PK\x03\x04" + bytes(99), "This is no model file of minigpt_core."),
-        (lambda raw: b"", "This is no model file of minigpt_core."),
+        (
+            lambda raw: b"PK\x03\x04" + bytes(99),
+            "This is no model file of minigpt_core: take one that minigpt export or a page wrote.",
+        ),
+        (lambda raw: b"", "This is no model file of minigpt_core: take one that minigpt export or a page wrote."),
         (
             lambda raw: raw[:12] + b"]" + raw[13:],
             "The model file is damaged, its header cannot be read: export it again.",

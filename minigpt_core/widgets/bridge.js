@@ -103,12 +103,18 @@
       loaded.set(name, Promise.resolve(config));
     };
 
+    // Such a model is needed no more.
+    const forget = (name) => {
+      loaded.delete(name);
+      worker.postMessage({ action: "forget", name });
+    };
+
     // A record: JSON.
     const read = (name, signal = new AbortController().signal) =>
       until(signal, once(files, name, async () => JSON.parse(new TextDecoder().decode(await fetchFile(name)))));
 
     const close = () => worker?.terminate();
 
-    return { load, add, adopt, run, ask, read, close };
+    return { load, add, adopt, forget, run, ask, read, close };
   };
 })();

@@ -5,6 +5,15 @@
   const { make, field } = parts;
   const LARGEST_MODEL = 64e6; // bytes
 
+  // What a file holds.
+  const bytesOf = async (file) => {
+    try {
+      return new Uint8Array(await file.arrayBuffer());
+    } catch {
+      throw new Error(`${file.name} could not be read: choose one file, not a folder`);
+    }
+  };
+
   // A field for a file, which can be the same one twice.
   const fileField = (id, title, accept, take) => {
     const input = make("input", { type: "file", id, accept });
@@ -33,5 +42,5 @@
     };
   };
 
-  Object.assign(parts, { LARGEST_MODEL, fileField, droppable });
+  Object.assign(parts, { LARGEST_MODEL, bytesOf, fileField, droppable });
 })();

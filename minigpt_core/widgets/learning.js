@@ -5,7 +5,7 @@
   const { make, draw, capital, onColours, label, apart, lines } = minigpt.parts;
   const LEFT = 34, RIGHT = 112, TOP = 26, FOOT = 26; // margins of the chart, in pixels
   const BLUE = "var(--mg-accent)", VERMILION = "#d55e00", GREY = "#8888";
-  const MARK = 5, NAME = 180, WIDE = 400; // pixels: a mark, how wide the names of two curves are, and a chart with a long title
+  const MARK = 5, NAME = 180, NEAR = 10, WIDE = 400; // pixels: a mark, how wide and half as high names are, a chart with a long title
   const BEFORE = [0, 1, 3, 7]; // the samples that stay in view
 
   const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
@@ -70,6 +70,7 @@
 
     // What its tokens are called: a script of many kinds has no letters.
     get unit() {
+      if (this.kind !== "char") return "token";
       return this.look.kinds > 256 ? "character" : "letter";
     }
 
@@ -87,12 +88,13 @@
 
     get passed() {
       const [last] = this.between;
-      return this.held.length ? (last ? `, now below ${last[0]}` : ", above guessing blindly") : "";
+      return this.held.length ? `; held out: ${last ? `below ${last[0]}` : "above guessing blindly"}` : "";
     }
 
     get compared() {
       const [last, next] = this.between.map((line) => line && `${line[0].replace("best", "the best")} (${number(line[1])})`);
-      return last ? `better than ${last}${next ? `, not as good as ${next}` : ""}` : `no better than ${next}`;
+      if (!last) return `${this.now.heldOut > this.lines[0][1] ? "worse" : "no better"} than ${next}`;
+      return `better than ${last}${next ? `, not as good as ${next}` : ""}`;
     }
 
     get where() {
@@ -107,9 +109,10 @@
     // The end in words: where the losses stand, and what the clinic finds, with what it saw where the `whole` is asked for.
     judged(whole) {
       const { letter, step, verdict, unit } = this, after = `${letter ? `${letter}: ` : ""}${step} steps in ${seconds(this.seconds)}`;
-      const saw = whole && verdict.name !== "healthy" ? ` ${verdict.symptom}` : ""; // of a healthy run no more than is said here
-      const found = `The clinic (chapter 09) says: ${verdict.name}.${saw} Try: ${verdict.cure}`;
-      return `${after}, ${this.standing} nats per ${unit}. That is ${this.compared}. ${found}`;
+      const { name, symptom, diagnosis, cure } = verdict;
+      const saw = whole && name !== "healthy" ? ` ${symptom}` : ""; // of a healthy run no more than is said here
+      const found = `The clinic (chapter 09) says: ${name}.${saw} ${diagnosis}`;
+      return `${after}, ${this.standing} nats per ${unit}. Held out, this is ${this.compared}. ${found} Try, with Python: ${cure}`;
     }
   }
 
@@ -167,11 +170,11 @@
         const x = this.x(step) - MARK / 2, y = this.y(loss) - MARK / 2;
         return draw("rect", { x, y, width: MARK, height: MARK, rx: second ? 0 : MARK / 2, fill: VERMILION });
       });
-      return [curve(training, BLUE, "5 3"), curve(sound, VERMILION, "2 3"), ...marks];
+      return [curve(training, BLUE, "9 3"), curve(sound, VERMILION, "9 3"), ...marks];
     }
 
     // The names of the curves: where they end, or as soon as there is no room for that, above what is drawn at the right edge; of
-    // two runs those of the lower one stand below it.
+    // two runs those of the lower one stand below it. No dashed line goes through them.
     names() {
       const names = this.runs.filter(({ step }) => step).map((run) => {
         const { training, heldOut } = run.now, tip = this.x(run.step) + 8, room = this.right - tip > NAME;
@@ -179,7 +182,9 @@
         const losses = [training, heldOut, ...near].filter(Number.isFinite);
         const above = Math.max(TOP + 12, this.y(Math.max(this.low, ...losses)) - 12);
         const below = Math.min(this.height - FOOT - 6, this.y(Math.min(this.high, ...losses)) + 18);
-        const y = this.runs.some(({ now }) => now.training > training) ? below : above;
+        const lower = this.runs.some(({ now }) => now.training > training), way = lower ? NEAR : -NEAR;
+        const levels = run.lines.map(([, level]) => this.y(level)).sort((a, b) => way * (a - b));
+        const y = levels.reduce((y, level) => (Math.abs(y - level) < NEAR ? level + way : y), lower ? below : above);
         const words = [draw("tspan", { fill: BLUE }, `${run.letter} training ${number(training)}`.trim())];
         if (heldOut !== undefined) words.push(draw("tspan", { fill: VERMILION, dx: 8 }, `held out ${number(heldOut)}`));
         return { words, y, place: room ? [tip, "start"] : [this.right, "end"] };
@@ -200,11 +205,13 @@
 
   // How much one head looks from each token at itself and at those before it, with the tokens where there is room.
   class HeadMap {
-    constructor(words) {
-      this.map = null;
+    constructor(small) {
+      Object.assign(this, { small, map: null });
       this.canvas = make("canvas");
       this.canvas.setAttribute("role", "img");
-      this.root = make("div", { className: "mg-looks" }, this.canvas, make("p", { className: "mg-note", textContent: words }));
+      this.caption = make("p", { className: "mg-note" });
+      this.name("letter");
+      this.root = make("div", { className: "mg-looks" }, this.canvas, this.caption);
       new ResizeObserver(() => this.show()).observe(this.canvas);
       onColours(this.canvas, () => this.show());
       this.say();
@@ -230,6 +237,12 @@
         context.fillText(name, margin / 2, at(t) - (name === "▁" ? 3 : 0), margin); // it would touch the name below
         context.fillText(name, margin + at(t), width - margin / 2, cell);
       });
+    }
+
+    // What the tokens are called.
+    name(unit) {
+      const whole = `where one attention head looks, the darker the more: from the ${unit} of each row to those before it`;
+      this.caption.textContent = this.small ? `where one attention head looks, among ${unit}s` : whole;
     }
 
     // Where most rows have their largest share, in words.

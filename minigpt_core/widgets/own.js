@@ -2,13 +2,13 @@
 (() => {
   "use strict";
   const { minigpt } = globalThis;
-  const { make, button, field, capital, sentence, count, later, alone, patiently, fileField } = minigpt.parts;
-  const LONGEST = 5e6; // bytes of a text
+  const { make, button, field, capital, sentence, count, later, alone, patiently, bytesOf, fileField } = minigpt.parts;
+  const LONGEST = 5e6; // bytes or characters of a text
   const TYPED = 100_000; // letters; with more a field is slow
 
   const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
-  const tooLong = (name, bytes) =>
-    new Error(`${name} has ${size(bytes)}, and this page reads up to ${size(LONGEST)}: cut it, or train on it with Python (chapter 16)`);
+  const tooLong = (name, many, unit) =>
+    new Error(`${name} has ${count(many, unit)}, and this page reads up to ${count(LONGEST, unit)}: cut it, or train on it with Python (chapter 16)`);
 
   // A file for the reader.
   const save = (bytes, name) => {
@@ -25,23 +25,28 @@
       opened.onupgradeneeded = () => opened.result.createObjectStore("models");
       opened.onerror = () => reject(opened.error);
       opened.onsuccess = () => {
-        const change = opened.result.transaction("models", mode), asked = action(change.objectStore("models"));
-        change.oncomplete = () => resolve(asked.result);
-        change.onabort = () => reject(change.error);
+        try {
+          const change = opened.result.transaction("models", mode), asked = action(change.objectStore("models"));
+          change.oncomplete = () => resolve(asked.result);
+          change.onabort = () => reject(change.error);
+        } catch (error) {
+          reject(error); // the page did not make what lies there
+        }
         opened.result.close(); // as soon as that is done
       };
     });
 
-  // The reader's own text: pasted, or from a file. It is looked at before it is learned.
+  // The reader's own text: pasted, or from a file. It is looked at before it is learned. `changed` hears of another one.
   class OwnText {
-    constructor(id, root, engine) {
-      Object.assign(this, { engine, long: null });
+    constructor(id, root, engine, changed) {
+      Object.assign(this, { engine, changed, long: null });
       this.area = make("textarea", { id: `${id}-own`, rows: 5, oninput: later(root, () => this.look(), 300) });
       this.area.onpaste = (event) => {
-        const text = event.clipboardData.getData("text/plain");
-        if (text.length + this.area.value.length <= TYPED) return;
+        const text = event.clipboardData.getData("text/plain"), { value, selectionStart, selectionEnd } = this.area;
+        if (text.length + value.length <= TYPED) return;
         event.preventDefault();
-        this.alone((signal) => this.hold("your own text", "my-text", text, signal));
+        const whole = value.slice(0, selectionStart) + text.replace(/\r\n?/g, "\n") + value.slice(selectionEnd); // as a field has it
+        this.alone((signal) => this.hold("your own text", "my-text", whole, signal));
       };
       this.begins = make("p", { className: "mg-begins" });
       this.other = button("Take another text", () => {
@@ -70,6 +75,7 @@
       this.typed.hidden = false;
       this.told.textContent = "";
       this.guesses.replaceChildren();
+      this.changed();
     }
 
     look() {
@@ -87,9 +93,8 @@
 
     take(file) {
       return this.alone(async (signal) => {
-        this.letGo();
-        if (file.size > LONGEST) throw tooLong(`the file ${file.name}`, file.size);
-        await this.decode(file.name, new Uint8Array(await file.arrayBuffer()), signal);
+        if (file.size > LONGEST) throw tooLong(`the file ${file.name}`, file.size, "byte");
+        await this.decode(file.name, await bytesOf(file), signal);
       });
     }
 
@@ -106,11 +111,12 @@
 
     // A long text stays out of the field: its beginning is enough to see.
     async hold(label, file, text, signal) {
-      if (text.length > LONGEST) throw tooLong(label, text.length);
+      if (text.length > LONGEST) throw tooLong(label, text.length, "character");
       this.long = { label, file, text };
       this.begins.textContent = `Text: ${label}. It begins: “${text.trimStart().slice(0, 160)}…”`;
       this.held.hidden = false;
       this.typed.hidden = true;
+      this.changed();
       await this.examine(signal);
     }
   }

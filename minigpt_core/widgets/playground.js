@@ -3,7 +3,7 @@
   "use strict";
   const minigpt = (globalThis.minigpt ??= {});
   const { make, button, draw, knobs, field, choice, percent, sentence, count, alone, patiently, toLine, fromLine } = minigpt.parts;
-  const { Prompt, rove, keep, newId, fill, LARGEST_MODEL, fileField, droppable } = minigpt.parts;
+  const { Prompt, rove, keep, newId, fill, LARGEST_MODEL, bytesOf, fileField, droppable } = minigpt.parts;
   const NAMES = ["temperature", "top_k", "top_p", "min_p", "frequency_penalty", "presence_penalty", "length", "seed"];
   const ENDS = { end: "The text has ended.", stop: "The stop string came.", length: "" };
   const TINT = "The stronger a token's tint, the less likely it was. Choose one to see what else could have been.";
@@ -313,7 +313,7 @@
         let label = title;
         for (let n = 2; taken.includes(label); n++) label = `${title} (${n})`;
         const value = `file:${label}`;
-        await engine.add(value, new Uint8Array(await file.arrayBuffer()), signal);
+        await engine.add(value, await bytesOf(file), signal);
         model.append(make("option", { value, textContent: label }));
         model.value = value;
         await load(signal);

@@ -5,7 +5,7 @@
   "use strict";
   const { minigpt } = globalThis;
   const { make, button, slider, field, choice, sentence, count, alone, calm, newId, fill } = minigpt.parts;
-  const { LARGEST_MODEL, fileField, droppable } = minigpt.parts;
+  const { LARGEST_MODEL, bytesOf, fileField, droppable } = minigpt.parts;
   const { Run, Chart, HeadMap, Says, seconds } = minigpt.learning;
   const { OwnText, save, shelf, size } = minigpt.own;
   const OWN = "own"; // the choice that is no text of the book
@@ -21,15 +21,19 @@
     plain: { learning_rate: 0.01, warmup_steps: 50, batch_size: 16 },
   };
   const MAIN = { idle: "Train", preparing: "Stop", training: "Pause", paused: "Go on", ended: "Write with it" };
+  const END_OF_TEXT = "<|endoftext|>"; // between two documents
   const DOING = { counting: "Counting the text, to have something to compare with…", timing: "Timing this device…" };
-  const guide = (unit = "letter") =>
-    `Loss: how badly it guesses the next ${unit}, in the text that it learns from (training) and in text that it never sees ` +
-    "(held out). Dashed lines: what counting alone reaches.";
+  // What the chart shows; of letters, trainer.py says the same of the recorded run.
+  const guide = (unit) =>
+    `The loss says how badly it guesses the next ${unit}: lower is better. It is told for the text that it learns from (training) and ` +
+    "for a part that is hidden from it (held out). The grey lines are what counting alone reaches.";
   const KEPT = "This browser keeps the last model that was trained here, without its text, until another one takes its place. ";
+  const STALE = "What you see belongs to the run before. Press Train again, to train with what is chosen now.";
 
   // What a model may begin with that learned from this text: the first words of the first long line, since a title is short.
   const opening = (text) => {
-    const lines = text.slice(0, 5000).split("\n").map((line) => line.trim()).filter(Boolean);
+    const begins = text.replaceAll(END_OF_TEXT, "\n").trimStart().slice(0, 5000);
+    const lines = begins.split("\n").map((line) => line.trim()).filter(Boolean);
     const line = Array.from(lines.find((line) => line.length > FIRST) ?? lines[0]), words = line.slice(0, FIRST);
     return words.includes(" ") ? words.slice(0, words.lastIndexOf(" ")).join("") : words.slice(0, FIRST / 3).join("");
   };
@@ -43,7 +47,7 @@
       this.panel = make("div", { className: "mg-knobs" }, this.rate.row, this.warmup.row, this.batch.row);
       this.panel.setAttribute("role", "group");
       this.panel.setAttribute("aria-label", `settings of run ${letter}`);
-      this.panel.dataset.title = letter;
+      this.panel.dataset.title = letter === "B" ? "B (broken lines)" : letter;
     }
 
     take({ learning_rate, warmup_steps, batch_size }) {
@@ -57,8 +61,10 @@
       return { learning_rate: RATES[rate], warmup_steps, batch_size };
     }
 
-    lock(locked) {
-      this.warmup.input.disabled = this.batch.input.disabled = locked;
+    // While a run is prepared nothing can be set any more, and while it goes on the rate alone.
+    lock(mode) {
+      this.rate.input.disabled = mode === "preparing";
+      this.warmup.input.disabled = this.batch.input.disabled = mode === "preparing" || mode === "training";
     }
   }
 
@@ -72,23 +78,23 @@
       this.compare = button("", () => this.beside(!this.two));
       this.main = button(MAIN.idle, () => this.press());
       this.main.className = "mg-main";
-      this.again = button("Start again", () => this.start());
+      this.again = button("Train again", () => this.start());
       this.writing = button("Write with it", () => this.write());
-      this.keeping = button("Keep", () => this.keep());
-      this.keeping.title = "the model as a file";
+      this.keeping = button("Save", () => this.keep());
       this.status = make("p", { className: "mg-status", role: "status" });
       this.ticker = make("p", { className: "mg-status", ariaHidden: "true" }); // too fast to be spoken
       this.progress = make("progress");
       this.progress.setAttribute("aria-label", "training");
-      this.guide = make("p", { className: "mg-status", textContent: guide() });
+      this.guide = make("p", { className: "mg-note" });
+      this.smaller = make("p", { className: "mg-status" }); // why the plan is a smaller one
+      this.stale = make("p", { className: "mg-status", ariaLive: "polite" });
       this.chart = new Chart(small ? LOW : HIGH);
       this.says = LETTERS.map((letter) => new Says(letter));
-      const whole = "where one head looks: from the letter of each row to those before it";
-      this.map = new HeadMap(small ? "how one head looks back at earlier letters" : whole);
+      this.map = new HeadMap(small);
       const beside = make("div", { className: "mg-beside" }, ...this.says.map(({ root }) => root), this.map.root);
-      this.stage = make("div", { className: "mg-learning" }, this.chart.root, beside);
+      this.stage = make("div", { className: "mg-learning" }, this.chart.root, this.guide, beside);
       this.shown = make("div", {}, still ?? this.stage);
-      this.own = new OwnText(id, root, engine);
+      this.own = new OwnText(id, root, engine, () => this.changed());
       const set = (letter, i) => new Settings(`${id}-${letter}`, letter, (rate) => this.turn(i, rate));
       this.settings = state.compare ? LETTERS.map(set) : [];
       this.writer = make("section", { className: "mg-writer", hidden: true });
@@ -103,7 +109,7 @@
         ...(small ? [] : [this.own.root]),
         make("div", { className: "mg-settings" }, ...sliders),
         make("div", { className: "mg-buttons" }, this.main, this.again, this.writing, this.keeping),
-        make("div", { className: "mg-now" }, this.status, this.ticker, this.progress, this.guide),
+        make("div", { className: "mg-now" }, this.stale, this.status, this.ticker, this.progress, this.smaller),
         this.shown,
         this.writer,
         this.files(),
@@ -122,7 +128,10 @@
       droppable(root, (file) => this.drop(file));
       const learned = small ? state.texts[state.text] : "the chosen text";
       const words = `Press Train. A small GPT reads ${learned} and learns to guess the next letter. So it learns to write.`;
-      this.enter("idle", small ? words : `${words} That takes about half a minute.`);
+      const time = `That takes about half a minute${state.compare ? ", with two settings twice as long" : ""}.`;
+      this.invitation = small ? words : `${words} ${time}`;
+      for (const event of ["input", "change"]) root.addEventListener(event, () => this.changed());
+      this.enter("idle", this.invitation);
       this.remember();
     }
 
@@ -130,22 +139,30 @@
     files() {
       const { small } = this.state, file = fileField(`${this.id}-model`, "Open a model: choose a file, or drop it on this panel", ".mgpt",
         (file) => this.open(file));
-      const train = button("Train on this text", () => (this.own.value ? this.start() : this.own.area.focus()));
+      this.train = button("Train on this text", () => (this.own.value ? this.start() : this.own.area.focus()));
       const command = make("code", { textContent: "minigpt generate --model FILE" });
       const note = make("p", { className: "mg-note" }, "Everything happens in this page: your text and your model are sent nowhere. ");
-      const kept = make("p", { className: "mg-note" }, KEPT, button("Forget it", () => this.forgetKept(kept)));
-      note.append(command, " writes with the file, too.");
+      this.kept = make("p", { className: "mg-note" });
+      this.promise();
+      note.append("On the command line ", command, " writes with the file, too.");
       this.opened = make("p", { className: "mg-status", role: "status" });
       this.uses = make("div", { className: "mg-buttons" });
       this.opening = alone(this.root, (error) => (this.opened.textContent = sentence(error)));
       const summary = make("summary", { textContent: small ? "Your own text, and models in files" : "Models in files" });
-      const own = small ? [this.own.root, make("div", { className: "mg-buttons" }, train)] : [];
-      return (this.fold = make("details", {}, summary, ...own, file, note, kept));
+      const own = small ? [this.own.root, make("div", { className: "mg-buttons" }, this.train)] : [];
+      return (this.fold = make("details", {}, summary, ...own, file, note, this.kept));
     }
 
-    // A file that is let go over the panel: a model, or a text.
+    // What this browser keeps, and how to be rid of it.
+    promise() {
+      this.keeps = true;
+      this.kept.replaceChildren(KEPT, button("Delete it", () => this.forgetKept()));
+    }
+
+    // A file that is let go over the panel: a model, or a text, for which a run makes way.
     drop(file) {
-      if (file.name.endsWith(".mgpt")) return this.open(file);
+      if (file.name.toLowerCase().endsWith(".mgpt")) return this.open(file);
+      if (this.works) this.press();
       this.root.classList.add("mg-asked");
       this.fold.open ||= this.state.small; // there the field for a text is in it
       this.text.value = OWN;
@@ -168,6 +185,7 @@
       this.settings.forEach(({ panel }, i) => (panel.hidden = i === 1 && !two));
       this.root.classList.toggle("mg-comparing", two);
       if (!this.runs.length) this.arrange(two);
+      this.changed();
     }
 
     // Room for what one run shows, or two.
@@ -175,6 +193,32 @@
       for (const says of this.says) says.name(two);
       this.says[1].root.hidden = !two;
       this.map.root.hidden = two;
+    }
+
+    // All that a run depends on. The rate can be turned while it goes on.
+    get choice() {
+      const { text, recipe, two, settings, own, state } = this, is = state.small && !own.value ? state.text : text.value;
+      const values = settings.slice(0, two ? 2 : 1).map((each) => each.values);
+      return { text: is, words: is === OWN ? own.value?.text : "", recipe: recipe.value, two, values };
+    }
+
+    // The reader has changed something: an old complaint goes; and where a run is shown, it is said if it is another one than that
+    // which would be trained now.
+    changed() {
+      if (!this.mode || this.works) return;
+      if (this.mode === "idle") return this.speak(this.invitation);
+      const same = JSON.stringify(this.choice) === JSON.stringify(this.chose);
+      if (same === (this.stale.textContent !== "")) this.stale.textContent = same ? "" : STALE;
+    }
+
+    // The controls as they were when the run began.
+    restore() {
+      const { text, recipe, two, values } = this.chose;
+      if (!this.state.small) this.text.value = text;
+      this.recipe.value = recipe;
+      this.text.onchange();
+      values.forEach((each, i) => this.settings[i].take(each));
+      this.beside(two);
     }
 
     get works() {
@@ -192,10 +236,11 @@
       if (mode === "preparing") this.progress.removeAttribute("value");
       this.progress.hidden = !works || (mode === "preparing" && calm()); // it would move all the time
       this.ticker.hidden = mode !== "training";
-      this.guide.hidden = mode === "ended";
+      this.smaller.hidden = mode === "ended" || mode === "idle";
+      this.stale.textContent = "";
       this.status.classList.toggle("mg-unseen", mode === "training"); // the ticker says the same, more often
-      for (const control of [this.text, this.recipe, this.compare]) control.disabled = works;
-      for (const each of this.settings) each.lock(works);
+      for (const control of [this.text, this.recipe, this.compare, this.train, this.further]) if (control) control.disabled = works;
+      for (const each of this.settings) each.lock(mode);
       if (rests) this.root.classList.add("mg-asked");
       this.speak(words);
     }
@@ -218,8 +263,7 @@
     async start(from) {
       if (this.works) return;
       const { mode } = this, { signal } = (this.control = new AbortController()), runs = [];
-      const recipe = this.recipe.value, seed = this.state.seed + this.begun;
-      this.guide.textContent = guide();
+      const { choice, words } = this, { recipe } = choice, seed = this.state.seed + this.begun;
       this.enter("preparing", "Reading the text…");
       this.main.scrollIntoView({ block: "nearest" }); // the button that was pressed may be far below
       try {
@@ -234,15 +278,18 @@
           await run.prepare(question, signal, ({ doing }) => this.speak(DOING[doing]));
         }
         this.forget();
-        Object.assign(this, { runs, learned, begun: this.begun + 1 });
+        Object.assign(this, { runs, learned, chose: choice, begun: this.begun + 1 });
+        this.promise();
       } catch (error) {
         for (const run of runs) run.forget();
         this.root.classList.add("mg-asked"); // another text may be wanted
-        const stopped = `Stopped: press ${mode === "idle" ? "Train to begin again" : "Start again"}.`;
+        const stopped = mode === "idle" ? "Stopped: press Train to begin again." : `Stopped. The run before is still here. ${words}`;
         return this.enter(mode, signal.aborted ? stopped : sentence(error));
       }
       const [{ plan, unit }] = runs;
-      this.guide.textContent = this.state.small ? guide(unit) : `${guide(unit)} ${plan.note}`;
+      this.guide.textContent = guide(unit);
+      this.smaller.textContent = this.state.small ? "" : plan.note;
+      this.map.name(unit);
       this.progress.max = plan.steps;
       this.offer.hidden = true;
       this.shown.replaceChildren(this.stage);
@@ -253,16 +300,17 @@
 
     // The text that is to be learned, its name, and that of the model's file.
     async chosen(signal) {
-      const file = this.text.value, { small, texts } = this.state, own = this.own.value;
-      if (file !== OWN && !(small && own)) return { label: texts[file], file, text: await this.engine.read(`text-${file}`, signal) };
+      const { small, texts, text } = this.state, own = this.own.value, file = small ? (own ? OWN : text) : this.text.value;
+      if (file !== OWN) return { label: texts[file], file, text: await this.engine.read(`text-${file}`, signal) };
       if (!own) throw new Error("there is no text yet: paste one, or choose a file");
       return own;
     }
 
     // Until the runs end, or are paused.
     async go() {
-      const { signal } = this.control;
+      const { signal } = (this.control = new AbortController());
       this.tenth = null;
+      this.restore();
       this.enter("training", "");
       this.draw();
       try {
@@ -298,7 +346,7 @@
 
     draw() {
       const { runs } = this, [{ plan, map }] = runs, step = Math.min(...runs.map(({ step }) => step));
-      const left = runs.reduce((sum, run) => sum + run.left, 0), rest = left >= 0 ? `, about ${seconds(left)} to go` : "";
+      const left = Math.max(...runs.map(({ left }) => left)), rest = left >= 0 ? `, about ${seconds(left)} to go` : "";
       this.drawn = performance.now();
       this.chart.show(runs);
       runs.forEach(({ samples }, i) => this.says[i].show(samples));
@@ -316,7 +364,9 @@
     }
 
     turn(i, learning_rate) {
-      if (this.mode === "training" || this.mode === "paused") this.runs[i]?.tell("turn", { learning_rate });
+      if ((this.mode !== "training" && this.mode !== "paused") || !this.chose.values[i]) return;
+      this.chose.values[i].learning_rate = learning_rate;
+      this.runs[i].tell("turn", { learning_rate });
     }
 
     // The runs before make room.
@@ -356,7 +406,7 @@
           save(bytes, name);
           names.push(name);
         }
-        this.speak(`${this.words} Kept as ${names.join(" and ")}, to be opened here or in Python.`);
+        this.speak(`${this.words} Saved among your downloads as ${names.join(" and ")}, to be opened here, below, or in Python.`);
       });
     }
 
@@ -364,7 +414,7 @@
     async shelve(run) {
       try {
         const { label } = this.learned, { step, plan } = run, { bytes } = await run.ask("keep");
-        await shelf("readwrite", (models) => models.put({ label, step, steps: plan.steps, date: Date.now(), bytes }, "last"));
+        if (this.keeps) await shelf("readwrite", (models) => models.put({ label, step, steps: plan.steps, date: Date.now(), bytes }, "last"));
       } catch {
         // without a shelf all else works
       }
@@ -373,8 +423,9 @@
     // A model of an earlier visit is offered.
     async remember() {
       const found = await shelf("readonly", (models) => models.get("last")).catch(() => null);
-      if (!found || this.mode !== "idle") return;
-      const { label, step, steps, date, bytes } = found;
+      const { label, step, steps, date, bytes } = found ?? {};
+      const sound = typeof label === "string" && [step, steps, date].every(Number.isFinite) && bytes instanceof Uint8Array;
+      if (!sound || this.mode !== "idle") return;
       const day = new Date(date).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
       const title = `${label}, step ${step} of ${steps}, ${day}`;
       const open = button("Open it", () => {
@@ -383,13 +434,20 @@
       });
       this.offer.replaceChildren(
         `A model that you trained here (${title}) is still in this browser. `,
-        open, " ", button("Forget it", () => this.forgetKept(this.offer)));
+        open, " ", button("Delete it", () => this.forgetKept()));
       this.offer.hidden = false;
     }
 
-    async forgetKept(place) {
-      await shelf("readwrite", (models) => models.delete("last")).catch(() => null);
-      place.replaceChildren("This browser keeps no model now.");
+    async forgetKept() {
+      const { works } = this;
+      this.keeps = false; // that of the run which may go on is not kept either
+      try {
+        await shelf("readwrite", (models) => models.delete("last"));
+        this.kept.textContent = `This browser keeps no model now${works ? ", and does not keep this run's" : ""}.`;
+      } catch {
+        this.kept.textContent = "This browser did not delete it: delete what it stores for this page, in its settings.";
+      }
+      this.offer.textContent = this.kept.textContent;
       this.main.focus(); // the button that was pressed is gone
     }
 
@@ -397,7 +455,7 @@
       return this.opening(async (signal) => {
         if (file.size > LARGEST_MODEL)
           throw new Error(`the file ${file.name} has ${size(file.size)}, and this page reads up to ${size(LARGEST_MODEL)}`);
-        await this.add(file.name, new Uint8Array(await file.arrayBuffer()), signal);
+        await this.add(file.name, await bytesOf(file), signal);
       });
     }
 
@@ -406,14 +464,24 @@
       const name = `${this.id}-file-${++this.made}`;
       this.uses.replaceChildren();
       await this.engine.add(name, bytes, signal);
+      if (this.file) this.release(this.file);
+      this.file = name;
       const { config, names } = await this.engine.load(name, signal), { n_layer, n_head, n_embd, block_size } = config;
       const some = `${names.slice(0, 100).join(" ")}${names.length > 100 ? " …" : ""}`;
       this.opened.textContent =
         `${title}: ${size(bytes.length)}, ${count(n_layer, "layer")} of ${count(n_head, "head")}, ${n_embd} wide, ` +
         `a window of ${block_size} tokens. ${count(names.length, "token")}: ${some}`;
       const write = button("Write with it", () => this.write({ [name]: title }));
-      this.uses.replaceChildren(write, button("Train it further on the chosen text", () => this.start(name)));
+      this.further = button("Train it further on the chosen text", () => this.start(name));
+      this.further.disabled = this.works;
+      this.uses.replaceChildren(write, this.further);
       if (this.fold.contains(document.activeElement) || document.activeElement === document.body) write.focus();
+    }
+
+    // A model from a file that another one has followed: its memory is given back.
+    release(name) {
+      if (this.writer.dataset.model === name) this.writer.hidden = true;
+      this.engine.forget(name);
     }
 
     report() {

@@ -26,9 +26,14 @@ LINES = {
     "2-gram": "counting pairs",
     "best count": "best count",
 }
+GUIDE = (
+    "The loss says how badly it guesses the next letter: lower is better. It is told for the text that it learns from (training) and "
+    "for a part that is hidden from it (held out). The grey lines are what counting alone reaches."
+)  # as in trainer.js
 BEFORE = (0, 1, 3, 7)  # of the texts on the way, those that are shown, as in learning.js
 TOP, FOOT = 26, 26  # pixels above and below the curves, as in learning.js
 HIGH, LOW = 236, 150  # pixels: the chart, and the one of the small panel, as in trainer.js
+NEAR = 10  # pixels, half the height of a name, as in learning.js
 
 
 class Trainer(Widget):
@@ -84,11 +89,12 @@ class Trainer(Widget):
             f"<li><b>step {step} </b>{html.escape(text)}</li>"
             for step, text in (before[place] for place in BEFORE if place < len(before))
         )
-        whole = "where one head looks: from the letter of each row to those before it"
-        words = "how one head looks back at earlier letters" if small else whole
+        whole = "where one attention head looks, the darker the more: from the letter of each row to those before it"
+        words = "where one attention head looks, among letters" if small else whole
         return (
             f'<div class="mg-learning{" mg-small" * small}">'
             f'<div class="mg-chart mg-recorded">{_chart(record, LOW if small else HIGH)}</div>'
+            f'<p class="mg-note">{GUIDE}</p>'
             '<div class="mg-beside"><div class="mg-writes"><p class="mg-caption">A recorded run wrote:</p>'
             f'<p class="mg-says">{html.escape(last)}</p><ol class="mg-trail">{trail}</ol></div>'
             f'<div class="mg-looks">{_map(record)}<p class="mg-note">{words}</p></div></div></div>'
@@ -136,6 +142,8 @@ def _chart(record: dict[str, Any], height: int) -> str:
         f'<tspan fill="{VERMILION}" dx="8">held out {held_out[-1][1]:.2f}</tspan>'
     )
     above = min(map(y, training[steps // 5 :])) - 13
+    for level in sorted(map(y, (references[key] for key in LINES)), reverse=True):
+        above = level - NEAR if abs(above - level) < NEAR else above  # no dashed line goes through it
     parts.append(text("100%", above, ends, 'class="mg-name" text-anchor="end"'))
     parts.append(text(0, height - 12, "1") + text("100%", height - 12, f"step {steps}", 'text-anchor="end"'))
     said = (

@@ -100,7 +100,7 @@
       const split = { how, train: this.train.length, held_out: this.heldOut.length };
       const n_parameters = trainer.names.reduce((sum, name) => sum + trainer.a[`w ${name}`].length, 0);
       const names = coder.pieces.map((_, id) => coder.name(id));
-      return { look, split, config, n_parameters, vocab_size: names.length, references, plan, names };
+      return { look, split, config, kind: coder.kind, n_parameters, vocab_size: names.length, references, plan, names };
     }
 
     begin() {

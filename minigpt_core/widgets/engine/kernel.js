@@ -73,6 +73,9 @@
   const turned = ({ x, at, rows, columns, down, across }) =>
     ({ x, at, rows: columns, columns: rows, down: across, across: down });
 
+  const noMemory = (bytes) =>
+    new Error(`this browser gives no ${Math.ceil(bytes / 1e6)} MB of memory, which this needs: close other pages, or take a smaller model`);
+
   // Memory for named arrays of `sizes` numbers, and for products: of matrices with at most `depth` columns in A, `widest` numbers
   // in B's strips, and `width` columns in C. `kind` is "wasm", "float32" or "float64": what computes, and with which numbers.
   class Workspace {
@@ -103,8 +106,7 @@
         this.functions = plainly(all);
         return all;
       } catch {
-        const size = Math.ceil((4 * total) / 1e6);
-        throw new Error(`this browser gives no ${size} MB of memory, which this needs: close other pages, or take a smaller model`);
+        throw noMemory(4 * total);
       }
     }
 
@@ -178,5 +180,5 @@
     }
   }
 
-  Object.assign(minigpt, { padded, matrix, turned, Workspace });
+  Object.assign(minigpt, { padded, matrix, turned, noMemory, Workspace });
 })();

@@ -93,9 +93,12 @@
   class Cache {
     constructor({ block_size, n_layer, n_embd, n_head, n_kv_head }) {
       const size = (block_size * n_embd * (n_kv_head ?? n_head)) / n_head;
-      this.keys = Array.from({ length: n_layer }, () => new Float32Array(size));
-      this.values = Array.from({ length: n_layer }, () => new Float32Array(size));
-      this.ids = [];
+      const numbers = () => Array.from({ length: n_layer }, () => new Float32Array(size));
+      try {
+        Object.assign(this, { keys: numbers(), values: numbers(), ids: [] });
+      } catch {
+        throw minigpt.noMemory(8 * n_layer * size);
+      }
     }
 
     get length() {
@@ -152,7 +155,7 @@
   function readModel(bytes) {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     if (bytes.length < 12 || String.fromCharCode(...bytes.subarray(0, 4)) !== "MGPT")
-      throw new Error("this is no model file of minigpt_core");
+      throw new Error("this is no model file of minigpt_core: take one that minigpt export or a page wrote");
     if (view.getUint32(4, true) !== VERSION)
       throw new Error(
         `the model file has version ${view.getUint32(4, true)}, this page reads ${VERSION}: export it again`,
@@ -164,12 +167,16 @@
     if (bytes.length < begin + size) throw truncated;
     if (bytes.length !== begin + size) throw damaged("its length is not what its header says");
     const { vocab_size, block_size, n_layer, n_head, n_embd, n_kv_head, feed_forward } = config;
-    const whole = [vocab_size, block_size, n_layer, n_embd / n_head, n_head / (n_kv_head ?? n_head)];
-    if (!whole.every((number) => Number.isInteger(number) && number > 0) || !ACTIVATIONS[feed_forward])
-      throw damaged("its settings are of no model that this page knows");
-    const { kind, characters, pieces, chat = [] } = tokenizer ?? {};
-    if ((kind === "char" ? 1 + characters?.length + chat.length : pieces?.length) !== vocab_size)
+    const { n_hidden, previous_tokens, rope_base, softcap, norm_eps, logit_scale } = config;
+    const whole = [vocab_size, block_size, n_layer, n_head, n_embd, n_embd / n_head, n_head / (n_kv_head ?? n_head), n_hidden ?? 1, 1 + (previous_tokens ?? 0)];
+    const real = [norm_eps, logit_scale, rope_base || 1, softcap || 1];
+    const sound = whole.every(Number.isInteger) && real.every(Number.isFinite) && [...whole, ...real].every((number) => number > 0);
+    if (!sound || !Object.hasOwn(ACTIVATIONS, feed_forward)) throw damaged("its settings are of no model that this page knows");
+    const { kind, characters, pieces, chat = [] } = tokenizer ?? {}, named = kind === "char" ? characters : pieces;
+    if (!Array.isArray(named) || (kind === "char" ? 1 + chat.length : 0) + named.length !== vocab_size)
       throw damaged("its tokenizer has another size than the model");
+    if (!named.every((piece) => typeof piece === "string" || (kind === "bpe" && (piece === null || Number.isInteger(piece)))))
+      throw damaged("its tokenizer holds what is no text");
     const weights = {};
     for (const [name, shape] of tensorsOf(config)) {
       const there = places.get(name);
