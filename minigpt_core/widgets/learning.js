@@ -107,9 +107,13 @@
     }
 
     // The end in words: where the losses stand, and what the clinic finds, with what it saw where the `whole` is asked for.
-    judged(whole) {
+    judged(small, whole) {
       const { letter, step, verdict, unit } = this, after = `${letter ? `${letter}: ` : ""}${step} steps in ${seconds(this.seconds)}`;
       const { name, symptom, diagnosis, cure } = verdict;
+      if (small) {
+        const loss = number(this.now.heldOut), found = `The clinic (chapter 09) says: ${name}. ${diagnosis}`;
+        return `${after}. In the part that was hidden, the loss is ${loss} nats per ${unit}: ${this.compared}. ${found}`;
+      }
       const saw = whole && name !== "healthy" ? ` ${symptom}` : ""; // of a healthy run no more than is said here
       const found = `The clinic (chapter 09) says: ${name}.${saw} ${diagnosis}`;
       return `${after}, ${this.standing} nats per ${unit}. Held out, this is ${this.compared}. ${found} Try, with Python: ${cure}`;

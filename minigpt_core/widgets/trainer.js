@@ -324,9 +324,8 @@
 
     rest() {
       const { runs } = this, ended = runs.every(({ why }) => why === "end");
-      const room = runs.length === 1 && this.root.clientWidth > 620;
-      const whole = room && !this.state.small; // in the small one the reader does not know the words
-      const said = runs.map((run) => (ended ? run.judged(whole) : `${run.where}: ${run.standing}.`));
+      const { small } = this.state, room = runs.length === 1 && this.root.clientWidth > 620;
+      const said = runs.map((run) => (ended ? run.judged(small, room) : `${run.where}: ${run.standing}.`));
       this.draw();
       this.enter(ended ? "ended" : "paused", said.join("\n"));
       this.chart.say();
