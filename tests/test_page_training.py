@@ -28,6 +28,7 @@ PLAIN = TrainConfig(steps=500, warmup_steps=50)  # the schedule of the page's pl
 KINDS = {
     "fast": (lambda: FastGPT(FastConfig(V, end_id=0)), fast_recipe()),
     "plain": (lambda: GPT(GPTConfig(V, n_layer=2, n_embd=64, end_id=0)), PLAIN),
+    "four blocks": (lambda: GPT(GPTConfig(V, end_id=0)), PLAIN),  # whose gradients are all large enough to be compared
 }
 
 
@@ -77,7 +78,7 @@ def schedule_of(recipe: TrainConfig) -> dict:
 
 
 @pytest.mark.parametrize("weights", ["random", "before step 20"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["fast", "four blocks"])
 def test_the_gradient_of_each_weight_is_pytorchs(begun, kind, weights):
     """Within 1e-4 of the norm of its tensor. The bias of a key moves all scores of a row alike, so softmax does not see it: its
     gradient is zero in mathematics, and rounding in fact."""
@@ -91,7 +92,9 @@ def test_the_gradient_of_each_weight_is_pytorchs(begun, kind, weights):
         away = torch.tensor(found["gradients"][name]) - d.flatten()
         rounding = 1e-7 * whole if name.endswith("key.bias") else 0
         assert away.norm() <= 1e-4 * d.norm() + rounding, name
-        assert d.norm() > 0, f"{name}: a gradient of zero says nothing"
+        assert d.norm() > 1e-3 * whole / len(expected) or name.endswith("key.bias"), (
+            f"{name}: too small to say anything"
+        )
 
 
 def test_a_hundred_losses_of_the_fast_recipe_are_pytorchs(begun):
