@@ -106,7 +106,7 @@
     // Such a model is needed no more.
     const forget = (name) => {
       loaded.delete(name);
-      worker.postMessage({ action: "forget", name });
+      worker?.postMessage({ action: "forget", name });
     };
 
     // A record: JSON.

@@ -56,7 +56,7 @@
 
     // Its memory is given back.
     forget() {
-      this.tell("forget");
+      this.engine.forget(this.name);
     }
 
     get step() {
